@@ -1,1 +1,4 @@
-//! pulse-host.
+//! pulse-host watches services and heals them.
+
+pub mod clock;
+pub mod domain;

@@ -1,0 +1,97 @@
+//! Time as a resource: the only module that reads the system's clocks.
+//!
+//! Architecture invariant: everybody else is given a [`Clock`], so that tests and the simulator set the time.
+
+use crate::domain::time::{Mono, Wall};
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+/// Tells the time. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Clock(Source);
+
+#[derive(Clone, Debug)]
+enum Source {
+    System,
+    Manual(Arc<Hand>),
+}
+
+/// Sets a manual clock.
+#[derive(Debug)]
+pub struct Hand {
+    mono: AtomicU64,
+    wall: AtomicU64,
+}
+
+impl Clock {
+    /// The system's clocks. Monotonic time counts from the first use in this process.
+    #[must_use]
+    pub fn system() -> Self {
+        let _ = zero();
+        Self(Source::System)
+    }
+
+    /// A clock that stands still until its hand moves it.
+    #[must_use]
+    pub fn manual(mono: Mono, wall: Wall) -> (Self, Arc<Hand>) {
+        let hand = Arc::new(Hand {
+            mono: AtomicU64::new(mono.0),
+            wall: AtomicU64::new(wall.0),
+        });
+        (Self(Source::Manual(Arc::clone(&hand))), hand)
+    }
+
+    /// Monotonic time. Does not go on while the machine is suspended.
+    #[must_use]
+    pub fn mono(&self) -> Mono {
+        match &self.0 {
+            Source::System => Mono(crate::domain::time::nanos(zero().elapsed())),
+            Source::Manual(hand) => Mono(hand.mono.load(Ordering::Acquire)),
+        }
+    }
+
+    /// Wall-clock time. May jump.
+    #[must_use]
+    #[allow(clippy::disallowed_methods)] // The one place.
+    pub fn wall(&self) -> Wall {
+        match &self.0 {
+            Source::System => Wall(crate::domain::time::millis(
+                SystemTime::now()
+                    .duration_since(UNIX_EPOCH)
+                    .unwrap_or(Duration::ZERO),
+            )),
+            Source::Manual(hand) => Wall(hand.wall.load(Ordering::Acquire)),
+        }
+    }
+}
+
+impl Hand {
+    /// Moves both clocks on.
+    pub fn advance(&self, span: Duration) {
+        self.mono
+            .fetch_add(crate::domain::time::nanos(span), Ordering::AcqRel);
+        self.wall
+            .fetch_add(crate::domain::time::millis(span), Ordering::AcqRel);
+    }
+
+    /// Sets the monotonic clock. The caller sees to it that it never goes back.
+    pub fn set_mono(&self, mono: Mono) {
+        self.mono.store(mono.0, Ordering::Release);
+    }
+
+    /// Sets the wall clock, as an operator or NTP does.
+    pub fn set_wall(&self, wall: Wall) {
+        self.wall.store(wall.0, Ordering::Release);
+    }
+}
+
+#[allow(clippy::disallowed_methods)] // The one place.
+fn zero() -> Instant {
+    static ZERO: OnceLock<Instant> = OnceLock::new();
+    *ZERO.get_or_init(Instant::now)
+}

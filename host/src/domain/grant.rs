@@ -1,0 +1,114 @@
+//! Grants: what a plugin may reach. Data and matching; asking and enforcing is `capability/`.
+
+/// Everything that one plugin was granted. The default is nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Grants {
+    /// `grants.http`: which URLs.
+    pub http: Vec<HttpGrant>,
+    /// `grants.tcp`: which `host:port` pairs.
+    pub tcp: Vec<TcpGrant>,
+    /// `grants.networks`: which classes of address, for http and tcp alike.
+    pub networks: NetworkSet,
+    /// `grants.docker`.
+    pub docker: Option<DockerGrant>,
+    /// `grants.directories`.
+    pub directories: Vec<DirectoryGrant>,
+}
+
+/// One entry of `grants.http`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HttpGrant {
+    /// `@settings.url`: scheme, host and port of the URL that stands there in the job's own settings. Holds the
+    /// path below `settings`, such as `["url"]`.
+    Settings(Vec<String>),
+    /// `https://*.example.com:443`.
+    Pattern(UrlPattern),
+}
+
+/// One entry of `grants.tcp`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TcpGrant {
+    /// `@settings.host:@settings.port` is written `@settings.address` where one setting holds both, or
+    /// `["host", "port"]` paths where two do.
+    Settings {
+        /// Path below `settings` of the host, or of `host:port` when `port` is none.
+        host: Vec<String>,
+        /// Path below `settings` of the port.
+        port: Option<Vec<String>>,
+    },
+    /// `*.example.com:5432`; `*` as port is any port.
+    Pattern {
+        /// The host part.
+        host: HostPattern,
+        /// None: any port.
+        port: Option<u16>,
+    },
+}
+
+/// `scheme://host[:port]`, as in `https://*.example.com:443`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UrlPattern {
+    /// `http` or `https`.
+    pub scheme: String,
+    /// The host part.
+    pub host: HostPattern,
+    /// None: any port (`:*`). Without a port in the pattern, the scheme's default.
+    pub port: Option<u16>,
+}
+
+/// A host name, an address, `*.suffix` (at least one label before it), or `*`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HostPattern {
+    /// Any name or address.
+    Any,
+    /// This very name or address, lower case.
+    Exact(String),
+    /// Names that end in `.suffix`, lower case, stored without the leading `*.`.
+    Suffix(String),
+}
+
+/// Classes of address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Network {
+    /// Globally reachable unicast.
+    Public,
+    /// RFC 1918, unique local IPv6, shared address space (RFC 6598).
+    Private,
+    /// 127.0.0.0/8 and ::1.
+    Loopback,
+    /// 169.254.0.0/16 and fe80::/10, where metadata services live.
+    LinkLocal,
+}
+
+/// A set of address classes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct NetworkSet(u8);
+
+impl NetworkSet {
+    /// Adds a class.
+    pub fn insert(&mut self, network: Network) {
+        self.0 |= 1 << network as u8;
+    }
+
+    /// Whether the class is in the set.
+    #[must_use]
+    pub fn contains(self, network: Network) -> bool {
+        self.0 & (1 << network as u8) != 0
+    }
+}
+
+/// `grants.docker`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DockerGrant {
+    /// Container names; `*` stands for any run of characters.
+    pub containers: Vec<String>,
+    /// Path of the engine's unix socket.
+    pub socket: std::path::PathBuf,
+}
+
+/// One entry of `grants.directories`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DirectoryGrant {
+    /// The directory, absolute (the configuration file's own directory is the base of a relative one).
+    pub path: std::path::PathBuf,
+}

@@ -1,0 +1,14 @@
+//! Plain types and pure functions: what a monitor is, what a job is, how a job can end, and what a monitor
+//! does next.
+//!
+//! Architecture invariant: nothing here names the ECS, wasm, a runtime or any I/O, and nothing reads a clock;
+//! the time is always an argument.
+
+pub mod color;
+pub mod grant;
+pub mod job;
+pub mod limits;
+pub mod outcome;
+pub mod plugin;
+pub mod spec;
+pub mod time;

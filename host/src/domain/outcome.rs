@@ -1,0 +1,268 @@
+//! How an execution can end: exactly one typed [`Outcome`] each, and what each means.
+//!
+//! Architecture invariant: trouble of the prober is a *fault*, never a failure of the target.
+
+use std::time::Duration;
+
+/// How one execution ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// The plugin answered.
+    Answer(Answer),
+    /// The plugin said that it is in trouble itself.
+    PluginFault(PluginFault),
+    /// The fuel was used up.
+    OutOfFuel {
+        /// What it was allowed.
+        limit: u64,
+    },
+    /// The CPU time was used up.
+    OutOfCpu {
+        /// What it was allowed.
+        limit: Duration,
+    },
+    /// The memory cap was hit.
+    OutOfMemory {
+        /// What it was allowed, in bytes.
+        limit_bytes: u64,
+        /// What it asked for, in bytes in all.
+        wanted_bytes: u64,
+    },
+    /// The wasm stack overflowed.
+    StackOverflow,
+    /// The guest trapped otherwise.
+    Trap(String),
+    /// The deadline passed while the guest waited for its target.
+    DeadlineWaiting,
+    /// The deadline passed while the guest computed or slept, or the host was late in polling it.
+    Deadline,
+    /// The job waited too long in the channel and was not run.
+    Expired,
+    /// The plugin asked for something that no grant covers.
+    Denied(Denial),
+    /// There was no instance slot, descriptor or permit; nothing was run.
+    NoCapacity(String),
+    /// The host itself failed.
+    HostError(String),
+}
+
+/// What a plugin answered, by kind.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    /// A pulse.
+    Pulse(Report),
+    /// An intervention.
+    Intervention(Result<Done, ActionFailure>),
+    /// A code.
+    Code(Result<Receipt, DeliveryFailure>),
+}
+
+/// The verdict of a check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Status {
+    /// All is well.
+    Healthy,
+    /// Alive, but not as it should be.
+    Degraded,
+    /// Down.
+    Unhealthy,
+}
+
+impl Status {
+    /// The status's name as it stands in logs and JSON.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Healthy => "healthy",
+            Self::Degraded => "degraded",
+            Self::Unhealthy => "unhealthy",
+        }
+    }
+}
+
+/// A check's report. Bounded by whoever makes it: see `sandbox/answer.rs`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Report {
+    /// The verdict.
+    pub status: Status,
+    /// One line.
+    pub summary: String,
+    /// Kebab case.
+    pub reason: Option<String>,
+    /// Finite numbers.
+    pub measurements: Vec<Measurement>,
+}
+
+/// A number that a plugin measured.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Measurement {
+    /// Snake case, without the unit.
+    pub name: String,
+    /// Finite.
+    pub value: f64,
+    /// Such as `s` or `By`.
+    pub unit: String,
+}
+
+/// A repair that was carried out.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Done {
+    /// One line.
+    pub summary: String,
+    /// Finite numbers.
+    pub measurements: Vec<Measurement>,
+}
+
+/// A repair that was not, or may not have been, carried out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ActionFailure {
+    /// Nothing happened; trying again may work.
+    Retryable(String),
+    /// Nothing happened; trying again is useless.
+    Permanent(String),
+    /// Nobody knows.
+    EffectUnknown(String),
+}
+
+/// An alert that was taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// The receiver's id of it.
+    pub id: Option<String>,
+    /// One line.
+    pub summary: String,
+}
+
+/// An alert that was not taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DeliveryFailure {
+    /// Sending it again may work.
+    Retryable {
+        /// Why.
+        message: String,
+        /// The receiver's wish.
+        after: Option<Duration>,
+    },
+    /// Sending it again is useless.
+    Permanent(String),
+}
+
+/// The plugin's own trouble.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PluginFault {
+    /// The settings can't work.
+    InvalidSettings(String),
+    /// Not possible here.
+    Unsupported(String),
+    /// A defect.
+    Internal(String),
+}
+
+/// A capability that was asked for and not granted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denial {
+    /// `http`, `tcp`, `docker`, `files`.
+    pub capability: &'static str,
+    /// What was asked for.
+    pub wanted: String,
+    /// The configuration line that would allow it.
+    pub grant: String,
+}
+
+/// What an execution used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Fuel.
+    pub fuel: u64,
+    /// Wall time from start to end.
+    pub wall: Duration,
+    /// CPU time: the sum of all polls.
+    pub cpu: Duration,
+    /// Wall time spent in host calls.
+    pub host: Duration,
+    /// Greatest sum of all memories and tables, in bytes.
+    pub peak_memory_bytes: u64,
+}
+
+impl Outcome {
+    /// The outcome's class: its name in logs, metrics and JSON.
+    #[must_use]
+    pub fn class(&self) -> &'static str {
+        match self {
+            Self::Answer(_) => "answer",
+            Self::PluginFault(_) => "plugin-fault",
+            Self::OutOfFuel { .. } => "out-of-fuel",
+            Self::OutOfCpu { .. } => "out-of-cpu",
+            Self::OutOfMemory { .. } => "out-of-memory",
+            Self::StackOverflow => "stack-overflow",
+            Self::Trap(_) => "trap",
+            Self::DeadlineWaiting => "deadline-waiting",
+            Self::Deadline => "deadline",
+            Self::Expired => "expired",
+            Self::Denied(_) => "denied",
+            Self::NoCapacity(_) => "no-capacity",
+            Self::HostError(_) => "host-error",
+        }
+    }
+}
+
+impl std::fmt::Display for Outcome {
+    /// One line for people. Of an answer it is the summary.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Answer(answer) => answer.fmt(f),
+            Self::PluginFault(PluginFault::InvalidSettings(message)) => {
+                write!(f, "the plugin rejects its settings: {message}")
+            }
+            Self::PluginFault(PluginFault::Unsupported(message)) => {
+                write!(f, "the plugin can't do that: {message}")
+            }
+            Self::PluginFault(PluginFault::Internal(message)) => {
+                write!(f, "the plugin failed: {message}")
+            }
+            Self::OutOfFuel { limit } => write!(f, "cut: used up its {limit} units of fuel"),
+            Self::OutOfCpu { limit } => write!(f, "cut: used up its {limit:?} of CPU time"),
+            Self::OutOfMemory {
+                limit_bytes,
+                wanted_bytes,
+            } => {
+                write!(
+                    f,
+                    "cut: wanted {wanted_bytes} bytes of memory, its limit is {limit_bytes}"
+                )
+            }
+            Self::StackOverflow => f.write_str("cut: stack overflow"),
+            Self::Trap(message) => write!(f, "trapped: {message}"),
+            Self::DeadlineWaiting => f.write_str("the target did not answer in time"),
+            Self::Deadline => f.write_str("cut: the deadline passed, and not because of the target"),
+            Self::Expired => f.write_str("waited too long in the queue and was not run"),
+            Self::Denied(denial) => {
+                write!(
+                    f,
+                    "denied: {} {}; to allow it: {}",
+                    denial.capability, denial.wanted, denial.grant
+                )
+            }
+            Self::NoCapacity(message) => write!(f, "no capacity: {message}"),
+            Self::HostError(message) => write!(f, "host error: {message}"),
+        }
+    }
+}
+
+impl std::fmt::Display for Answer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Pulse(report) => f.write_str(&report.summary),
+            Self::Intervention(Ok(done)) => f.write_str(&done.summary),
+            Self::Intervention(Err(
+                ActionFailure::Retryable(message)
+                | ActionFailure::Permanent(message)
+                | ActionFailure::EffectUnknown(message),
+            ))
+            | Self::Code(Err(
+                DeliveryFailure::Retryable { message, .. } | DeliveryFailure::Permanent(message),
+            )) => f.write_str(message),
+            Self::Code(Ok(receipt)) => f.write_str(&receipt.summary),
+        }
+    }
+}
