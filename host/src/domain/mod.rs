@@ -6,6 +6,7 @@
 
 pub mod color;
 pub mod grant;
+pub mod host;
 pub mod job;
 pub mod limits;
 pub mod outcome;

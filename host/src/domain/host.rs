@@ -1,0 +1,134 @@
+//! How the host itself is tuned: `[host]`, validated.
+
+use super::{
+    limits::Limits,
+    spec::{Budget, Kind},
+};
+use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
+
+/// One value for each kind of job.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PerKind<T> {
+    /// Of pulses.
+    pub pulse: T,
+    /// Of interventions.
+    pub intervention: T,
+    /// Of codes.
+    pub code: T,
+}
+
+impl<T> PerKind<T> {
+    /// Makes one value for each kind.
+    pub fn from_fn(mut make: impl FnMut(Kind) -> T) -> Self {
+        Self {
+            pulse: make(Kind::Pulse),
+            intervention: make(Kind::Intervention),
+            code: make(Kind::Code),
+        }
+    }
+
+    /// The value of that kind.
+    pub fn get(&self, kind: Kind) -> &T {
+        match kind {
+            Kind::Pulse => &self.pulse,
+            Kind::Intervention => &self.intervention,
+            Kind::Code => &self.code,
+        }
+    }
+
+    /// The value of that kind.
+    pub fn get_mut(&mut self, kind: Kind) -> &mut T {
+        match kind {
+            Kind::Pulse => &mut self.pulse,
+            Kind::Intervention => &mut self.intervention,
+            Kind::Code => &mut self.code,
+        }
+    }
+}
+
+/// `queues.KIND`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueSettings {
+    /// Jobs that may wait in the channel; about 50 ms of drain.
+    pub capacity: usize,
+    /// A batch is not sent before it holds that many jobs, unless nothing more is due.
+    pub batch_min: usize,
+    /// Greatest number of jobs in a batch.
+    pub batch_max: usize,
+    /// Jobs of this kind that may run at the same time, over all workers.
+    pub in_flight: usize,
+}
+
+/// `retry-budget`: how far checks in `retry-interval` may go beyond those in `interval`, host-wide.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RetryBudget {
+    /// Retries per regular pulse, 0 to 1.
+    pub ratio: f64,
+    /// Retries per second that are always allowed.
+    pub min_per_second: f64,
+}
+
+/// `[host]`, validated.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HostSettings {
+    /// The scheduler runs at least that often. 1 ms to 1 s.
+    pub tick: Duration,
+    /// Where compiled components are kept.
+    pub data_dir: PathBuf,
+    /// Worker threads; none: one for each core.
+    pub workers: Option<NonZeroUsize>,
+    /// Greatest caps that a plugin or monitor may be given.
+    pub maxima: Limits,
+    /// Greatest timeout that a lane may be given.
+    pub max_timeout: Duration,
+    /// Per kind.
+    pub queues: PerKind<QueueSettings>,
+    /// How long a job may wait in its channel before it comes back as expired.
+    pub queue_wait: Duration,
+    /// After that time beyond `queue_wait` and the timeout, a job that has not come back counts as lost.
+    pub grace: Duration,
+    /// How long running jobs may go on when the host stops.
+    pub drain: Duration,
+    /// Host-wide retry budget.
+    pub retry_budget: RetryBudget,
+    /// Interventions of all monitors together.
+    pub interventions: Budget,
+    /// How long an intervention may be held back by `interventions` before the monitor turns red.
+    pub max_hold: Duration,
+}
+
+impl HostSettings {
+    /// The defaults; only the data directory depends on the environment.
+    #[must_use]
+    pub fn new(data_dir: PathBuf) -> Self {
+        Self {
+            tick: Duration::from_millis(10),
+            data_dir,
+            workers: None,
+            maxima: Limits {
+                fuel: 1_000_000_000,
+                cpu: Duration::from_secs(2),
+                memory_bytes: 64 << 20,
+            },
+            max_timeout: Duration::from_secs(120),
+            queues: PerKind::from_fn(|kind| QueueSettings {
+                capacity: 512,
+                batch_min: 16,
+                batch_max: 64,
+                in_flight: if kind == Kind::Pulse { 1024 } else { 128 },
+            }),
+            queue_wait: Duration::from_secs(1),
+            grace: Duration::from_secs(1),
+            drain: Duration::from_secs(10),
+            retry_budget: RetryBudget {
+                ratio: 0.2,
+                min_per_second: 10.0,
+            },
+            interventions: Budget {
+                attempts: 60,
+                per: Duration::from_secs(600),
+            },
+            max_hold: Duration::from_secs(300),
+        }
+    }
+}
