@@ -4,11 +4,15 @@
 //! Architecture invariant: nothing here names the ECS, wasm, a runtime or any I/O, and nothing reads a clock;
 //! the time is always an argument.
 
+pub mod backoff;
 pub mod color;
+pub mod event;
 pub mod grant;
+pub mod health;
 pub mod host;
 pub mod job;
 pub mod limits;
+pub mod outbox;
 pub mod outcome;
 pub mod plugin;
 pub mod spec;

@@ -1,0 +1,132 @@
+//! What the scheduler publishes: facts about monitors, for the log, and later for storage and the API.
+
+use super::{
+    health::{Exhausted, InterventionEnd, State},
+    job::{Alert, Incident, MonitorId},
+    spec::{Kind, MonitorSpec},
+    time::Wall,
+};
+use std::sync::Arc;
+
+/// One fact about one monitor.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// When the scheduler learned it.
+    pub at: Wall,
+    /// Whose.
+    pub monitor: MonitorId,
+    /// The same, with its name.
+    pub spec: Arc<MonitorSpec>,
+    /// What.
+    pub fact: Fact,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Fact {
+    /// The state changed.
+    State {
+        /// From.
+        from: State,
+        /// To.
+        to: State,
+        /// The report's or fault's one line.
+        summary: String,
+    },
+    /// A pulse could not say how the target is.
+    Fault {
+        /// The outcome's class.
+        class: &'static str,
+        /// One line.
+        message: String,
+    },
+    /// The first bad report.
+    Opened {
+        /// The episode.
+        incident: Incident,
+    },
+    /// The threshold was reached.
+    Incident {
+        /// The episode.
+        incident: Incident,
+        /// Failures in a row.
+        failures: u32,
+    },
+    /// The episode is over.
+    Closed {
+        /// Its id.
+        id: String,
+        /// How long it lasted by the wall clock.
+        lasted_ms: u64,
+    },
+    /// An intervention was handed to a worker.
+    Intervening {
+        /// Its number within the incident.
+        number: u32,
+        /// At most that many.
+        of: u32,
+        /// The plugin.
+        plugin: Arc<str>,
+    },
+    /// An intervention ended.
+    Intervention {
+        /// Its number within the incident.
+        number: u32,
+        /// At most that many.
+        of: u32,
+        /// How.
+        end: InterventionEnd,
+    },
+    /// The host's intervention budget holds the repair back.
+    Held,
+    /// No repair is left.
+    Exhausted(Exhausted),
+    /// The prober has been in trouble for a while.
+    Purple {
+        /// Faults in a row.
+        faults: u32,
+        /// The last one's line.
+        message: String,
+    },
+    /// A code was taken.
+    Delivered {
+        /// The notifier.
+        sink: Arc<str>,
+        /// The code.
+        alert: Arc<Alert>,
+        /// What the receiver said.
+        summary: String,
+    },
+    /// A code was not taken and will be sent again.
+    Retrying {
+        /// The notifier.
+        sink: Arc<str>,
+        /// The code.
+        alert: Arc<Alert>,
+        /// Why.
+        message: String,
+        /// In how many milliseconds.
+        in_ms: u64,
+    },
+    /// A code will never be delivered.
+    Undeliverable {
+        /// The notifier.
+        sink: Arc<str>,
+        /// The code.
+        alert: Arc<Alert>,
+        /// Why.
+        message: String,
+    },
+    /// An execution never came back.
+    Lost {
+        /// Its kind.
+        kind: Kind,
+    },
+    /// A result came after its job was given up as lost.
+    Late {
+        /// Its kind.
+        kind: Kind,
+        /// Its outcome's class.
+        class: &'static str,
+    },
+}

@@ -1,0 +1,510 @@
+//! The state machine of a monitor: pure functions from what happened to what must be done.
+//!
+//! A monitor's [`Health`] takes reports, faults, ends of interventions and the time, and writes what follows
+//! into [`Effects`]: codes to send and facts to publish. What it wants besides is asked of it: how soon the next
+//! pulse should come ([`Health::pace`]), whether it wants an intervention ([`Health::wants_intervention`]), and
+//! when it must be woken ([`Health::wake_at`]).
+//!
+//! Architecture invariant: no I/O, no clock, no ECS. A fault of the prober never counts as a failure of the
+//! target. A color is emitted once per episode and cause.
+
+mod pulse;
+mod repair;
+mod words;
+
+#[cfg(test)]
+mod tests;
+
+use super::{
+    backoff::backoff,
+    color::{Color, ColorSet},
+    event::Fact,
+    job::Incident,
+    spec::{MonitorSpec, Policy},
+    time::{Mono, Wall},
+};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+pub use repair::{InterventionEnd, Permission};
+
+/// Both clocks at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    /// Monotonic.
+    pub mono: Mono,
+    /// Wall clock.
+    pub wall: Wall,
+}
+
+/// Hands out episode numbers that are unique for ever within this host: it starts at the wall clock's
+/// microseconds, and no host opens a million episodes a second.
+#[derive(Debug)]
+pub struct Episodes(u64);
+
+impl Episodes {
+    /// Starts from the time of the process's start.
+    #[must_use]
+    pub fn starting_at(wall: Wall) -> Self {
+        Self(wall.0.saturating_mul(1000))
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.saturating_add(1);
+        self.0
+    }
+}
+
+/// What a step wants done. Reused from step to step.
+#[derive(Debug, Default)]
+pub struct Effects {
+    /// To be sent, in this order.
+    pub codes: Vec<Emission>,
+    /// To be published.
+    pub facts: Vec<Fact>,
+    /// Whether a pulse should run at once, to learn what is true now.
+    pub recheck: bool,
+}
+
+/// A color to be sent to every sink that wants it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Emission {
+    /// The color.
+    pub color: Color,
+    /// Why; unique together with episode and color.
+    pub cause: String,
+    /// Repeats an earlier red.
+    pub reminder: bool,
+    /// One line for people.
+    pub title: String,
+    /// More lines for people.
+    pub body: String,
+    /// The episode's number; none for maintenance outside any episode.
+    pub episode: Option<u64>,
+    /// The episode as plugins see it.
+    pub incident: Option<Incident>,
+}
+
+/// What a monitor knows about itself.
+#[derive(Debug, Default)]
+pub struct Health {
+    /// Whether any pulse was answered yet, by health or by failure.
+    seen: bool,
+    /// Failures in a row; a fault leaves them.
+    failures: u32,
+    /// Healthy reports in a row; a fault leaves them.
+    successes: u32,
+    /// Faults in a row: more than 0 is the overlay `unknown`.
+    faults: u32,
+    /// Purple was emitted for the present onset.
+    purple: bool,
+    /// The last report was `degraded`.
+    degraded: bool,
+    /// Codes are held, no new intervention.
+    maintenance: bool,
+    /// A parent is down: no codes, no intervention.
+    unreachable: bool,
+    /// Times of the interventions within the budget's window, oldest first. Bounded by the budget's attempts.
+    spent: VecDeque<Mono>,
+    /// From the first bad report to the end of it.
+    episode: Option<Box<Episode>>,
+}
+
+/// From a monitor's first bad report to its return to health.
+#[derive(Debug)]
+struct Episode {
+    number: u64,
+    opened_at: Wall,
+    summary: String,
+    reason: String,
+    /// When the threshold was reached.
+    incident: Option<Mono>,
+    /// (color, cause) pairs that were emitted. At most a few per intervention, which the attempts bound.
+    emitted: Vec<(Color, String)>,
+    /// Colors that were emitted, for `green`.
+    colors: ColorSet,
+    /// Onsets of purple.
+    onsets: u32,
+    /// Interventions that were started and not refunded.
+    attempts: u32,
+    /// Retryable failures in a row.
+    retries: u32,
+    /// The last red, and how many reminders followed.
+    red: Option<(Mono, u32)>,
+    repair: Repair,
+}
+
+/// Where an incident's repair stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Repair {
+    /// No incident yet.
+    None,
+    /// The next unhealthy pulse, but not before `not_before`, makes it wanted; so does the time alone, if a
+    /// pulse has seen the target fail since anything was last done to it (`confirmed`).
+    Ready {
+        not_before: Mono,
+        held_since: Option<Mono>,
+        confirmed: bool,
+    },
+    /// To be started as soon as the budgets allow.
+    Wanted { held_since: Option<Mono> },
+    /// The host's budget is used up: a fresh pulse before anything else.
+    Held { since: Mono },
+    /// In a channel or running.
+    Running,
+    /// Carried out, or perhaps: pulses that started after `since` decide.
+    Verifying { since: Mono, until: Mono, failures: u32 },
+    /// No repair is left.
+    Exhausted(Exhausted),
+}
+
+/// Why no repair is left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exhausted {
+    /// None is configured.
+    NotConfigured,
+    /// All attempts of this incident failed.
+    Attempts,
+    /// The budget per time window is spent.
+    Budget,
+    /// The plugin says that it is useless, or has no grant.
+    Permanent,
+    /// Held back by the host's budget for too long.
+    Held,
+    /// The prober was in trouble for the whole time of the verification.
+    Unverified,
+}
+
+/// How soon the next pulse should come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// In the monitor's interval.
+    Regular,
+    /// In its retry interval, as far as the host's retry budget goes.
+    Retry(Duration),
+}
+
+/// A monitor's state in one word, for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum State {
+    /// No result yet, or the prober is in trouble.
+    Unknown,
+    /// Healthy.
+    Up,
+    /// Failing below the threshold, or reported degraded.
+    Degraded,
+    /// An incident is open.
+    Down,
+    /// An intervention was done; pulses decide.
+    Verifying,
+    /// An intervention is held back by the host's budget.
+    Held,
+    /// A parent is down.
+    Unreachable,
+}
+
+impl State {
+    /// The state's name in logs and JSON.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Up => "up",
+            Self::Degraded => "degraded",
+            Self::Down => "down",
+            Self::Verifying => "verifying",
+            Self::Held => "held",
+            Self::Unreachable => "unreachable",
+        }
+    }
+}
+
+impl Health {
+    /// The state in one word.
+    #[must_use]
+    pub fn state(&self) -> State {
+        if self.faults > 0 || !self.seen {
+            return State::Unknown;
+        }
+        if self.unreachable && self.failures > 0 {
+            return State::Unreachable;
+        }
+        match self.episode.as_deref() {
+            Some(Episode {
+                repair: Repair::Verifying { .. },
+                ..
+            }) => State::Verifying,
+            Some(Episode {
+                repair: Repair::Held { .. },
+                ..
+            }) => State::Held,
+            Some(Episode {
+                incident: Some(_), ..
+            }) => State::Down,
+            _ if self.failures > 0 || self.degraded => State::Degraded,
+            _ => State::Up,
+        }
+    }
+
+    /// How soon the next pulse should come.
+    #[must_use]
+    pub fn pace(&self, policy: &Policy) -> Pace {
+        if self.faults > 0 {
+            // A fault is tried again with backoff, never slower than the interval.
+            return Pace::Retry(backoff(policy.retry_interval, self.faults, policy.interval));
+        }
+        let incident = self
+            .episode
+            .as_deref()
+            .is_some_and(|episode| episode.incident.is_some());
+        if self.failures > 0 || incident {
+            Pace::Retry(policy.retry_interval)
+        } else {
+            Pace::Regular
+        }
+    }
+
+    /// Whether an intervention should start now.
+    #[must_use]
+    pub fn wants_intervention(&self) -> bool {
+        !self.suppressed()
+            && matches!(
+                self.episode.as_deref(),
+                Some(Episode {
+                    repair: Repair::Wanted { .. },
+                    ..
+                })
+            )
+    }
+
+    /// Interventions of the open incident so far; the running one included.
+    #[must_use]
+    pub fn attempts(&self) -> u32 {
+        self.episode.as_deref().map_or(0, |episode| episode.attempts)
+    }
+
+    /// The open episode as plugins see it.
+    #[must_use]
+    pub fn incident(&self, spec: &MonitorSpec) -> Option<Incident> {
+        self.episode.as_deref().map(|episode| episode.incident(spec))
+    }
+
+    /// When [`Health::on_time`] must be called next; [`Mono::NEVER`] when only a result can change anything.
+    #[must_use]
+    pub fn wake_at(&self, spec: &MonitorSpec, max_hold: Duration) -> Mono {
+        let Some(episode) = self.episode.as_deref() else {
+            return Mono::NEVER;
+        };
+        let repair = match episode.repair {
+            Repair::Ready {
+                not_before,
+                held_since,
+                confirmed,
+            } if self.failures > 0 => {
+                let held = held_since.map_or(Mono::NEVER, |since| since.after(max_hold));
+                // While nobody knows how the target is, the end of a cooldown starts nothing.
+                if confirmed && self.faults == 0 {
+                    not_before.min(held)
+                } else {
+                    held
+                }
+            }
+            Repair::Wanted {
+                held_since: Some(since),
+            }
+            | Repair::Held { since } => since.after(max_hold),
+            Repair::Verifying { until, .. } => until,
+            _ => Mono::NEVER,
+        };
+        if self.suppressed() {
+            // Nothing is emitted and nothing started; leaving looks at everything again.
+            return match episode.repair {
+                Repair::Verifying { until, .. } => until,
+                _ => Mono::NEVER,
+            };
+        }
+        let page = match episode.incident {
+            Some(since) if !episode.has_emitted(Color::Red) => since.after(spec.policy.page_after),
+            _ => Mono::NEVER,
+        };
+        let repeat = match (spec.policy.repeat, episode.red) {
+            (Some(span), Some((last, _))) => last.after(span),
+            _ => Mono::NEVER,
+        };
+        repair.min(page).min(repeat)
+    }
+
+    /// The time passed: whatever waited for it happens now.
+    pub fn on_time(&mut self, spec: &MonitorSpec, now: Now, max_hold: Duration, effects: &mut Effects) {
+        self.advance_repair(spec, now, max_hold, effects);
+        self.show(spec, now, effects);
+    }
+
+    /// Maintenance begins or ends. Codes are held while it lasts; leaving asks for a fresh pulse and emits only
+    /// what is then true.
+    pub fn set_maintenance(&mut self, spec: &MonitorSpec, window: &str, on: bool, effects: &mut Effects) {
+        if self.maintenance == on {
+            return;
+        }
+        self.maintenance = on;
+        let (edge, title) = if on {
+            ("enter", "entered")
+        } else {
+            ("leave", "left")
+        };
+        effects.codes.push(Emission {
+            color: Color::Gray,
+            cause: format!("{window}-{edge}"),
+            reminder: false,
+            title: format!("{} {title} maintenance", spec.subject.monitor),
+            body: String::new(),
+            episode: self.episode.as_deref().map(|episode| episode.number),
+            incident: self.incident(spec),
+        });
+        self.withdraw_wish();
+        effects.recheck |= !on;
+    }
+
+    /// A parent went down or came back. While one is down nothing is emitted and nothing repaired.
+    pub fn set_unreachable(&mut self, on: bool, effects: &mut Effects) {
+        if self.unreachable == on {
+            return;
+        }
+        self.unreachable = on;
+        self.withdraw_wish();
+        effects.recheck |= !on;
+    }
+
+    /// Whether codes are held and interventions forbidden.
+    #[must_use]
+    pub fn suppressed(&self) -> bool {
+        self.maintenance || self.unreachable
+    }
+
+    /// Emits what is true and was not yet emitted in this episode. Called after every change.
+    fn show(&mut self, spec: &MonitorSpec, now: Now, effects: &mut Effects) {
+        if self.suppressed() {
+            return;
+        }
+        let (failing, degraded, faults) = (self.failures > 0, self.degraded, self.faults);
+        let Some(episode) = self.episode.as_deref_mut() else {
+            return;
+        };
+        let mut red = false;
+        if let Some(since) = episode.incident {
+            if let Repair::Exhausted(why) = episode.repair {
+                red |= episode.emit(spec, Color::Red, "down", || words::exhausted(why), effects);
+            } else if now.mono >= since.after(spec.policy.page_after) && !episode.has_emitted(Color::Red) {
+                red |= episode.emit(
+                    spec,
+                    Color::Red,
+                    "page-after",
+                    || words::page_after(&spec.policy),
+                    effects,
+                );
+            }
+        }
+        if red {
+            episode.red = Some((now.mono, 0));
+        } else if let (Some(span), Some((last, count))) = (spec.policy.repeat, episode.red)
+            && now.mono >= last.after(span)
+        {
+            let count = count.saturating_add(1);
+            episode.red = Some((now.mono, count));
+            effects.codes.push(Emission {
+                cause: format!("reminder-{count}"),
+                reminder: true,
+                ..episode.emission(spec, Color::Red, "", &words::reminder(count))
+            });
+        }
+        // Whoever hears red needs no yellow for the same report.
+        if !red && faults == 0 {
+            if failing {
+                episode.emit(
+                    spec,
+                    Color::Yellow,
+                    "failing",
+                    || words::failing(&spec.policy),
+                    effects,
+                );
+            } else if degraded {
+                episode.emit(spec, Color::Yellow, "degraded", String::new, effects);
+            }
+        }
+    }
+}
+
+impl Episode {
+    fn incident(&self, spec: &MonitorSpec) -> Incident {
+        let id = format!("{:x}", self.number);
+        Incident {
+            key: format!("{}/{}/{id}", spec.subject.tenant, spec.subject.monitor),
+            id,
+            opened_at: self.opened_at,
+            summary: self.summary.clone(),
+            reason: self.reason.clone(),
+        }
+    }
+
+    fn has_emitted(&self, color: Color) -> bool {
+        self.colors.contains(color)
+    }
+
+    /// Emits unless this very cause was emitted before. True if it was emitted now.
+    fn emit(
+        &mut self,
+        spec: &MonitorSpec,
+        color: Color,
+        cause: &str,
+        why: impl FnOnce() -> String,
+        effects: &mut Effects,
+    ) -> bool {
+        if self
+            .emitted
+            .iter()
+            .any(|(c, before)| *c == color && before == cause)
+        {
+            return false;
+        }
+        self.emitted.push((color, cause.to_owned()));
+        self.colors.insert(color);
+        let emission = self.emission(spec, color, cause, &why());
+        effects.codes.push(emission);
+        true
+    }
+
+    fn emission(&self, spec: &MonitorSpec, color: Color, cause: &str, why: &str) -> Emission {
+        Emission {
+            color,
+            cause: cause.to_owned(),
+            reminder: false,
+            title: words::title(&spec.subject.monitor, color, cause),
+            body: words::body(&self.summary, &self.reason, why),
+            episode: Some(self.number),
+            incident: Some(self.incident(spec)),
+        }
+    }
+}
+
+impl Emission {
+    /// The alert as sinks get it: `cause_id` is `episode/color/cause`.
+    #[must_use]
+    pub fn into_alert(self, spec: &MonitorSpec, happened_at: Wall) -> Arc<super::job::Alert> {
+        let episode = match &self.incident {
+            Some(incident) => incident.id.clone(),
+            None => format!("{}/{}", spec.subject.tenant, spec.subject.monitor),
+        };
+        Arc::new(super::job::Alert {
+            incident_key: match &self.incident {
+                Some(incident) => incident.key.clone(),
+                None => episode.clone(),
+            },
+            cause_id: format!("{episode}/{}/{}", self.color, self.cause),
+            color: self.color,
+            title: self.title,
+            body: self.body,
+            happened_at,
+            reminder: self.reminder,
+            incident: self.incident,
+        })
+    }
+}

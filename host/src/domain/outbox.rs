@@ -1,0 +1,190 @@
+//! The codes of one monitor for one sink, first in, first out.
+//!
+//! Architecture invariant: an undelivered code is never overwritten by the next, and green never overtakes a red
+//! that is being sent again. A code leaves the box by being delivered, or as undeliverable with the reason.
+
+use super::{backoff::backoff, color::Color, job::Alert, spec::Sink, time::Mono};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+/// Codes that wait for one sink. Beyond that, reminders are dropped first, and then the newest is refused.
+pub const CODES_MAX: usize = 64;
+
+const BACKOFF_FIRST: Duration = Duration::from_secs(1);
+const BACKOFF_MAX: Duration = Duration::from_secs(60);
+/// A receiver's wish to wait is honoured up to that time.
+const AFTER_MAX: Duration = Duration::from_secs(600);
+
+/// One sink's box.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    queue: VecDeque<Entry>,
+    /// The last episode of which this sink was, or may have been, sent anything but green.
+    told: Option<u64>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    alert: Arc<Alert>,
+    episode: Option<u64>,
+    put_at: Mono,
+    /// The lane's attempt number of the first try, once there was one.
+    first_attempt: Option<u32>,
+    tries: u32,
+}
+
+/// How a delivery ended, as far as the outbox cares.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DeliveryEnd {
+    /// The receiver took it.
+    Delivered {
+        /// What it said.
+        summary: String,
+    },
+    /// To be sent again. `maybe` says whether the receiver may have got it.
+    Retry {
+        /// Why.
+        message: String,
+        /// The receiver's wish.
+        after: Option<Duration>,
+        /// It may have arrived: cut, lost, trapped after sending.
+        maybe: bool,
+    },
+    /// Never to be sent.
+    Permanent(String),
+}
+
+/// What a delivery's end means for the head of the box.
+#[derive(Clone, Debug)]
+pub enum Settled {
+    /// It is out of the box.
+    Delivered(Arc<Alert>),
+    /// It stays, to be sent again after that pause.
+    Retry(Arc<Alert>, Duration),
+    /// It is out of the box, undelivered.
+    Undeliverable(Arc<Alert>),
+}
+
+impl Outbox {
+    /// Puts a code in, if the sink wants it.
+    ///
+    /// # Errors
+    /// The code that was refused, because the box is full.
+    pub fn put(
+        &mut self,
+        sink: &Sink,
+        alert: &Arc<Alert>,
+        episode: Option<u64>,
+        now: Mono,
+    ) -> Result<(), Arc<Alert>> {
+        if !sink.wants(alert.color) || (alert.reminder && !self.queue.is_empty()) {
+            // A reminder behind an undelivered code would remind of what was never said.
+            return Ok(());
+        }
+        if self.queue.len() >= CODES_MAX {
+            let Some(reminder) = self.queue.iter().skip(1).position(|entry| entry.alert.reminder) else {
+                return Err(Arc::clone(alert));
+            };
+            self.queue.remove(reminder + 1);
+        }
+        self.queue.push_back(Entry {
+            alert: Arc::clone(alert),
+            episode,
+            put_at: now,
+            first_attempt: None,
+            tries: 0,
+        });
+        Ok(())
+    }
+
+    /// How many codes wait.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Whether nothing waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// Drops every green at the head whose episode this sink never heard of.
+    pub fn skip_needless(&mut self) {
+        while self.queue.front().is_some_and(|entry| {
+            entry.alert.color == Color::Green && entry.tries == 0 && self.told != entry.episode
+        }) {
+            self.queue.pop_front();
+        }
+    }
+
+    /// The code to be sent next. Changes nothing.
+    #[must_use]
+    pub fn head(&self) -> Option<&Arc<Alert>> {
+        self.queue.front().map(|entry| &entry.alert)
+    }
+
+    /// The head, if it is older than the sink allows: it leaves the box undelivered.
+    pub fn give_up(&mut self, sink: &Sink, now: Mono) -> Option<Arc<Alert>> {
+        self.queue
+            .pop_front_if(|entry| now.since(entry.put_at) >= sink.max_age)
+            .map(|entry| entry.alert)
+    }
+
+    /// The head was handed to a worker under that attempt number.
+    pub fn sent(&mut self, attempt: u32) {
+        if let Some(entry) = self.queue.front_mut() {
+            entry.tries = entry.tries.saturating_add(1);
+            entry.first_attempt.get_or_insert(attempt);
+        }
+    }
+
+    /// The head's delivery ended. None if the box is empty, which no delivery of the scheduler's ever meets.
+    pub fn settle(&mut self, sink: &Sink, end: &DeliveryEnd, now: Mono) -> Option<Settled> {
+        match end {
+            DeliveryEnd::Delivered { .. } => self.pop_told().map(Settled::Delivered),
+            DeliveryEnd::Permanent(_) => self
+                .queue
+                .pop_front()
+                .map(|entry| Settled::Undeliverable(entry.alert)),
+            DeliveryEnd::Retry { after, maybe, .. } => {
+                if *maybe {
+                    self.mark_told();
+                }
+                if let Some(alert) = self.give_up(sink, now) {
+                    return Some(Settled::Undeliverable(alert));
+                }
+                let entry = self.queue.front()?;
+                let pause = backoff(BACKOFF_FIRST, entry.tries, BACKOFF_MAX)
+                    .max(after.unwrap_or_default().min(AFTER_MAX));
+                Some(Settled::Retry(Arc::clone(&entry.alert), pause))
+            }
+        }
+    }
+
+    /// A receipt came for an attempt that was given up as lost: if it was for the present head, the head is
+    /// delivered and is not sent again.
+    pub fn late_receipt(&mut self, attempt: u32) -> Option<Arc<Alert>> {
+        let first = self.queue.front()?.first_attempt?;
+        (attempt >= first).then(|| self.pop_told()).flatten()
+    }
+
+    /// Empties the box of what was never tried; returns how many codes that were.
+    pub fn withdraw_untried(&mut self) -> usize {
+        let before = self.queue.len();
+        self.queue.retain(|entry| entry.tries > 0);
+        before - self.queue.len()
+    }
+
+    fn pop_told(&mut self) -> Option<Arc<Alert>> {
+        self.mark_told();
+        self.queue.pop_front().map(|entry| entry.alert)
+    }
+
+    fn mark_told(&mut self) {
+        if let Some(entry) = self.queue.front()
+            && !matches!(entry.alert.color, Color::Green | Color::Gray)
+        {
+            self.told = entry.episode;
+        }
+    }
+}
