@@ -9,6 +9,7 @@ pub mod color;
 pub mod event;
 pub mod grant;
 pub mod health;
+pub mod histogram;
 pub mod host;
 pub mod job;
 pub mod limits;

@@ -48,7 +48,8 @@ impl Episodes {
         Self(wall.0.saturating_mul(1000))
     }
 
-    fn next(&mut self) -> u64 {
+    /// The next number.
+    pub fn next(&mut self) -> u64 {
         self.0 = self.0.saturating_add(1);
         self.0
     }
@@ -418,7 +419,7 @@ impl Health {
         }
         // Whoever hears red needs no yellow for the same report.
         if !red && faults == 0 {
-            if failing {
+            if failing && !episode.has_emitted(Color::Red) {
                 episode.emit(
                     spec,
                     Color::Yellow,

@@ -1,0 +1,137 @@
+//! A histogram of durations with a relative error of at most 1/32, of fixed size and without allocation when it
+//! records: 32 linear steps in each power of two of nanoseconds (the bucketing of HdrHistogram).
+
+use super::time::nanos;
+use std::time::Duration;
+
+const STEPS_BITS: u32 = 5;
+const STEPS: u64 = 1 << STEPS_BITS;
+/// Powers of two up to 2^40 ns (18 minutes); longer ones are counted there.
+const BUCKETS: usize = (40 - STEPS_BITS as usize + 1) * STEPS as usize;
+
+/// Counts of durations.
+#[derive(Clone, Debug)]
+pub struct Histogram {
+    counts: Box<[u64]>,
+    count: u64,
+    sum_ns: u128,
+    max_ns: u64,
+}
+
+impl Default for Histogram {
+    fn default() -> Self {
+        Self {
+            counts: vec![0; BUCKETS].into(),
+            count: 0,
+            sum_ns: 0,
+            max_ns: 0,
+        }
+    }
+}
+
+impl Histogram {
+    /// Counts one duration.
+    pub fn record(&mut self, span: Duration) {
+        let ns = nanos(span);
+        if let Some(count) = self.counts.get_mut(index(ns)) {
+            *count += 1;
+        }
+        self.count += 1;
+        self.sum_ns += u128::from(ns);
+        self.max_ns = self.max_ns.max(ns);
+    }
+
+    /// How many were counted.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// The exact mean; zero if nothing was counted.
+    #[must_use]
+    pub fn mean(&self) -> Duration {
+        let mean = self.sum_ns / u128::from(self.count.max(1));
+        Duration::from_nanos(u64::try_from(mean).unwrap_or(u64::MAX))
+    }
+
+    /// The exact maximum.
+    #[must_use]
+    pub fn max(&self) -> Duration {
+        Duration::from_nanos(self.max_ns)
+    }
+
+    /// The duration that the given share (0 to 1) of all does not exceed, up to 1/32 too long.
+    #[must_use]
+    #[allow(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss
+    )]
+    pub fn quantile(&self, share: f64) -> Duration {
+        let rank = ((self.count as f64 * share).ceil() as u64).max(1);
+        let mut seen = 0;
+        for (index, count) in self.counts.iter().enumerate() {
+            seen += count;
+            if seen >= rank {
+                return Duration::from_nanos(upper(index as u64).min(self.max_ns));
+            }
+        }
+        self.max()
+    }
+
+    /// Forgets everything.
+    pub fn reset(&mut self) {
+        self.counts.fill(0);
+        self.count = 0;
+        self.sum_ns = 0;
+        self.max_ns = 0;
+    }
+}
+
+fn index(ns: u64) -> usize {
+    if ns < STEPS {
+        return ns as usize;
+    }
+    let power = ns.ilog2();
+    let step = (ns >> (power - STEPS_BITS)) - STEPS;
+    let index = u64::from(power - STEPS_BITS + 1) * STEPS + step;
+    (index as usize).min(BUCKETS - 1)
+}
+
+/// The greatest value of a bucket.
+fn upper(index: u64) -> u64 {
+    if index < STEPS {
+        return index;
+    }
+    let shift = index / STEPS - 1;
+    ((index % STEPS + STEPS + 1) << shift) - 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_value_lies_in_its_bucket() {
+        for power in 0..40 {
+            for ns in [1u64 << power, (1 << power) + (1 << power) / 3, (2 << power) - 1] {
+                let upper = upper(index(ns) as u64);
+                assert!(ns <= upper && upper - ns <= ns / 32, "{ns}: {upper}");
+            }
+        }
+        assert_eq!(index(u64::MAX), BUCKETS - 1);
+    }
+
+    #[test]
+    fn quantiles_and_mean() {
+        let mut histogram = Histogram::default();
+        assert_eq!(histogram.quantile(0.99), Duration::ZERO);
+        for ms in 1..=1000 {
+            histogram.record(Duration::from_millis(ms));
+        }
+        assert_eq!(histogram.mean(), Duration::from_micros(500_500));
+        let p99 = histogram.quantile(0.99).as_millis();
+        assert!((990..=1000).contains(&p99), "{p99}");
+        assert_eq!(histogram.max(), Duration::from_secs(1));
+    }
+}

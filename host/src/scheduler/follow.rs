@@ -1,0 +1,216 @@
+//! What follows from a step of the state machine: codes into outboxes, wishes into lanes, facts into the journal.
+
+use super::{
+    components::{Phase, PulseLane, SinkLane, WholeItem},
+    resources::{Desk, LaneRef, Tag, Ticket},
+};
+use crate::domain::{
+    color::Color,
+    event::Fact,
+    health::{Effects, Emission, Pace},
+    host::PerKind,
+    job::Alert,
+    spec::{MonitorSpec, Policy},
+    time::{Mono, nanos},
+};
+use bevy_ecs::entity::Entity;
+use std::{collections::VecDeque, sync::Arc};
+
+/// Takes the effects of a step and leaves them empty. `summary` is what caused the step, for people.
+pub fn follow(
+    desk: &mut Desk<'_>,
+    entity: Entity,
+    whole: &mut WholeItem<'_, '_>,
+    effects: &mut Effects,
+    summary: &str,
+) {
+    let now = desk.now();
+    let spec = Arc::clone(&whole.monitor.0);
+    for emission in effects.codes.drain(..) {
+        post(desk, entity, &spec, &mut whole.sinks.0, emission);
+    }
+    for fact in effects.facts.drain(..) {
+        if let Fact::Purple { message, .. } = &fact {
+            desk.host.news.push((
+                format!("pulse-host can't check {}", spec.subject.monitor),
+                message.clone(),
+            ));
+        }
+        desk.note(entity, &spec, fact);
+    }
+    let state = whole.vital.health.state();
+    if state != whole.vital.shown {
+        let from = std::mem::replace(&mut whole.vital.shown, state);
+        desk.tally.0.state(Some(from), state);
+        let summary = summary.to_owned();
+        desk.note(
+            entity,
+            &spec,
+            Fact::State {
+                from,
+                to: state,
+                summary,
+            },
+        );
+    }
+    if std::mem::take(&mut effects.recheck) && whole.pulse.lane.phase() == Phase::Waiting {
+        wait_for_pulse(desk, entity, &mut whole.pulse, now.mono);
+    }
+    if whole.repair.lane.phase() == Phase::Waiting && whole.vital.health.wants_intervention() {
+        whole.repair.lane.need(now.mono);
+        desk.needed.0.intervention.push_back((entity, 0, now.mono));
+    }
+    let wake_at = whole.vital.health.wake_at(&spec, desk.settings.0.max_hold);
+    if wake_at != whole.vital.wake_at {
+        whole.vital.wake_at = wake_at;
+        let tag = Tag::Health;
+        desk.alarm.0.insert(wake_at, Ticket { entity, tag });
+    }
+}
+
+/// Puts a code into the box of every sink that wants it.
+pub fn post(
+    desk: &mut Desk<'_>,
+    entity: Entity,
+    spec: &Arc<MonitorSpec>,
+    sinks: &mut [SinkLane],
+    emission: Emission,
+) {
+    let now = desk.now();
+    let episode = emission.episode;
+    let alert = emission.into_alert(spec, now.wall);
+    for (index, (lane, sink)) in sinks.iter_mut().zip(spec.sinks.iter()).enumerate() {
+        let before = lane.outbox.len();
+        if let Err(refused) = lane.outbox.put(sink, &alert, episode, now.mono) {
+            let message = "too many codes wait for this sink already".to_owned();
+            undeliverable(desk, entity, spec, &sink.name, refused, message);
+        }
+        desk.tally.0.outbox = (desk.tally.0.outbox + lane.outbox.len()).saturating_sub(before);
+        if before == 0 && !lane.outbox.is_empty() {
+            need_sink(&mut desk.needed.0, entity, index, lane, now.mono);
+        }
+    }
+}
+
+/// Records a code that will never arrive, and tells the host's own sinks, unless it was meant for them.
+pub fn undeliverable(
+    desk: &mut Desk<'_>,
+    entity: Entity,
+    spec: &Arc<MonitorSpec>,
+    sink: &Arc<str>,
+    alert: Arc<Alert>,
+    message: String,
+) {
+    desk.tally.0.undeliverable += 1;
+    if desk.host.entity != Some(entity) {
+        desk.host.news.push((
+            format!(
+                "{} of {} could not be delivered to {sink}",
+                alert.color, spec.subject.monitor
+            ),
+            format!("{}\n{message}", alert.title),
+        ));
+    }
+    let sink = Arc::clone(sink);
+    desk.note(entity, spec, Fact::Undeliverable { sink, alert, message });
+}
+
+/// A sink that waits has something to send.
+pub fn need_sink(
+    needed: &mut PerKind<VecDeque<(Entity, u16, Mono)>>,
+    entity: Entity,
+    index: usize,
+    lane: &mut SinkLane,
+    now: Mono,
+) {
+    if lane.lane.phase() == Phase::Waiting
+        && let Ok(index) = u16::try_from(index)
+    {
+        lane.lane.need(now);
+        needed.code.push_back((entity, index, now));
+    }
+}
+
+/// The next pulse comes at that time.
+pub fn wait_for_pulse(desk: &mut Desk<'_>, entity: Entity, pulse: &mut PulseLane, at: Mono) {
+    pulse.lane.wait(at);
+    let tag = Tag::Due(LaneRef::Pulse);
+    desk.alarm.0.insert(at, Ticket { entity, tag });
+}
+
+/// When the next pulse should come, after one has ended.
+pub fn next_pulse(desk: &mut Desk<'_>, pulse: &mut PulseLane, policy: &Policy, pace: Pace) -> Mono {
+    let now = desk.now().mono;
+    let interval = nanos(policy.interval).max(1);
+    let (slot, skipped) = next_slot(pulse.slot, interval, now);
+    if let Pace::Retry(pause) = pace
+        && pause < policy.interval
+    {
+        if desk.budgets.retries.take() {
+            // The slots that pass meanwhile are not missed: retries stand in for them.
+            pulse.slot = Mono(slot.0.saturating_sub(interval));
+            return now.after(pause);
+        }
+        desk.tally.0.retries_put_off += 1;
+    }
+    desk.tally.0.skipped_slots += skipped;
+    pulse.slot = slot;
+    slot
+}
+
+/// The first slot of the grid after `now`, and how many were skipped on the way.
+fn next_slot(last: Mono, interval: u64, now: Mono) -> (Mono, u64) {
+    let behind = now.0.saturating_sub(last.0) / interval;
+    (
+        Mono(last.0.saturating_add((behind + 1).saturating_mul(interval))),
+        behind,
+    )
+}
+
+/// The host's own news as a code for its own sinks.
+#[must_use]
+pub fn host_emission(number: u64, title: String, body: String) -> Emission {
+    Emission {
+        color: Color::Purple,
+        cause: format!("host-{number:x}"),
+        reminder: false,
+        title,
+        body,
+        episode: None,
+        incident: None,
+    }
+}
+
+/// When a monitor's first pulse comes: a hash of its name spreads all of them over the interval.
+#[must_use]
+pub fn first_slot(spec: &MonitorSpec, now: Mono) -> Mono {
+    // FNV-1a, then a finaliser: names that differ in one digit must not fall into neighbouring slots only.
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    for byte in spec
+        .subject
+        .tenant
+        .bytes()
+        .chain([0])
+        .chain(spec.subject.monitor.bytes())
+    {
+        hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    }
+    hash ^= hash >> 33;
+    hash = hash.wrapping_mul(0xff51_afd7_ed55_8ccd);
+    hash ^= hash >> 33;
+    Mono(now.0.saturating_add(hash % nanos(spec.policy.interval).max(1)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_stay_on_the_grid_and_missed_ones_are_counted() {
+        assert_eq!(next_slot(Mono(100), 10, Mono(103)), (Mono(110), 0));
+        assert_eq!(next_slot(Mono(100), 10, Mono(110)), (Mono(120), 1));
+        assert_eq!(next_slot(Mono(100), 10, Mono(145)), (Mono(150), 4));
+        // A retry may end before the slot that it came before.
+        assert_eq!(next_slot(Mono(100), 10, Mono(95)), (Mono(110), 0));
+    }
+}

@@ -1,0 +1,398 @@
+//! The scheduler: monitors as entities of a bevy_ecs world, and the systems that decide what is due.
+//!
+//! It owns its thread. It runs the whole schedule at least every tick, and earlier when results arrive or something
+//! falls due, but never more often than every millisecond. Each run goes through the [`Step`]s in their order.
+//!
+//! Architecture invariant: nothing here names a runtime or the sandbox, and nothing blocks: results are taken as
+//! far as they are there, batches are sent as far as there is room.
+
+mod budget;
+mod code;
+pub mod components;
+mod dispatch;
+mod follow;
+mod ingest;
+mod intervention;
+mod publish;
+mod pulse;
+mod recover;
+mod resources;
+pub mod stats;
+mod timers;
+pub mod wheel;
+
+#[cfg(test)]
+mod tests;
+
+use crate::{
+    clock::Clock,
+    domain::{
+        event::Event,
+        health::{Episodes, Now},
+        host::{HostSettings, PerKind},
+        spec::{Kind, MonitorSpec},
+        time::Mono,
+    },
+    queue::{Bell, Outlet, ResultReceiver},
+};
+use bevy_ecs::{
+    entity::Entity,
+    schedule::{
+        IntoScheduleConfigs, LogLevel, Schedule, ScheduleBuildSettings, SingleThreadedExecutor, SystemSet,
+    },
+    world::World,
+};
+use components::{Monitor, PulseLane, RepairLane, SinkLane, Sinks, Vital};
+use resources::{
+    Alarm, Budgets, Draining, Due, Endings, EpisodeSource, HostDesk, Inbox, Journal, LaneRef, Needed,
+    Outlets, Publisher, Settings, Tag, Tally, Ticket, Time,
+};
+use stats::{Snapshot, Stats};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+
+/// The fixed order of a run.
+#[derive(SystemSet, Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Step {
+    /// Drain results, drop stale ones.
+    Ingest,
+    /// Deadlines that passed.
+    Recover,
+    /// The state machine: what each monitor needs next.
+    Advance,
+    /// The wheel: what is due.
+    Schedule,
+    /// Per kind: build batches, try to send.
+    Dispatch,
+    /// Facts and figures for whoever listens.
+    Publish,
+}
+
+/// Runs are never closer together than that.
+const RUN_GAP: Duration = Duration::from_millis(1);
+
+/// Everything that a scheduler needs.
+pub struct Parts {
+    /// The monitors.
+    pub monitors: Vec<Arc<MonitorSpec>>,
+    /// The entry whose sinks hear that the prober is in trouble.
+    pub host_entry: Option<Arc<MonitorSpec>>,
+    /// The host's settings.
+    pub settings: HostSettings,
+    /// Channels to the workers.
+    pub outlets: PerKind<Outlet>,
+    /// Channel from the workers.
+    pub results: ResultReceiver,
+    /// Where facts go. Bounded; what nobody takes in time is dropped and counted.
+    pub events: async_channel::Sender<Event>,
+    /// The time.
+    pub clock: Clock,
+}
+
+/// The world and its schedule, without a thread: [`Scheduler::run`] is one run.
+pub struct Scheduler {
+    world: World,
+    schedule: Schedule,
+    stats: Stats,
+}
+
+impl Scheduler {
+    /// Builds the world. The first pulses are spread over their intervals.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        let now = Now {
+            mono: parts.clock.mono(),
+            wall: parts.clock.wall(),
+        };
+        let stats = Stats::default();
+        let mut world = World::new();
+        world.insert_resource(Budgets {
+            retries: budget::Retries::new(parts.settings.retry_budget, now.mono),
+            interventions: budget::Interventions::new(parts.settings.interventions),
+        });
+        world.insert_resource(Settings(parts.settings));
+        world.insert_resource(Time {
+            clock: parts.clock,
+            now,
+        });
+        world.insert_resource(Alarm(wheel::Wheel::new(now.mono)));
+        world.insert_resource(Due::default());
+        world.insert_resource(Endings::default());
+        world.insert_resource(Needed::default());
+        world.insert_resource(Inbox(parts.results));
+        world.insert_resource(Outlets(parts.outlets));
+        world.insert_resource(Journal::default());
+        world.insert_resource(EpisodeSource(Episodes::starting_at(now.wall)));
+        world.insert_resource(HostDesk::default());
+        world.insert_resource(Draining::default());
+        world.insert_resource(Tally(Snapshot::default()));
+        world.insert_resource(Publisher {
+            events: parts.events,
+            stats: stats.clone(),
+            published_at: now.mono,
+        });
+        let mut scheduler = Self {
+            world,
+            schedule: schedule(),
+            stats,
+        };
+        for spec in parts.monitors {
+            scheduler.add(spec, now.mono);
+        }
+        if let Some(spec) = parts.host_entry {
+            let entity = scheduler.spawn(spec, now.mono);
+            scheduler.world.resource_mut::<HostDesk>().entity = Some(entity);
+        }
+        scheduler
+    }
+
+    fn spawn(&mut self, spec: Arc<MonitorSpec>, slot: Mono) -> Entity {
+        let sinks = spec.sinks.iter().map(|_| SinkLane::default()).collect();
+        self.world
+            .spawn((
+                Monitor(spec),
+                Vital::default(),
+                PulseLane {
+                    slot,
+                    ..PulseLane::default()
+                },
+                RepairLane::default(),
+                Sinks(sinks),
+            ))
+            .id()
+    }
+
+    fn add(&mut self, spec: Arc<MonitorSpec>, now: Mono) {
+        let slot = follow::first_slot(&spec, now);
+        let entity = self.spawn(spec, slot);
+        if let Some(mut pulse) = self.world.get_mut::<PulseLane>(entity) {
+            pulse.lane.wait(slot);
+        }
+        let tag = Tag::Due(LaneRef::Pulse);
+        self.world
+            .resource_mut::<Alarm>()
+            .0
+            .insert(slot, Ticket { entity, tag });
+        let shown = Vital::default().shown;
+        self.world.resource_mut::<Tally>().0.state(None, shown);
+    }
+
+    /// One run at the clock's present time. Returns when the next one is due, if nothing happens before.
+    pub fn run(&mut self) -> Mono {
+        let mut time = self.world.resource_mut::<Time>();
+        time.now = Now {
+            mono: time.clock.mono(),
+            wall: time.clock.wall(),
+        };
+        let now = time.now.mono;
+        self.schedule.run(&mut self.world);
+        let tick = now.after(self.world.resource::<Settings>().0.tick);
+        self.world.resource::<Alarm>().0.next_at().min(tick)
+    }
+
+    /// The figures.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.stats.clone()
+    }
+
+    /// From now on no pulse and no intervention starts; results are still taken, and codes are still sent.
+    pub fn drain(&mut self) {
+        self.world.resource_mut::<Draining>().0 = true;
+    }
+
+    /// Jobs that are in a channel or running, per kind, and codes that wait for a channel.
+    #[must_use]
+    pub fn unfinished(&self) -> Unfinished {
+        let tally = &self.world.resource::<Tally>().0;
+        Unfinished {
+            pending: PerKind::from_fn(|kind| tally.kinds.get(kind).pending),
+            codes: tally.outbox,
+            codes_needed: self.world.resource::<Needed>().0.get(Kind::Code).len(),
+        }
+    }
+
+    fn close(&mut self) {
+        let world = &mut self.world;
+        world.resource_scope(|world, mut tally: bevy_ecs::change_detection::Mut<'_, Tally>| {
+            world.resource::<Publisher>().stats.publish(&mut tally.0);
+        });
+        for kind in Kind::ALL {
+            world.resource::<Outlets>().0.get(kind).close();
+        }
+    }
+
+    /// Lanes of a monitor, for tests: pulse, intervention, sinks.
+    #[cfg(test)]
+    fn lanes(&self, entity: Entity) -> Vec<components::Lane> {
+        let mut lanes = vec![
+            self.world.get::<PulseLane>(entity).unwrap().lane,
+            self.world.get::<RepairLane>(entity).unwrap().lane,
+        ];
+        lanes.extend(
+            self.world
+                .get::<Sinks>(entity)
+                .unwrap()
+                .0
+                .iter()
+                .map(|sink| sink.lane),
+        );
+        lanes
+    }
+}
+
+/// What is not finished yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unfinished {
+    /// Jobs in a channel or running.
+    pub pending: PerKind<usize>,
+    /// Codes that no sink took yet.
+    pub codes: usize,
+    /// Those of them that could be sent at once, if the channel had room.
+    pub codes_needed: usize,
+}
+
+impl Unfinished {
+    /// Jobs in a channel or running, of all kinds.
+    #[must_use]
+    pub fn jobs(&self) -> usize {
+        Kind::ALL.iter().map(|kind| self.pending.get(*kind)).sum()
+    }
+}
+
+fn schedule() -> Schedule {
+    let mut schedule = Schedule::default();
+    // One thread: the systems share almost everything, and the hand-over to a pool costs more than a run.
+    schedule.set_executor(SingleThreadedExecutor::new());
+    schedule.set_build_settings(ScheduleBuildSettings {
+        ambiguity_detection: LogLevel::Error,
+        ..ScheduleBuildSettings::default()
+    });
+    schedule.configure_sets(
+        (
+            Step::Ingest,
+            Step::Recover,
+            Step::Advance,
+            Step::Schedule,
+            Step::Dispatch,
+            Step::Publish,
+        )
+            .chain(),
+    );
+    schedule.add_systems((
+        ingest::drain_results.in_set(Step::Ingest),
+        (recover::turn_wheel, recover::recover)
+            .chain()
+            .in_set(Step::Recover),
+        (
+            pulse::advance,
+            intervention::advance,
+            timers::advance,
+            code::advance,
+            code::tell_host_news,
+        )
+            .chain()
+            .in_set(Step::Advance),
+        (pulse::schedule, intervention::schedule, code::schedule)
+            .chain()
+            .in_set(Step::Schedule),
+        // Codes first: people wait for them.
+        (
+            code::dispatch_codes,
+            intervention::dispatch_interventions,
+            pulse::dispatch_pulses,
+        )
+            .chain()
+            .in_set(Step::Dispatch),
+        publish::publish.in_set(Step::Publish),
+    ));
+    schedule
+}
+
+/// A scheduler on its own thread.
+pub struct Running {
+    thread: JoinHandle<Unfinished>,
+    bell: Arc<Bell>,
+    stop_at: Arc<AtomicU64>,
+    clock: Clock,
+    stats: Stats,
+}
+
+impl Running {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// If the operating system gives no thread.
+    pub fn start(mut scheduler: Scheduler, bell: Arc<Bell>) -> std::io::Result<Self> {
+        let clock = scheduler.world.resource::<Time>().clock.clone();
+        let stats = scheduler.stats();
+        let stop_at = Arc::new(AtomicU64::new(Mono::NEVER.0));
+        let (ringing, deadline) = (Arc::clone(&bell), Arc::clone(&stop_at));
+        let thread = std::thread::Builder::new()
+            .name("scheduler".to_owned())
+            .spawn(move || {
+                ringing.attend();
+                let left = serve(&mut scheduler, &ringing, &deadline);
+                scheduler.close();
+                left
+            })?;
+        Ok(Self {
+            thread,
+            bell,
+            stop_at,
+            clock,
+            stats,
+        })
+    }
+
+    /// The figures.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.stats.clone()
+    }
+
+    /// Stops scheduling, lets what runs end within the grace period, and returns what was not finished then.
+    /// Blocks for that long at most. None: the thread had died.
+    #[must_use]
+    pub fn stop(self, grace: Duration) -> Option<Unfinished> {
+        self.stop_at
+            .store(self.clock.mono().after(grace).0, Ordering::Release);
+        self.bell.ring();
+        self.thread.join().ok()
+    }
+}
+
+/// Runs until it is told to stop and nothing is left to be done, or the time is up.
+fn serve(scheduler: &mut Scheduler, bell: &Bell, stop_at: &AtomicU64) -> Unfinished {
+    let clock = scheduler.world.resource::<Time>().clock.clone();
+    loop {
+        let started = clock.mono();
+        let stop = Mono(stop_at.load(Ordering::Acquire));
+        if stop != Mono::NEVER {
+            scheduler.drain();
+        }
+        let next = scheduler.run();
+        if stop != Mono::NEVER {
+            let left = scheduler.unfinished();
+            if (left.jobs() == 0 && left.codes_needed == 0) || clock.mono() >= stop {
+                return left;
+            }
+        }
+        // What arrives within the gap is taken together.
+        let gap = RUN_GAP.saturating_sub(clock.mono().since(started));
+        if !gap.is_zero() {
+            std::thread::sleep(gap);
+        }
+        let now = clock.mono();
+        if !bell.answer() && next > now {
+            std::thread::park_timeout(next.since(now));
+            bell.answer();
+        }
+    }
+}
