@@ -2,5 +2,6 @@
 
 pub mod clock;
 pub mod domain;
+pub mod journal;
 pub mod queue;
 pub mod scheduler;

@@ -175,6 +175,20 @@ pub enum Exhausted {
     Unverified,
 }
 
+impl std::fmt::Display for Exhausted {
+    /// One clause for people.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::NotConfigured => "no intervention is configured",
+            Self::Attempts => "all interventions of this incident failed",
+            Self::Budget => "the intervention budget of this time window is spent",
+            Self::Permanent => "the intervention can't help",
+            Self::Held => "the host's intervention budget held the repair back for too long",
+            Self::Unverified => "the intervention could not be verified, because the prober was in trouble",
+        })
+    }
+}
+
 /// How soon the next pulse should come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pace {
@@ -393,7 +407,7 @@ impl Health {
         let mut red = false;
         if let Some(since) = episode.incident {
             if let Repair::Exhausted(why) = episode.repair {
-                red |= episode.emit(spec, Color::Red, "down", || words::exhausted(why), effects);
+                red |= episode.emit(spec, Color::Red, "down", || why.to_string(), effects);
             } else if now.mono >= since.after(spec.policy.page_after) && !episode.has_emitted(Color::Red) {
                 red |= episode.emit(
                     spec,

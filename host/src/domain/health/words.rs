@@ -1,6 +1,6 @@
 //! What codes say to people.
 
-use super::{Exhausted, Policy};
+use super::Policy;
 use crate::domain::color::Color;
 
 /// One line: which monitor, what happened.
@@ -49,18 +49,6 @@ pub fn failing(policy: &Policy) -> String {
 
 pub fn page_after(policy: &Policy) -> String {
     format!("down for {:?} already, repairs go on", policy.page_after)
-}
-
-pub fn exhausted(why: Exhausted) -> String {
-    match why {
-        Exhausted::NotConfigured => "no intervention is configured",
-        Exhausted::Attempts => "all interventions of this incident failed",
-        Exhausted::Budget => "the intervention budget of this time window is spent",
-        Exhausted::Permanent => "the intervention can't help",
-        Exhausted::Held => "the host's intervention budget held the repair back for too long",
-        Exhausted::Unverified => "the intervention could not be verified, because the prober was in trouble",
-    }
-    .to_owned()
 }
 
 pub fn reminder(count: u32) -> String {

@@ -1,0 +1,205 @@
+//! Turns what the scheduler publishes into log lines for people.
+//!
+//! Lines are limited: a burst of 200, then 50 a second; what is left out is counted and said. An outage of a
+//! million monitors must not become an outage of the log.
+
+use crate::{
+    clock::Clock,
+    domain::{
+        event::{Event, Fact},
+        health::{InterventionEnd, State},
+        host::PerKind,
+        spec::Kind,
+        time::Mono,
+    },
+    scheduler::stats::{Snapshot, Stats},
+};
+use std::time::Duration;
+
+const BURST: f64 = 200.0;
+const PER_SECOND: f64 = 50.0;
+/// How often one line sums up.
+const SUMMARY_EVERY: Duration = Duration::from_secs(10);
+
+/// Logs events until their channel closes.
+pub async fn keep(events: async_channel::Receiver<Event>, stats: Stats, clock: Clock) {
+    let mut limiter = Limiter::new(clock.mono());
+    let mut last = Snapshot::default();
+    let mut summary = tokio::time::interval(SUMMARY_EVERY);
+    summary.tick().await;
+    loop {
+        tokio::select! {
+            event = events.recv() => match event {
+                Ok(event) => {
+                    if limiter.may_write(clock.mono()) {
+                        write(&event);
+                    }
+                }
+                Err(_) => return,
+            },
+            _ = summary.tick() => {
+                let snapshot = stats.snapshot();
+                sum_up(&last, &snapshot);
+                last = snapshot;
+            }
+        }
+    }
+}
+
+struct Limiter {
+    tokens: f64,
+    filled_at: Mono,
+    left_out: u64,
+}
+
+impl Limiter {
+    fn new(now: Mono) -> Self {
+        Self {
+            tokens: BURST,
+            filled_at: now,
+            left_out: 0,
+        }
+    }
+
+    fn may_write(&mut self, now: Mono) -> bool {
+        let gain = now.since(self.filled_at).as_secs_f64() * PER_SECOND;
+        self.tokens = (self.tokens + gain).min(BURST);
+        self.filled_at = now;
+        if self.tokens < 1.0 {
+            self.left_out += 1;
+            return false;
+        }
+        self.tokens -= 1.0;
+        if self.left_out > 0 {
+            let count = std::mem::take(&mut self.left_out);
+            tracing::warn!("{count} lines about monitors were left out: too many at once");
+        }
+        true
+    }
+}
+
+/// One line for one fact.
+fn write(event: &Event) {
+    let name = event.spec.subject.monitor.as_ref();
+    match &event.fact {
+        Fact::State { from, to, summary } => match (from, to) {
+            (State::Unknown, State::Up) => tracing::info!("{name} is up: {summary}"),
+            // Closed says it, and how long it lasted.
+            (_, State::Up) => {}
+            (_, State::Degraded) => tracing::warn!("{name} is failing or degraded: {summary}"),
+            (_, State::Unknown) => tracing::warn!("{name} is unknown: {summary}"),
+            _ => tracing::debug!("{name}: {} after {}: {summary}", to.name(), from.name()),
+        },
+        Fact::Fault { class, message } => tracing::debug!("{name} could not be checked ({class}): {message}"),
+        Fact::Opened { incident } => tracing::debug!("{name}: episode {} begins", incident.id),
+        Fact::Incident { incident, failures } => {
+            let times = if *failures == 1 {
+                "failure"
+            } else {
+                "failures in a row"
+            };
+            tracing::warn!("{name} is down after {failures} {times}: {}", incident.summary);
+        }
+        Fact::Closed { lasted_ms, .. } => {
+            tracing::info!("{name} is up again after {:?}", Duration::from_millis(*lasted_ms));
+        }
+        Fact::Intervening { number, of, plugin } => {
+            tracing::info!("{name}: intervention {number} of {of} starts ({plugin})");
+        }
+        Fact::Intervention { number, of, end } => {
+            let what = format!("{name}: intervention {number} of {of}");
+            match end {
+                InterventionEnd::Done { summary } => tracing::info!("{what} was done, verifying: {summary}"),
+                InterventionEnd::Retryable(why) => {
+                    tracing::warn!("{what} failed, will be tried again: {why}")
+                }
+                InterventionEnd::Permanent(why) => tracing::warn!("{what} failed for good: {why}"),
+                InterventionEnd::Unknown(why) => {
+                    tracing::warn!("{what} ended, nobody knows how; pulses will tell: {why}");
+                }
+                InterventionEnd::NotRun(why) => tracing::warn!("{what} could not be started: {why}"),
+            }
+        }
+        Fact::Held => tracing::warn!("{name}: intervention held back, the host's budget is used up"),
+        Fact::Exhausted(why) => tracing::warn!("{name}: no repair is left: {why}"),
+        Fact::Purple { faults, message } => {
+            tracing::error!("{name} can't be checked, {faults} faults in a row: {message}");
+        }
+        Fact::Delivered { sink, alert, summary } => {
+            tracing::info!(
+                "{name}: {} was sent to {sink}: {} ({summary})",
+                alert.color,
+                alert.title
+            );
+        }
+        Fact::Retrying {
+            sink,
+            alert,
+            message,
+            in_ms,
+        } => tracing::warn!(
+            "{name}: {} was not taken by {sink}, again in {:?}: {message}",
+            alert.color,
+            Duration::from_millis(*in_ms)
+        ),
+        Fact::Undeliverable { sink, alert, message } => tracing::error!(
+            "{name}: {} can't be delivered to {sink} and is given up: {message}",
+            alert.color
+        ),
+        Fact::Lost { kind } => tracing::warn!("{name}: a {kind} was lost, its worker never answered"),
+        Fact::Late { kind, class } => {
+            tracing::debug!("{name}: a {kind} that was given up came back ({class})")
+        }
+    }
+}
+
+/// One line for the last ten seconds.
+fn sum_up(before: &Snapshot, after: &Snapshot) {
+    let states: Vec<String> = after
+        .states
+        .iter()
+        .filter(|(_, count)| **count > 0)
+        .map(|(state, count)| format!("{count} {state}"))
+        .collect();
+    let healthy = after.healthy - before.healthy;
+    let bad = after.not_healthy - before.not_healthy;
+    let all: u64 =
+        after.kinds.pulse.outcomes.values().sum::<u64>() - before.kinds.pulse.outcomes.values().sum::<u64>();
+    let faults = all.saturating_sub(healthy + bad);
+    let mut line = format!(
+        "monitors: {}; checks in the last {} s: {healthy} healthy, {bad} not",
+        states.join(", "),
+        SUMMARY_EVERY.as_secs()
+    );
+    if faults > 0 {
+        line.push_str(&format!(", {faults} without an answer"));
+    }
+    if after.outbox > 0 {
+        line.push_str(&format!("; {} codes wait to be delivered", after.outbox));
+    }
+    let late = PerKind::from_fn(|kind: Kind| after.kinds.get(kind).needed);
+    if late.pulse > 0 {
+        line.push_str(&format!("; {} checks are due and wait for room", late.pulse));
+    }
+    if after.dropped_events > before.dropped_events {
+        line.push_str(&format!(
+            "; {} events were dropped",
+            after.dropped_events - before.dropped_events
+        ));
+    }
+    tracing::info!("{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_is_let_through_and_then_a_steady_stream() {
+        let mut limiter = Limiter::new(Mono(0));
+        assert_eq!((0..1000).filter(|_| limiter.may_write(Mono(0))).count(), 200);
+        let later = Mono(0).after(Duration::from_secs(1));
+        assert_eq!((0..1000).filter(|_| limiter.may_write(later)).count(), 50);
+        assert_eq!(limiter.left_out, 950);
+    }
+}
