@@ -188,3 +188,167 @@ impl Outbox {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{
+        color::ColorSet,
+        grant::Grants,
+        limits::Limits,
+        spec::{Lane, Profile},
+    };
+
+    fn sink() -> Sink {
+        Sink {
+            name: "s".into(),
+            lane: Lane {
+                profile: Arc::new(Profile {
+                    plugin: "p".into(),
+                    limits: Limits::default(),
+                    grants: Arc::new(Grants::default()),
+                    reuse: 0,
+                }),
+                settings: "{}".into(),
+                timeout: Duration::from_secs(1),
+            },
+            colors: Color::ALL.into_iter().collect::<ColorSet>(),
+            max_age: Duration::from_secs(3600),
+        }
+    }
+
+    fn alert(color: Color, reminder: bool) -> Arc<Alert> {
+        Arc::new(Alert {
+            color,
+            title: String::new(),
+            body: String::new(),
+            happened_at: crate::domain::time::Wall(0),
+            reminder,
+            incident: None,
+            incident_key: String::new(),
+            cause_id: color.to_string(),
+        })
+    }
+
+    fn delivered() -> DeliveryEnd {
+        DeliveryEnd::Delivered {
+            summary: String::new(),
+        }
+    }
+
+    fn retry(maybe: bool) -> DeliveryEnd {
+        DeliveryEnd::Retry {
+            message: String::new(),
+            after: None,
+            maybe,
+        }
+    }
+
+    #[test]
+    fn green_is_only_for_who_was_told_of_that_episode() {
+        let (sink, mut outbox) = (sink(), Outbox::default());
+        outbox
+            .put(&sink, &alert(Color::Red, false), Some(1), Mono(0))
+            .unwrap();
+        outbox
+            .put(&sink, &alert(Color::Green, false), Some(1), Mono(0))
+            .unwrap();
+        outbox.sent(1);
+        outbox.settle(&sink, &DeliveryEnd::Permanent(String::new()), Mono(0));
+        outbox.skip_needless();
+        assert!(outbox.is_empty(), "it never heard of the red");
+        outbox
+            .put(&sink, &alert(Color::Red, false), Some(2), Mono(0))
+            .unwrap();
+        outbox
+            .put(&sink, &alert(Color::Green, false), Some(2), Mono(0))
+            .unwrap();
+        outbox.sent(2);
+        outbox.settle(&sink, &delivered(), Mono(0));
+        outbox.skip_needless();
+        assert_eq!(outbox.head().unwrap().color, Color::Green);
+    }
+
+    #[test]
+    fn what_may_have_arrived_counts_as_told() {
+        let (mut sink, mut outbox) = (sink(), Outbox::default());
+        sink.max_age = Duration::ZERO;
+        outbox
+            .put(&sink, &alert(Color::Red, false), Some(1), Mono(0))
+            .unwrap();
+        outbox
+            .put(&sink, &alert(Color::Green, false), Some(1), Mono(0))
+            .unwrap();
+        outbox.sent(1);
+        assert!(matches!(
+            outbox.settle(&sink, &retry(true), Mono(1)),
+            Some(Settled::Undeliverable(_))
+        ));
+        outbox.skip_needless();
+        assert_eq!(outbox.head().unwrap().color, Color::Green);
+    }
+
+    #[test]
+    fn a_full_box_drops_reminders_before_it_refuses_and_never_the_head() {
+        let (sink, mut outbox) = (sink(), Outbox::default());
+        outbox
+            .put(&sink, &alert(Color::Red, true), Some(1), Mono(0))
+            .unwrap();
+        assert_eq!(outbox.len(), 1, "a reminder alone is fine");
+        outbox
+            .put(&sink, &alert(Color::Red, true), Some(1), Mono(0))
+            .unwrap();
+        assert_eq!(outbox.len(), 1, "a second behind it says nothing new");
+        for _ in 1..CODES_MAX {
+            outbox
+                .put(&sink, &alert(Color::Yellow, false), Some(1), Mono(0))
+                .unwrap();
+        }
+        assert!(
+            outbox
+                .put(&sink, &alert(Color::Green, false), Some(1), Mono(0))
+                .is_err()
+        );
+        assert!(outbox.head().unwrap().reminder);
+    }
+
+    #[test]
+    fn retries_back_off_and_honour_the_receiver_within_bounds() {
+        let (sink, mut outbox) = (sink(), Outbox::default());
+        outbox
+            .put(&sink, &alert(Color::Red, false), Some(1), Mono(0))
+            .unwrap();
+        let mut pauses = Vec::new();
+        for attempt in 1..=3 {
+            outbox.sent(attempt);
+            if let Some(Settled::Retry(_, pause)) = outbox.settle(&sink, &retry(false), Mono(0)) {
+                pauses.push(pause.as_secs());
+            }
+        }
+        assert_eq!(pauses, [1, 2, 4]);
+        let greedy = DeliveryEnd::Retry {
+            message: String::new(),
+            after: Some(Duration::from_secs(1_000_000)),
+            maybe: false,
+        };
+        assert!(
+            matches!(outbox.settle(&sink, &greedy, Mono(0)), Some(Settled::Retry(_, pause)) if pause == AFTER_MAX)
+        );
+    }
+
+    #[test]
+    fn a_late_receipt_is_for_the_head_only_if_the_head_was_sent_by_then() {
+        let (sink, mut outbox) = (sink(), Outbox::default());
+        outbox
+            .put(&sink, &alert(Color::Yellow, false), Some(1), Mono(0))
+            .unwrap();
+        outbox
+            .put(&sink, &alert(Color::Red, false), Some(1), Mono(0))
+            .unwrap();
+        outbox.sent(5);
+        outbox.sent(7);
+        assert!(outbox.late_receipt(4).is_none());
+        assert_eq!(outbox.late_receipt(5).unwrap().color, Color::Yellow);
+        assert!(outbox.late_receipt(7).is_none(), "red was never sent");
+    }
+}

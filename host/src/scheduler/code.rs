@@ -117,7 +117,7 @@ pub fn tell_host_news(mut desk: Desk<'_>, mut monitors: Query<'_, '_, Whole>) {
     {
         let spec = Arc::clone(&whole.monitor.0);
         for (title, body) in news.drain(..).take(NEWS_MAX) {
-            let number = desk.episodes.0.next();
+            let number = desk.episodes.0.allocate();
             let emission = host_emission(number, title, body);
             post(&mut desk, entity, &spec, &mut whole.sinks.0, emission);
         }

@@ -49,7 +49,7 @@ impl Episodes {
     }
 
     /// The next number.
-    pub fn next(&mut self) -> u64 {
+    pub fn allocate(&mut self) -> u64 {
         self.0 = self.0.saturating_add(1);
         self.0
     }

@@ -57,7 +57,7 @@ impl Health {
             self.purple = true;
             let episode = self
                 .episode
-                .get_or_insert_with(|| Box::new(Episode::open(episodes.next(), now)));
+                .get_or_insert_with(|| Box::new(Episode::open(episodes.allocate(), now)));
             episode.onsets = episode.onsets.saturating_add(1);
             if episode.incident.is_none() && self.failures == 0 {
                 // Nothing is known about the target: what there is to say is about the prober.
@@ -138,7 +138,7 @@ impl Health {
         let fresh = self.episode.is_none();
         let episode = self
             .episode
-            .get_or_insert_with(|| Box::new(Episode::open(episodes.next(), now)));
+            .get_or_insert_with(|| Box::new(Episode::open(episodes.allocate(), now)));
         episode.summary.clone_from(&report.summary);
         episode.reason.clear();
         episode
