@@ -1,0 +1,70 @@
+//! What the host lends to plugins: one file per interface of `pulse:host`, in plain Rust types.
+//!
+//! The bindings of each ABI version (`sandbox/`) translate to and from these types. A call that a grant does not
+//! cover, or that fails for the host's own reason, returns a [`Failure`] with a [`Taint`]: the execution is then a
+//! fault of the prober whatever the plugin makes of the error.
+//!
+//! Architecture invariant: nothing here names the ECS or wasm. No call panics, whatever the guest asks for, and
+//! each is bounded in time, bytes and descriptors.
+
+use crate::domain::{outcome::Denial, spec::Profile, time::Mono};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+/// One execution, as the lent interfaces see it.
+#[derive(Debug)]
+pub struct Lease {
+    /// Whose job it is, for log lines.
+    pub monitor: Arc<str>,
+    /// The tenant.
+    pub tenant: Arc<str>,
+    /// The plugin and its grants.
+    pub profile: Arc<Profile>,
+    /// The job's settings, a JSON object: `@settings.…` grants look into it.
+    pub settings: Arc<str>,
+    /// When the job is cut. No call goes on longer.
+    pub ends: Mono,
+    /// Whether the guest waits for its target at this moment.
+    pub waiting: Arc<Waiting>,
+}
+
+/// Says whether a call waits for its target right now: what a deadline that passes then means.
+#[derive(Debug, Default)]
+pub struct Waiting(AtomicBool);
+
+impl Waiting {
+    /// The call waits for its target until the guard is dropped. Looking a name up and waiting for a permit of
+    /// the host's own is no waiting for the target.
+    pub fn begin(&self) -> WaitGuard<'_> {
+        self.0.store(true, Ordering::Relaxed);
+        WaitGuard(self)
+    }
+
+    /// Whether a guard is alive.
+    #[must_use]
+    pub fn on_target(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// See [`Waiting::begin`]. The flag outlives a call that is dropped half-way only if the guard is forgotten, so
+/// the sandbox reads it *before* it drops the call.
+#[derive(Debug)]
+pub struct WaitGuard<'a>(&'a Waiting);
+
+impl Drop for WaitGuard<'_> {
+    fn drop(&mut self) {
+        self.0.0.store(false, Ordering::Relaxed);
+    }
+}
+
+/// Why an execution says nothing about its target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Taint {
+    /// No grant covers what was asked for.
+    Denied(Denial),
+    /// The host could not do it: descriptors, permits, its own resolver, late polling.
+    Host(String),
+}
