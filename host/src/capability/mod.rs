@@ -7,6 +7,30 @@
 //! Architecture invariant: nothing here names the ECS or wasm. No call panics, whatever the guest asks for, and
 //! each is bounded in time, bytes and descriptors.
 
+pub mod address;
+mod call;
+mod dial;
+pub mod docker;
+mod egress;
+mod error;
+pub mod files;
+pub mod http;
+mod lender;
+pub mod log;
+pub mod net;
+mod resolve;
+pub mod target;
+pub mod tcp;
+#[cfg(test)]
+mod testing;
+mod tls;
+mod tls_facts;
+#[cfg(test)]
+mod tls_tests;
+
+pub use error::{ErrorCode, Failure, Phase};
+pub use lender::{Lender, Shared};
+
 use crate::domain::{outcome::Denial, spec::Profile, time::Mono};
 use std::sync::{
     Arc,

@@ -1,0 +1,461 @@
+//! What a plugin may reach over the network: the grants by name, then the class of every address.
+//!
+//! Architecture invariant: both checks stand between the guest and the socket, in this order, for each request and
+//! each redirect. A denial names the configuration line that would allow it.
+
+use super::{
+    Lease,
+    address::{Class, class},
+    log::one_line,
+    target::{Host, WebTarget, host_and_port},
+};
+use crate::domain::{
+    grant::{Grants, HostPattern, HttpGrant, Network, TcpGrant, UrlPattern},
+    outcome::Denial,
+};
+use std::net::IpAddr;
+
+/// Entries of a grant that a denial repeats; a longer list is shortened to the line to add.
+const SHOWN_MAX: usize = 8;
+
+/// Checks scheme, host and port against `grants.http`.
+pub(super) fn check_http(lease: &Lease, target: &WebTarget) -> Result<(), Denial> {
+    let settings = Settings::of(lease);
+    let grants = &lease.profile.grants;
+    let granted = grants.http.iter().any(|grant| match grant {
+        HttpGrant::Settings(path) => settings
+            .text(path)
+            .and_then(|text| WebTarget::parse(&text).ok())
+            .is_some_and(|own| own.same_origin(target)),
+        HttpGrant::Pattern(pattern) => {
+            pattern.scheme == target.scheme()
+                && matches(&pattern.host, &target.host)
+                && pattern.port.is_none_or(|port| port == target.port)
+        }
+    });
+    if granted {
+        return Ok(());
+    }
+    let wanted = target.origin();
+    Err(Denial {
+        capability: "http",
+        grant: line(lease, "http", grants.http.iter().map(shown_http), &wanted),
+        wanted: one_line(&wanted),
+    })
+}
+
+/// Checks host and port against `grants.tcp`.
+pub(super) fn check_tcp(lease: &Lease, host: &Host, port: u16) -> Result<(), Denial> {
+    let settings = Settings::of(lease);
+    let grants = &lease.profile.grants;
+    let granted = grants.tcp.iter().any(|grant| match grant {
+        TcpGrant::Settings {
+            host: path,
+            port: None,
+        } => settings
+            .text(path)
+            .and_then(|text| host_and_port(&text).ok())
+            .is_some_and(|own| own == (host.clone(), port)),
+        TcpGrant::Settings {
+            host: path,
+            port: Some(port_path),
+        } => {
+            settings
+                .text(path)
+                .and_then(|text| Host::parse(&text).ok())
+                .is_some_and(|own| own == *host)
+                && settings.port(port_path) == Some(port)
+        }
+        TcpGrant::Pattern {
+            host: pattern,
+            port: own,
+        } => matches(pattern, host) && own.is_none_or(|own| own == port),
+    });
+    if granted {
+        return Ok(());
+    }
+    let wanted = format!("{host}:{port}");
+    Err(Denial {
+        capability: "tcp",
+        grant: line(lease, "tcp", grants.tcp.iter().map(shown_tcp), &wanted),
+        wanted: one_line(&wanted),
+    })
+}
+
+/// Checks every address that a name resolved to against `grants.networks`. One that is not granted spoils all:
+/// a mixed answer is how a name is rebound to an inner address.
+pub(super) fn check_addresses(
+    lease: &Lease,
+    capability: &'static str,
+    host: &Host,
+    addresses: &[IpAddr],
+) -> Result<(), Denial> {
+    let grants = &lease.profile.grants;
+    for address in addresses {
+        let (kind, network) = match class(*address) {
+            Class::Grantable(network) if grants.networks.contains(network) => continue,
+            Class::Grantable(network) => (name(network), Some(network)),
+            Class::Never(kind) => (kind, None),
+        };
+        let wanted = match host {
+            Host::Address(_) => format!("{host} (a {kind} address)"),
+            Host::Name(name) => format!("{name}, which resolves to {address} (a {kind} address)"),
+        };
+        return Err(Denial {
+            capability,
+            wanted,
+            grant: match network {
+                Some(network) => networks_line(lease, grants, network),
+                None => format!("no grant reaches {kind} addresses"),
+            },
+        });
+    }
+    Ok(())
+}
+
+/// Whether a pattern covers a host.
+fn matches(pattern: &HostPattern, host: &Host) -> bool {
+    match (pattern, host) {
+        (HostPattern::Any, _) => true,
+        (HostPattern::Exact(_) | HostPattern::Suffix(_), Host::Address(address)) => match pattern {
+            HostPattern::Exact(text) => Host::parse(text).is_ok_and(|own| own == Host::Address(*address)),
+            _ => false,
+        },
+        (HostPattern::Exact(text), Host::Name(name)) => text.strip_suffix('.').unwrap_or(text) == name,
+        (HostPattern::Suffix(suffix), Host::Name(name)) => name
+            .strip_suffix(suffix.strip_suffix('.').unwrap_or(suffix))
+            .and_then(|front| front.strip_suffix('.'))
+            .is_some_and(|front| !front.is_empty()),
+    }
+}
+
+/// The job's settings, read when the first grant looks into them.
+struct Settings<'a> {
+    text: &'a str,
+    value: std::cell::OnceCell<serde_json::Value>,
+}
+
+impl<'a> Settings<'a> {
+    fn of(lease: &'a Lease) -> Self {
+        Self {
+            text: &lease.settings,
+            value: std::cell::OnceCell::new(),
+        }
+    }
+
+    fn at(&self, path: &[String]) -> Option<&serde_json::Value> {
+        let value = self
+            .value
+            .get_or_init(|| serde_json::from_str(self.text).unwrap_or_default());
+        path.iter().try_fold(value, |value, key| match value {
+            serde_json::Value::Array(items) => items.get(key.parse::<usize>().ok()?),
+            value => value.get(key),
+        })
+    }
+
+    fn text(&self, path: &[String]) -> Option<String> {
+        self.at(path)?.as_str().map(str::to_owned)
+    }
+
+    fn port(&self, path: &[String]) -> Option<u16> {
+        match self.at(path)? {
+            serde_json::Value::Number(number) => u16::try_from(number.as_u64()?).ok(),
+            serde_json::Value::String(text) => text.parse().ok(),
+            _ => None,
+        }
+    }
+}
+
+/// The class's name as it stands in `grants.networks`.
+fn name(network: Network) -> &'static str {
+    match network {
+        Network::Public => "public",
+        Network::Private => "private",
+        Network::Loopback => "loopback",
+        Network::LinkLocal => "link-local",
+    }
+}
+
+fn networks_line(lease: &Lease, grants: &Grants, wanted: Network) -> String {
+    let names: Vec<_> = [
+        Network::Public,
+        Network::Private,
+        Network::Loopback,
+        Network::LinkLocal,
+    ]
+    .into_iter()
+    .filter(|network| *network == wanted || grants.networks.contains(*network))
+    .map(|network| format!("\"{}\"", name(network)))
+    .collect();
+    format!(
+        "[plugins.{}] grants.networks = [{}]",
+        lease.profile.plugin,
+        names.join(", ")
+    )
+}
+
+/// The line as it would be with what was wanted added.
+fn line(lease: &Lease, key: &str, present: impl Iterator<Item = String>, wanted: &str) -> String {
+    let mut entries: Vec<_> = present.take(SHOWN_MAX + 1).collect();
+    if entries.len() > SHOWN_MAX {
+        entries = vec!["…".into()];
+    } else {
+        entries = entries.iter().map(|entry| quoted(entry)).collect();
+    }
+    entries.push(quoted(wanted));
+    one_line(&format!(
+        "[plugins.{}] grants.{key} = [{}]",
+        lease.profile.plugin,
+        entries.join(", ")
+    ))
+}
+
+pub(super) fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+fn shown_host(pattern: &HostPattern) -> String {
+    match pattern {
+        HostPattern::Any => "*".into(),
+        HostPattern::Exact(text) if text.contains(':') && !text.starts_with('[') => format!("[{text}]"),
+        HostPattern::Exact(text) => text.clone(),
+        HostPattern::Suffix(suffix) => format!("*.{suffix}"),
+    }
+}
+
+fn shown_port(port: Option<u16>) -> String {
+    port.map_or_else(|| "*".into(), |port| port.to_string())
+}
+
+fn shown_http(grant: &HttpGrant) -> String {
+    match grant {
+        HttpGrant::Settings(path) => format!("@settings.{}", path.join(".")),
+        HttpGrant::Pattern(UrlPattern { scheme, host, port }) => {
+            format!("{scheme}://{}:{}", shown_host(host), shown_port(*port))
+        }
+    }
+}
+
+fn shown_tcp(grant: &TcpGrant) -> String {
+    match grant {
+        TcpGrant::Settings { host, port: None } => format!("@settings.{}", host.join(".")),
+        TcpGrant::Settings {
+            host,
+            port: Some(port),
+        } => format!("@settings.{}:@settings.{}", host.join("."), port.join(".")),
+        TcpGrant::Pattern { host, port } => format!("{}:{}", shown_host(host), shown_port(*port)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::testing::{self, LeaseMaker},
+        *,
+    };
+
+    fn pattern(scheme: &str, host: HostPattern, port: Option<u16>) -> HttpGrant {
+        HttpGrant::Pattern(UrlPattern {
+            scheme: scheme.into(),
+            host,
+            port,
+        })
+    }
+
+    fn http(maker: &LeaseMaker, url: &str) -> Result<(), Denial> {
+        check_http(&maker.clone().done(), &WebTarget::parse(url).unwrap())
+    }
+
+    #[test]
+    fn nothing_is_granted_by_default() {
+        let denial = http(&testing::lease(), "https://example.com/x").unwrap_err();
+        assert_eq!(
+            denial,
+            Denial {
+                capability: "http",
+                wanted: "https://example.com:443".into(),
+                grant: "[plugins.test] grants.http = [\"https://example.com:443\"]".into(),
+            }
+        );
+        let denial = check_tcp(&testing::lease().done(), &Host::Name("db".into()), 5432).unwrap_err();
+        assert_eq!(denial.grant, "[plugins.test] grants.tcp = [\"db:5432\"]");
+    }
+
+    #[test]
+    fn patterns() {
+        use HostPattern::{Any, Exact, Suffix};
+        for (grant, url, granted) in [
+            (
+                pattern("https", Suffix("example.com".into()), Some(443)),
+                "https://a.example.com",
+                true,
+            ),
+            (
+                pattern("https", Suffix("example.com".into()), Some(443)),
+                "https://a.b.example.com.",
+                true,
+            ),
+            (
+                pattern("https", Suffix("example.com".into()), Some(443)),
+                "https://example.com",
+                false,
+            ),
+            (
+                pattern("https", Suffix("example.com".into()), Some(443)),
+                "https://badexample.com",
+                false,
+            ),
+            (
+                pattern("https", Suffix("example.com".into()), Some(443)),
+                "http://a.example.com:443",
+                false,
+            ),
+            (
+                pattern("https", Suffix("example.com".into()), Some(443)),
+                "https://a.example.com:444",
+                false,
+            ),
+            (
+                pattern("https", Suffix("example.com".into()), None),
+                "https://a.example.com:444",
+                true,
+            ),
+            (
+                pattern("http", Suffix("0.0.1".into()), None),
+                "http://127.0.0.1",
+                false,
+            ),
+            (
+                pattern("http", Exact("127.0.0.1".into()), Some(80)),
+                "http://127.0.0.1",
+                true,
+            ),
+            (
+                pattern("http", Exact("::1".into()), Some(80)),
+                "http://[::1]",
+                true,
+            ),
+            (
+                pattern("http", Exact("[::1]".into()), Some(80)),
+                "http://[0::1]",
+                true,
+            ),
+            (
+                pattern("http", Exact("127.0.0.1".into()), Some(80)),
+                "http://[::ffff:127.0.0.1]",
+                false,
+            ),
+            (
+                pattern("http", Exact("example.com".into()), Some(80)),
+                "http://EXAMPLE.com.",
+                true,
+            ),
+            (pattern("http", Any, None), "http://[::1]:9", true),
+        ] {
+            let maker = testing::lease().http([grant.clone()]);
+            assert_eq!(http(&maker, url).is_ok(), granted, "{grant:?} {url}");
+        }
+    }
+
+    #[test]
+    fn the_settings_grant_is_for_that_very_origin() {
+        let maker = testing::lease()
+            .settings(r#"{"url":"http://a.example:8080/x","deep":{"list":["https://b.example"]}}"#)
+            .http([
+                HttpGrant::Settings(vec!["url".into()]),
+                HttpGrant::Settings(vec!["deep".into(), "list".into(), "0".into()]),
+            ]);
+        for url in ["http://a.example:8080/other", "https://b.example/"] {
+            assert!(http(&maker, url).is_ok(), "{url}");
+        }
+        for url in [
+            "http://a.example/",
+            "https://a.example:8080/",
+            "http://b.example/",
+            "http://c.example:8080/",
+        ] {
+            assert!(http(&maker, url).is_err(), "{url}");
+        }
+        let denial = http(&maker, "http://a.example/").unwrap_err();
+        assert_eq!(
+            denial.grant,
+            "[plugins.test] grants.http = [\"@settings.url\", \"@settings.deep.list.0\", \"http://a.example:80\"]"
+        );
+    }
+
+    #[test]
+    fn settings_that_are_no_url_grant_nothing() {
+        for settings in [
+            "{}",
+            r#"{"url":7}"#,
+            r#"{"url":"a.example"}"#,
+            r#"{"url":"http://x@a.example"}"#,
+            "no JSON",
+        ] {
+            let maker = testing::lease()
+                .settings(settings)
+                .http([HttpGrant::Settings(vec!["url".into()])]);
+            assert!(http(&maker, "http://a.example").is_err(), "{settings}");
+        }
+    }
+
+    #[test]
+    fn tcp_grants() {
+        let settings = r#"{"address":"db.example:5432","host":"[::1]","port":25,"text":"26"}"#;
+        let path = |key: &str| vec![key.to_owned()];
+        let db = Host::Name("db.example".into());
+        let own = Host::parse("::1").unwrap();
+        let maker = |grant: TcpGrant| testing::lease().settings(settings).tcp([grant]).done();
+        let pair = TcpGrant::Settings {
+            host: path("address"),
+            port: None,
+        };
+        assert!(check_tcp(&maker(pair.clone()), &db, 5432).is_ok());
+        assert!(check_tcp(&maker(pair.clone()), &db, 5433).is_err());
+        assert!(check_tcp(&maker(pair), &own, 5432).is_err());
+        let two = TcpGrant::Settings {
+            host: path("host"),
+            port: Some(path("port")),
+        };
+        assert!(check_tcp(&maker(two.clone()), &own, 25).is_ok());
+        assert!(check_tcp(&maker(two), &own, 26).is_err());
+        let text = TcpGrant::Settings {
+            host: path("host"),
+            port: Some(path("text")),
+        };
+        assert!(check_tcp(&maker(text), &own, 26).is_ok());
+        let any = TcpGrant::Pattern {
+            host: HostPattern::Suffix("example".into()),
+            port: None,
+        };
+        assert!(check_tcp(&maker(any.clone()), &db, 1).is_ok());
+        assert!(check_tcp(&maker(any), &own, 1).is_err());
+    }
+
+    #[test]
+    fn every_address_counts() {
+        let lease = testing::lease()
+            .networks([Network::Public, Network::Loopback])
+            .done();
+        let name = Host::Name("a.example".into());
+        let addresses = |list: &[&str]| -> Vec<IpAddr> { list.iter().map(|a| a.parse().unwrap()).collect() };
+        let check = |list: &[&str]| check_addresses(&lease, "http", &name, &addresses(list));
+        assert!(check(&["8.8.8.8", "127.0.0.1", "::1"]).is_ok());
+        assert_eq!(
+            check(&["8.8.8.8", "10.0.0.1"]).unwrap_err(),
+            Denial {
+                capability: "http",
+                wanted: "a.example, which resolves to 10.0.0.1 (a private address)".into(),
+                grant: "[plugins.test] grants.networks = [\"public\", \"private\", \"loopback\"]".into(),
+            }
+        );
+        assert_eq!(
+            check(&["169.254.169.254"]).unwrap_err().grant,
+            "[plugins.test] grants.networks = [\"public\", \"loopback\", \"link-local\"]"
+        );
+        assert_eq!(
+            check(&["224.0.0.1"]).unwrap_err().grant,
+            "no grant reaches multicast addresses"
+        );
+    }
+}

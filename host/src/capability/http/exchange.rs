@@ -1,0 +1,289 @@
+//! One hop: connect, TLS, send, read. The connection is driven inside the call's own future, so that a call that
+//! is dropped takes everything with it.
+
+use super::{HEAD_BYTES_MAX, HEADERS_MAX, Header, Response, outgoing::Outgoing};
+use crate::capability::{
+    Lender,
+    call::{Call, Stage},
+    dial::{Destination, Stream, dial},
+    error::{ErrorCode, Failure},
+    net::Timings,
+    tls::{self, Inside},
+};
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode, header::LOCATION};
+use http_body_util::{BodyExt, Full};
+use hyper::{
+    body::Incoming,
+    client::conn::{http1, http2},
+    rt::Executor,
+};
+use hyper_util::rt::TokioIo;
+use std::{
+    future::{Future, poll_fn},
+    pin::pin,
+    sync::{Arc, Mutex, PoisonError},
+};
+use tokio::task::JoinSet;
+
+/// Bytes of an HTTP/2 stream that the peer may send unasked.
+const WINDOW_BYTES: u32 = 256 << 10;
+
+/// What a hop led to. `redirects` of an answer is for the caller to fill in.
+pub(super) enum Hop {
+    Answer(Response),
+    Redirect { status: u16, location: String },
+}
+
+/// What to make of the answer.
+#[derive(Clone, Copy)]
+struct Wish {
+    follow: bool,
+    body_max: usize,
+}
+
+/// Sends the request once.
+pub(super) async fn once(
+    lender: &Lender,
+    call: &Call<'_>,
+    outgoing: &Outgoing,
+    follow: bool,
+    body_max: usize,
+) -> Result<Hop, Failure> {
+    let target = &outgoing.target;
+    // What is wrong with the TLS options is known before anything is sent.
+    let secure = if target.secure {
+        call.enter(Stage::Prepare);
+        let config = lender.shared.tls.get(&outgoing.tls, Inside::Http).await?;
+        Some((config, tls::server_name(&outgoing.tls, &target.host)?))
+    } else {
+        None
+    };
+    let to = Destination {
+        capability: "http",
+        host: &target.host,
+        port: target.port,
+        family: outgoing.family,
+    };
+    let dialled = dial(lender, call, to).await?;
+    // Held to the end of the hop.
+    let _waiting = dialled.waiting;
+    let mut stream = dialled.stream;
+    let mut timings = Timings {
+        resolve_us: dialled.resolve_us,
+        connect_us: dialled.connect_us,
+        ..Timings::default()
+    };
+    let mut facts = None;
+    if let Some((config, name)) = secure {
+        let (encrypted, shown, tls_us) = stream.start_tls(call, config, name).await?;
+        stream = encrypted;
+        timings.tls_us = tls_us;
+        facts = Some(shown);
+    }
+    let http2 = facts
+        .as_ref()
+        .is_some_and(|facts| facts.alpn.as_deref() == Some("h2"));
+    let wish = Wish { follow, body_max };
+    let read = if http2 {
+        over_http2(call, outgoing, stream, wish).await?
+    } else {
+        over_http1(call, outgoing, stream, wish).await?
+    };
+    Ok(match read {
+        Read::Redirect { status, location } => Hop::Redirect { status, location },
+        Read::Answer(answer) => Hop::Answer(Response {
+            status: answer.head.status.as_u16(),
+            version: format!("{:?}", answer.head.version),
+            headers: fields(&answer.head.headers),
+            body: answer.body,
+            body_truncated: answer.truncated,
+            url: target.url.as_str().to_owned(),
+            redirects: 0,
+            peer: dialled.peer.to_string(),
+            timings: Timings {
+                processing_us: answer.processing_us,
+                transfer_us: answer.transfer_us,
+                ..timings
+            },
+            tls: facts,
+        }),
+    })
+}
+
+enum Read {
+    Answer(Answer),
+    Redirect { status: u16, location: String },
+}
+
+struct Answer {
+    head: http::response::Parts,
+    body: Vec<u8>,
+    truncated: bool,
+    processing_us: u64,
+    transfer_us: u64,
+}
+
+async fn over_http1(
+    call: &Call<'_>,
+    outgoing: &Outgoing,
+    stream: Stream,
+    wish: Wish,
+) -> Result<Read, Failure> {
+    let request = outgoing.http1()?;
+    call.enter(Stage::Processing);
+    let (mut sender, connection) = http1::Builder::new()
+        .max_headers(HEADERS_MAX)
+        .max_header_size(HEAD_BYTES_MAX)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .handshake::<_, Full<Bytes>>(TokioIo::new(stream))
+        .await
+        .map_err(|error| Failure::hyper(call.phase(), &error))?;
+    let answer = async move { sender.send_request(request).await };
+    drive(connection, read(call, answer, wish)).await
+}
+
+async fn over_http2(
+    call: &Call<'_>,
+    outgoing: &Outgoing,
+    stream: Stream,
+    wish: Wish,
+) -> Result<Read, Failure> {
+    let request = outgoing.http2()?;
+    call.enter(Stage::Processing);
+    let tasks = Tasks::default();
+    let _scope = Scope(tasks.clone());
+    let (mut sender, connection) = http2::Builder::new(tasks)
+        .max_header_list_size(u32::try_from(HEAD_BYTES_MAX).unwrap_or(u32::MAX))
+        .initial_stream_window_size(WINDOW_BYTES)
+        .initial_connection_window_size(WINDOW_BYTES)
+        .handshake::<_, Full<Bytes>>(TokioIo::new(stream))
+        .await
+        .map_err(|error| Failure::hyper(call.phase(), &error))?;
+    // The sender lives as long as the body is read: without it the connection would close.
+    let answer = async {
+        let answer = sender.send_request(request).await;
+        (answer, sender)
+    };
+    let work = async {
+        let (answer, _sender) = answer.await;
+        read(call, async { answer }, wish).await
+    };
+    drive(connection, work).await
+}
+
+/// Waits for the head, then reads the body.
+async fn read(
+    call: &Call<'_>,
+    answer: impl Future<Output = Result<http::Response<Incoming>, hyper::Error>>,
+    wish: Wish,
+) -> Result<Read, Failure> {
+    let start = call.now();
+    let (head, mut incoming) = answer
+        .await
+        .map_err(|error| Failure::hyper(call.phase(), &error))?
+        .into_parts();
+    let processing_us = call.micros_since(start);
+    if head.headers.len() > HEADERS_MAX {
+        return Err(Failure::new(
+            ErrorCode::Protocol,
+            call.phase(),
+            format!("the head of the answer has more than {HEADERS_MAX} fields"),
+        ));
+    }
+    if let Some(location) = redirect(&head).filter(|_| wish.follow) {
+        return Ok(Read::Redirect {
+            status: head.status.as_u16(),
+            location,
+        });
+    }
+    call.enter(Stage::Transfer);
+    let start = call.now();
+    let mut body = Vec::new();
+    let mut truncated = false;
+    while let Some(frame) = incoming.frame().await {
+        let frame = frame.map_err(|error| Failure::hyper(call.phase(), &error))?;
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
+        let room = wish.body_max - body.len();
+        truncated = data.len() > room;
+        body.extend_from_slice(data.get(..room).unwrap_or(&data));
+        if truncated {
+            break;
+        }
+    }
+    Ok(Read::Answer(Answer {
+        head,
+        body,
+        truncated,
+        processing_us,
+        transfer_us: call.micros_since(start),
+    }))
+}
+
+/// Where an answer redirects to, if it does.
+fn redirect(head: &http::response::Parts) -> Option<String> {
+    let follows = matches!(
+        head.status,
+        StatusCode::MOVED_PERMANENTLY
+            | StatusCode::FOUND
+            | StatusCode::SEE_OTHER
+            | StatusCode::TEMPORARY_REDIRECT
+            | StatusCode::PERMANENT_REDIRECT
+    );
+    let location = head.headers.get(LOCATION).filter(|_| follows)?;
+    Some(String::from_utf8_lossy(location.as_bytes()).into_owned())
+}
+
+fn fields(headers: &HeaderMap) -> Vec<Header> {
+    headers
+        .iter()
+        .map(|(name, value)| Header {
+            name: name.as_str().to_owned(),
+            value: String::from_utf8_lossy(value.as_bytes()).into_owned(),
+        })
+        .collect()
+}
+
+/// Polls the connection and the work that uses it as one future. What the connection itself has to say reaches
+/// the work through the library, so its result is of no interest here.
+async fn drive<C: Future, W: Future>(connection: C, work: W) -> W::Output {
+    let mut connection = pin!(connection);
+    let mut work = pin!(work);
+    let mut open = true;
+    poll_fn(|cx| {
+        if open && connection.as_mut().poll(cx).is_ready() {
+            open = false;
+        }
+        work.as_mut().poll(cx)
+    })
+    .await
+}
+
+/// The tasks that HTTP/2 needs beside the call.
+#[derive(Clone, Default)]
+struct Tasks(Arc<Mutex<JoinSet<()>>>);
+
+impl<F> Executor<F> for Tasks
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    fn execute(&self, future: F) {
+        let mut tasks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        tasks.spawn(async move {
+            future.await;
+        });
+    }
+}
+
+/// Ends them with the call, however it ends.
+struct Scope(Tasks);
+
+impl Drop for Scope {
+    fn drop(&mut self) {
+        let mut tasks = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+        tasks.abort_all();
+    }
+}

@@ -1,0 +1,210 @@
+//! What stands behind the lent interfaces: one [`Shared`] for each process, one [`Lender`] for each worker.
+//!
+//! Architecture invariant: a permit exists before the descriptor that it stands for, and lives exactly as long.
+
+use super::{Lease, call::Stage};
+use super::{call::Call, docker, error::Failure, files, http, resolve::Resolver, tcp, tls};
+use crate::clock::Clock;
+use std::sync::Arc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Descriptors that are not for lent calls: wasm, files, the API, the resolver's own sockets.
+const DESCRIPTORS_RESERVED: u64 = 256;
+/// Sockets of lent calls at least, and at most.
+const SOCKETS_MIN: u64 = 16;
+const SOCKETS_MAX: u64 = 1 << 16;
+
+/// What all workers share.
+pub struct Shared {
+    pub(super) clock: Clock,
+    pub(super) tls: tls::Configs,
+    pub(super) files: files::Files,
+    sockets: Arc<Semaphore>,
+    sockets_max: usize,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared")
+            .field("sockets_max", &self.sockets_max)
+            .field("sockets_free", &self.sockets.available_permits())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    /// Sizes the permits by the process's limit of open descriptors.
+    ///
+    /// # Errors
+    /// None at present; what a later interface needs may be missing.
+    pub fn new(clock: Clock) -> anyhow::Result<Arc<Self>> {
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+        Ok(Self::with_sockets(clock, sockets_for(limit)))
+    }
+
+    pub(super) fn with_sockets(clock: Clock, sockets_max: usize) -> Arc<Self> {
+        Arc::new(Self {
+            tls: tls::Configs::new(clock.clone()),
+            files: files::Files::default(),
+            sockets: Arc::new(Semaphore::new(sockets_max)),
+            sockets_max,
+            clock,
+        })
+    }
+
+    /// Sockets that lent calls may hold open at the same time, over all workers.
+    #[must_use]
+    pub fn sockets_max(&self) -> usize {
+        self.sockets_max
+    }
+
+    /// Of those, how many are free.
+    #[must_use]
+    pub fn sockets_free(&self) -> usize {
+        self.sockets.available_permits()
+    }
+
+    /// Waits for the right to open a socket.
+    pub(super) async fn socket(&self, call: &Call<'_>) -> Result<OwnedSemaphorePermit, Failure> {
+        call.enter(Stage::Permit);
+        Arc::clone(&self.sockets)
+            .acquire_owned()
+            .await
+            .map_err(|_| Failure::host(call.phase(), "the host is stopping"))
+    }
+}
+
+/// Three quarters of what is left after the reserve; `None` is no limit.
+fn sockets_for(limit: Option<u64>) -> usize {
+    let sockets = limit.map_or(SOCKETS_MAX, |limit| {
+        limit.saturating_sub(DESCRIPTORS_RESERVED) / 4 * 3
+    });
+    usize::try_from(sockets.clamp(SOCKETS_MIN, SOCKETS_MAX)).unwrap_or(usize::MAX)
+}
+
+/// Carries out what the plugins of one worker ask for.
+pub struct Lender {
+    pub(super) shared: Arc<Shared>,
+    pub(super) resolver: Resolver,
+}
+
+impl std::fmt::Debug for Lender {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Lender")
+            .field("shared", &self.shared)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Lender {
+    /// Called inside the worker's runtime, which the resolver's connections then belong to.
+    #[must_use]
+    pub fn new(shared: Arc<Shared>) -> Self {
+        Self {
+            shared,
+            resolver: Resolver::system(),
+        }
+    }
+
+    /// Sends an HTTP request on a new connection and reads the answer.
+    ///
+    /// # Errors
+    /// See [`ErrorCode`](super::ErrorCode).
+    pub async fn http(&self, lease: &Lease, request: http::Request) -> Result<http::Response, Failure> {
+        http::send(self, lease, request).await
+    }
+
+    /// Connects, goes through the steps and closes.
+    ///
+    /// # Errors
+    /// See [`ErrorCode`](super::ErrorCode).
+    pub async fn tcp(&self, lease: &Lease, request: tcp::Request) -> Result<tcp::Response, Failure> {
+        tcp::dialogue(self, lease, request).await
+    }
+
+    /// Restarts a container; it gets `stop_timeout_s` seconds to stop before it is killed.
+    ///
+    /// # Errors
+    /// See [`docker::Error`].
+    pub async fn docker_restart(
+        &self,
+        lease: &Lease,
+        name: &str,
+        stop_timeout_s: u32,
+    ) -> Result<(), docker::Failure> {
+        docker::act(self, lease, name, docker::Action::Restart { stop_timeout_s }).await
+    }
+
+    /// Starts a container. One that runs already is no error.
+    ///
+    /// # Errors
+    /// See [`docker::Error`].
+    pub async fn docker_start(&self, lease: &Lease, name: &str) -> Result<(), docker::Failure> {
+        docker::act(self, lease, name, docker::Action::Start).await
+    }
+
+    /// Stops a container. One that is stopped already is no error.
+    ///
+    /// # Errors
+    /// See [`docker::Error`].
+    pub async fn docker_stop(
+        &self,
+        lease: &Lease,
+        name: &str,
+        stop_timeout_s: u32,
+    ) -> Result<(), docker::Failure> {
+        docker::act(self, lease, name, docker::Action::Stop { stop_timeout_s }).await
+    }
+
+    /// Says what a container is doing.
+    ///
+    /// # Errors
+    /// See [`docker::Error`].
+    pub async fn docker_inspect(
+        &self,
+        lease: &Lease,
+        name: &str,
+    ) -> Result<docker::Container, docker::Failure> {
+        docker::inspect(self, lease, name).await
+    }
+
+    /// Appends one line to a file in a granted directory, and creates the file if there is none.
+    ///
+    /// # Errors
+    /// See [`files::Error`].
+    pub async fn append_line(&self, lease: &Lease, path: &str, line: &str) -> Result<(), files::Failure> {
+        files::append_line(self, lease, path, line).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn permits_follow_the_limit() {
+        for (limit, sockets) in [
+            (None, 65_536),
+            (Some(u64::MAX), 65_536),
+            (Some(1024), 576),
+            (Some(20_000), 14_808),
+            (Some(64), 16),
+            (Some(0), 16),
+        ] {
+            assert_eq!(sockets_for(limit), sockets, "{limit:?}");
+        }
+    }
+
+    #[test]
+    fn calls_can_move_between_threads() {
+        fn send<T: Send>(_: T) {}
+        fn calls(lender: &Lender, lease: &Lease, http: http::Request, tcp: tcp::Request) {
+            send(lender.http(lease, http));
+            send(lender.tcp(lease, tcp));
+            send(lender.docker_restart(lease, "a", 1));
+            send(lender.docker_inspect(lease, "a"));
+            send(lender.append_line(lease, "a", "b"));
+        }
+        let _ = calls;
+    }
+}
