@@ -1,0 +1,280 @@
+//! The headline figures: ten thousand monitors at a one-second interval, and the floor beside it in the same run.
+//!
+//! `cargo xtask bench headline [--seconds N] [--monitors N] [--json FILE]`. Three parts, one after the other:
+//! 1. floor: a bare wasmtime loop that makes a store, instantiates and calls the no-op component;
+//! 2. pipeline: the whole host, in this process, with that component as every monitor's pulse;
+//! 3. targets: the whole host with the `http` plugin against a server on loopback (another process) that answers
+//!    after 50 ms; one monitor in a hundred has a target that never answers.
+
+mod support;
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::{Value, json};
+use std::{path::Path, sync::Arc, time::Duration};
+use support::{
+    Arguments,
+    process::{self, Figures},
+    target,
+};
+use pulse_host::{
+    app::{Host, Plan},
+    clock::Clock,
+    domain::{
+        grant::{Grants, HttpGrant, Network, NetworkSet},
+        histogram::Histogram,
+        host::HostSettings,
+        limits::Limits,
+        spec::{Lane, MonitorSpec, Policy, Profile, Subject},
+    },
+    plugins,
+    sandbox::{Compiler, Library, Sandbox, SandboxSettings, compile},
+    scheduler::stats::Snapshot,
+};
+
+/// Time that caches, pools and the spread of first checks get before anything is measured.
+const WARM_UP: Duration = Duration::from_secs(10);
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse()?;
+    match arguments.subcommand.as_deref() {
+        Some(compile::SUBCOMMAND) => {
+            let [from, to] = arguments.rest.as_slice() else {
+                bail!("{} takes two paths", compile::SUBCOMMAND);
+            };
+            return compile::child(Path::new(from), Path::new(to)).map_err(anyhow::Error::msg);
+        }
+        Some(target::SUBCOMMAND) => return target::serve(),
+        Some("floor") => return floor(&arguments),
+        Some("pipeline") => return pipeline(&arguments),
+        Some("targets") => return targets(&arguments),
+        Some(other) => bail!("there is no part `{other}`; there are floor, pipeline and targets"),
+        None => {}
+    }
+    // Each part in a process of its own: no part sees the memory that another one has touched.
+    let mut parts = serde_json::Map::new();
+    for part in ["floor", "pipeline", "targets"] {
+        parts.insert(part.to_owned(), support::run_part(part, &arguments)?);
+    }
+    let result = Value::Object(parts);
+    print(&result)?;
+    if let Some(path) = &arguments.json {
+        std::fs::write(path, serde_json::to_string_pretty(&result)?)
+            .with_context(|| format!("{path} can't be written"))?;
+    }
+    Ok(())
+}
+
+fn floor(arguments: &Arguments) -> Result<()> {
+    let sandbox_settings = settings(&HostSettings::new(process::scratch()?))?;
+    let jobs = 200_000;
+    let floor = support::floor::measure(&sandbox_settings, &support::guest("noop")?, jobs)?;
+    arguments.report(&json!({
+        "jobs": jobs,
+        "cpu_us_per_job": floor.cpu.as_secs_f64() * 1e6 / f64::from(jobs),
+        "minor_faults_per_job": floor.minor_faults as f64 / f64::from(jobs),
+    }))
+}
+
+fn pipeline(arguments: &Arguments) -> Result<()> {
+    let settings = HostSettings::new(process::scratch()?);
+    let profile = Arc::new(Profile {
+        plugin: "noop".into(),
+        limits: Limits::default(),
+        grants: Arc::default(),
+        reuse: 0,
+    });
+    let monitors = monitors(arguments.monitors, |_| lane(&profile, "{}", Duration::from_secs(5)));
+    let result = watch(settings, &support::guest("noop")?, monitors, arguments)?;
+    arguments.report(&result)
+}
+
+fn targets(arguments: &Arguments) -> Result<()> {
+    let server = target::start()?;
+    let mut networks = NetworkSet::default();
+    networks.insert(Network::Loopback);
+    let profile = Arc::new(Profile {
+        plugin: "http".into(),
+        limits: Limits::default(),
+        grants: Arc::new(Grants {
+            http: vec![HttpGrant::Settings(vec!["url".to_owned()])],
+            networks,
+            ..Grants::default()
+        }),
+        reuse: 0,
+    });
+    let monitors = monitors(arguments.target_monitors(), |number| {
+        let path = if number % 100 == 0 { "hang" } else { "ok" };
+        let url = format!("http://{}/{path}", server.address(number));
+        lane(&profile, &json!({ "url": url }).to_string(), Duration::from_secs(2))
+    });
+    let settings = HostSettings::new(process::scratch()?);
+    let result = watch(settings, &support::plugin("http")?, monitors, arguments)?;
+    arguments.report(&result)
+}
+
+fn settings(host: &HostSettings) -> Result<SandboxSettings> {
+    let program = std::env::current_exe().context("the path of this program is unknown")?;
+    Ok(SandboxSettings::new(host, Compiler::Child(program)))
+}
+
+fn lane(profile: &Arc<Profile>, settings: &str, timeout: Duration) -> Lane {
+    Lane {
+        profile: Arc::clone(profile),
+        settings: settings.into(),
+        timeout,
+    }
+}
+
+fn monitors(count: usize, lane: impl Fn(usize) -> Lane) -> Vec<Arc<MonitorSpec>> {
+    let policy = Arc::new(Policy {
+        interval: Duration::from_secs(1),
+        retry_interval: Duration::from_secs(1),
+        failure_threshold: 3,
+        success_threshold: 2,
+        page_after: Duration::from_secs(300),
+        repeat: None,
+        fault_threshold: 3,
+    });
+    (0..count)
+        .map(|number| {
+            Arc::new(MonitorSpec {
+                subject: Subject {
+                    monitor: format!("monitor-{number}").into(),
+                    tenant: "default".into(),
+                    labels: Arc::new([]),
+                },
+                policy: Arc::clone(&policy),
+                pulse: Some(lane(number)),
+                intervention: None,
+                sinks: Arc::new([]),
+            })
+        })
+        .collect()
+}
+
+/// Runs the whole host with these monitors, and measures after a warm-up.
+fn watch(
+    host: HostSettings,
+    plugin: &Path,
+    monitors: Vec<Arc<MonitorSpec>>,
+    arguments: &Arguments,
+) -> Result<Value> {
+    let clock = Clock::system();
+    let sandbox = Sandbox::new(settings(&host)?, clock.clone())?;
+    let found = plugins::read(plugin).map_err(|problem| anyhow::anyhow!("{problem}"))?;
+    let (library, problems) = Library::load(&sandbox, vec![found]);
+    if let Some(problem) = problems.first() {
+        bail!("{problem}");
+    }
+    let count = monitors.len();
+    let plan = Plan {
+        settings: host,
+        monitors,
+        host_entry: None,
+    };
+    let host = Host::start(sandbox, Arc::new(library), plan, clock.clone())?;
+    let stats = host.stats();
+    std::thread::sleep(WARM_UP);
+    stats.reset_times();
+    std::thread::sleep(Duration::from_millis(200));
+    let (before, figures_before, since) = (stats.snapshot(), Figures::now()?, clock.mono());
+    let mut in_flight_max = 0;
+    let mut rss_max = 0;
+    let seconds = arguments.seconds;
+    for _ in 0..seconds * 5 {
+        std::thread::sleep(Duration::from_millis(200));
+        in_flight_max = in_flight_max.max(stats.snapshot().kinds.pulse.pending);
+        rss_max = rss_max.max(process::rss_bytes()?);
+    }
+    let (after, figures) = (stats.snapshot(), Figures::now()?);
+    let span = clock.mono().since(since);
+    let summary = host.stop()?;
+    let used = figures.since(&figures_before);
+    let jobs = completed(&after) - completed(&before);
+    let pulse = |snapshot: &Snapshot| snapshot.kinds.pulse.clone();
+    let answered = |snapshot: &Snapshot| pulse(snapshot).outcomes.get("answer").copied().unwrap_or(0);
+    let times = &after.times.pulse;
+    Ok(json!({
+        "monitors": count,
+        "seconds": span.as_secs_f64(),
+        "jobs": jobs,
+        "jobs_per_second": jobs as f64 / span.as_secs_f64(),
+        "cpu_us_per_job": used.cpu.as_secs_f64() * 1e6 / jobs.max(1) as f64,
+        "cores_used": used.cpu.as_secs_f64() / span.as_secs_f64(),
+        "minor_faults_per_job": used.minor_faults as f64 / jobs.max(1) as f64,
+        "rss_mib_before": mib(figures_before.rss_bytes),
+        "rss_mib_after": mib(figures.rss_bytes),
+        "rss_mib_max": mib(rss_max),
+        "in_flight_max": in_flight_max,
+        "not_answered": (completed(&after) - completed(&before)) - (answered(&after) - answered(&before)),
+        "outcomes": after.kinds.pulse.outcomes.iter().map(|(class, count)| {
+            let earlier = before.kinds.pulse.outcomes.get(class).copied().unwrap_or(0);
+            ((*class).to_owned(), json!(count - earlier))
+        }).collect::<serde_json::Map<_, _>>(),
+        "lost": pulse(&after).lost - pulse(&before).lost,
+        "stale": pulse(&after).stale - pulse(&before).stale,
+        "skipped_slots": after.skipped_slots - before.skipped_slots,
+        "queue_full": pulse(&after).full - pulse(&before).full,
+        "left_at_stop": summary.left.jobs(),
+        "lateness": quantiles(&times.lateness),
+        "execution": quantiles(&times.execution),
+        "apply": quantiles(&times.apply),
+        "total": quantiles(&times.total),
+    }))
+}
+
+fn completed(snapshot: &Snapshot) -> u64 {
+    snapshot.kinds.pulse.outcomes.values().sum()
+}
+
+fn quantiles(histogram: &Histogram) -> Value {
+    let ms = |span: Duration| span.as_secs_f64() * 1e3;
+    json!({
+        "mean_ms": ms(histogram.mean()),
+        "p50_ms": ms(histogram.quantile(0.5)),
+        "p99_ms": ms(histogram.quantile(0.99)),
+        "p999_ms": ms(histogram.quantile(0.999)),
+        "max_ms": ms(histogram.max()),
+    })
+}
+
+fn mib(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
+}
+
+fn print(result: &Value) -> Result<()> {
+    let figure = |path: &str| result.pointer(path).and_then(Value::as_f64).context(path.to_owned());
+    println!("{:38}{:>12}{:>12}", "", "pipeline", "targets");
+    for (label, key) in [
+        ("monitors, each every second", "monitors"),
+        ("jobs/s", "jobs_per_second"),
+        ("without an answer", "not_answered"),
+        ("lost", "lost"),
+        ("skipped slots", "skipped_slots"),
+        ("due to applied, mean (ms)", "total/mean_ms"),
+        ("due to applied, p99 (ms)", "total/p99_ms"),
+        ("lateness, mean (ms)", "lateness/mean_ms"),
+        ("lateness, p99 (ms)", "lateness/p99_ms"),
+        ("execution, mean (ms)", "execution/mean_ms"),
+        ("execution, p99 (ms)", "execution/p99_ms"),
+        ("apply, mean (ms)", "apply/mean_ms"),
+        ("apply, p99 (ms)", "apply/p99_ms"),
+        ("CPU time per job (us)", "cpu_us_per_job"),
+        ("cores used", "cores_used"),
+        ("minor faults per job", "minor_faults_per_job"),
+        ("jobs in flight, most", "in_flight_max"),
+        ("RSS after warm-up (MiB)", "rss_mib_before"),
+        ("RSS at the end (MiB)", "rss_mib_after"),
+    ] {
+        let pipeline = figure(&format!("/pipeline/{key}"))?;
+        let targets = figure(&format!("/targets/{key}"))?;
+        println!("{label:38}{pipeline:>12.2}{targets:>12.2}");
+    }
+    let floor = figure("/floor/cpu_us_per_job")?;
+    println!(
+        "\nfloor (bare wasmtime: store, instance, call): {floor:.1} us of CPU time per job; the pipeline takes \
+         {:.2} times that",
+        figure("/pipeline/cpu_us_per_job")? / floor
+    );
+    Ok(())
+}

@@ -1,0 +1,108 @@
+//! What the benchmarks share: arguments, parts in processes of their own, figures of a process.
+
+pub mod floor;
+pub mod process;
+pub mod target;
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
+use std::{
+    path::PathBuf,
+    process::{Command, Stdio},
+};
+
+/// The command line of a benchmark.
+pub struct Arguments {
+    pub subcommand: Option<String>,
+    pub rest: Vec<String>,
+    pub seconds: u64,
+    pub monitors: usize,
+    pub target_monitors: Option<usize>,
+    pub json: Option<String>,
+    /// Where a part puts its result.
+    pub part_json: Option<String>,
+}
+
+impl Arguments {
+    pub fn parse() -> Result<Self> {
+        let mut parsed = Self {
+            subcommand: None,
+            rest: Vec::new(),
+            seconds: 60,
+            monitors: 10_000,
+            target_monitors: None,
+            json: None,
+            part_json: None,
+        };
+        let mut arguments = std::env::args().skip(1);
+        while let Some(argument) = arguments.next() {
+            let mut value = || arguments.next().with_context(|| format!("{argument} takes a value"));
+            match argument.as_str() {
+                // What cargo adds.
+                "--bench" => {}
+                "--seconds" => parsed.seconds = value()?.parse()?,
+                "--monitors" => parsed.monitors = value()?.parse()?,
+                "--target-monitors" => parsed.target_monitors = Some(value()?.parse()?),
+                "--json" => parsed.json = Some(value()?),
+                "--part-json" => parsed.part_json = Some(value()?),
+                flag if flag.starts_with("--") => bail!(
+                    "there is no {flag}; there are --seconds, --monitors, --target-monitors and --json"
+                ),
+                _ if parsed.subcommand.is_none() => parsed.subcommand = Some(argument),
+                _ => parsed.rest.push(argument),
+            }
+        }
+        Ok(parsed)
+    }
+
+    pub fn target_monitors(&self) -> usize {
+        self.target_monitors.unwrap_or(self.monitors)
+    }
+
+    /// A part's result, for the process that started it, or for whoever started the part by hand.
+    pub fn report(&self, result: &Value) -> Result<()> {
+        let text = serde_json::to_string_pretty(result)?;
+        match &self.part_json {
+            Some(path) => Ok(std::fs::write(path, text)?),
+            None => {
+                println!("{text}");
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Runs one part as a child of this program.
+pub fn run_part(part: &str, arguments: &Arguments) -> Result<Value> {
+    eprintln!("{part} …");
+    let path = process::scratch()?.join(format!("{part}.json"));
+    let status = Command::new(std::env::current_exe()?)
+        .arg(part)
+        .args(["--seconds", &arguments.seconds.to_string()])
+        .args(["--monitors", &arguments.monitors.to_string()])
+        .args(["--target-monitors", &arguments.target_monitors().to_string()])
+        .arg("--part-json")
+        .arg(&path)
+        .stdin(Stdio::null())
+        .status()?;
+    if !status.success() {
+        bail!("{part} failed: {status}");
+    }
+    Ok(serde_json::from_str(&std::fs::read_to_string(&path)?)?)
+}
+
+/// A guest of the tests, built by `cargo xtask plugins`.
+pub fn guest(name: &str) -> Result<PathBuf> {
+    built(format!("tests/guests/target/wasm32-wasip2/release/{name}.wasm"))
+}
+
+/// A plugin, built by `cargo xtask plugins`.
+pub fn plugin(name: &str) -> Result<PathBuf> {
+    built(format!("plugins/{name}/{name}.wasm"))
+}
+
+fn built(path: String) -> Result<PathBuf> {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..").join(path);
+    path.canonicalize()
+        .with_context(|| format!("{} is missing; build it with `cargo xtask plugins`", path.display()))
+}

@@ -1,0 +1,59 @@
+//! What the kernel says about this process.
+
+use anyhow::{Context as _, Result};
+use std::{path::PathBuf, time::Duration};
+
+/// Clock ticks of `/proc` a second; fixed on Linux for user space (proc_pid_stat(5)).
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// CPU time, faults and memory at one moment.
+pub struct Figures {
+    pub cpu: Duration,
+    pub minor_faults: u64,
+    pub rss_bytes: u64,
+}
+
+impl Figures {
+    pub fn now() -> Result<Self> {
+        let stat = std::fs::read_to_string("/proc/self/stat")?;
+        // The second field, the program's name, may hold anything but is in parentheses.
+        let (_, rest) = stat.rsplit_once(')').context("/proc/self/stat")?;
+        let fields: Vec<&str> = rest.split_whitespace().collect();
+        let field = |number: usize| -> Result<u64> {
+            Ok(fields.get(number - 3).context("/proc/self/stat")?.parse()?)
+        };
+        let ticks = field(14)? + field(15)?;
+        Ok(Self {
+            cpu: Duration::from_secs_f64(ticks as f64 / TICKS_PER_SECOND),
+            minor_faults: field(10)?,
+            rss_bytes: rss_bytes()?,
+        })
+    }
+
+    pub fn since(&self, earlier: &Self) -> Self {
+        Self {
+            cpu: self.cpu.saturating_sub(earlier.cpu),
+            minor_faults: self.minor_faults - earlier.minor_faults,
+            rss_bytes: self.rss_bytes,
+        }
+    }
+}
+
+/// Resident memory of this process.
+pub fn rss_bytes() -> Result<u64> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .context("VmRSS in /proc/self/status")?;
+    let kib: u64 = line.trim().trim_end_matches("kB").trim().parse()?;
+    Ok(kib << 10)
+}
+
+/// A folder for compiled components and results, in the build folder.
+pub fn scratch() -> Result<PathBuf> {
+    let program = std::env::current_exe()?;
+    let folder = program.parent().context("the program has no folder")?.join("bench-data");
+    std::fs::create_dir_all(&folder)?;
+    Ok(folder)
+}

@@ -1,0 +1,472 @@
+//! The only wiring: loads plugins and configuration, starts the workers and the scheduler, and stops them again.
+
+use crate::{
+    capability::log,
+    clock::Clock,
+    config::{self, Config, Draft, Problems},
+    domain::{
+        event::Event,
+        host::{HostSettings, PerKind},
+        job::{Job, JobKey, MonitorId, Payload},
+        outcome::{Outcome, Usage},
+        plugin::Facts,
+        spec::{Kind, MonitorSpec},
+        time::Mono,
+    },
+    journal, plugins,
+    queue::{self, Bell, Inlet, ResultSender},
+    sandbox::{self, Compiler, Executor, Library, Plugin, Sandbox, SandboxSettings, Workers},
+    scheduler::{Parts, Running, Scheduler, Unfinished, stats::Stats},
+};
+use anyhow::{Context as _, Result, anyhow};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+/// Events that may wait for the journal; beyond that they are dropped and counted.
+const EVENTS_MAX: usize = 16 * 1024;
+
+/// Plugins and configuration, loaded and valid; nothing runs yet.
+pub struct Prepared {
+    /// Where the configuration was.
+    pub config_path: PathBuf,
+    /// What it says.
+    pub config: Config,
+    /// The plugins.
+    pub library: Arc<Library>,
+    sandbox: Arc<Sandbox>,
+    clock: Clock,
+}
+
+/// Why nothing can be started.
+pub struct Wrong {
+    problems: Problems,
+    plugins: Vec<plugins::Problem>,
+}
+
+impl Wrong {
+    /// Every problem, for people.
+    #[must_use]
+    pub fn text(&self, color: bool) -> String {
+        let mut text = self.problems.render(color);
+        // An unknown plugin is often one that is there and can't be used.
+        for plugin in &self.plugins {
+            text.push_str(&format!("note: not usable: {plugin}\n"));
+        }
+        text
+    }
+
+    /// Every problem, for machines.
+    #[must_use]
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::to_value(&self.problems).unwrap_or_default()
+    }
+}
+
+/// Finds and reads the configuration, loads the plugins, and holds the one against the others.
+///
+/// # Errors
+/// When something that is no matter of configuration fails. What is wrong with the configuration is the inner
+/// error.
+pub fn prepare(plugins: &[PathBuf], config: Option<&Path>) -> Result<Result<Prepared, Wrong>> {
+    let config_path = config::default_paths(config).map_err(anyhow::Error::msg)?;
+    let draft = Draft::load(&config_path);
+    let settings = draft.host();
+    let clock = Clock::system();
+    let sandbox = Sandbox::new(SandboxSettings::new(&settings, compiler()?), clock.clone())?;
+    let (library, unusable) = load_plugins(&sandbox, plugins);
+    for problem in &unusable {
+        tracing::warn!("plugin not usable: {problem}");
+    }
+    Ok(match draft.finish(&facts(&library)) {
+        Ok(config) => Ok(Prepared {
+            config_path,
+            config,
+            library: Arc::new(library),
+            sandbox,
+            clock,
+        }),
+        Err(problems) => Err(Wrong {
+            problems,
+            plugins: unusable,
+        }),
+    })
+}
+
+/// Watches and heals until Ctrl-C or SIGTERM.
+///
+/// # Errors
+/// When threads, signals or the runtime can't be had.
+pub fn run(prepared: Prepared) -> Result<()> {
+    let Prepared {
+        config,
+        config_path,
+        library,
+        sandbox,
+        clock,
+    } = prepared;
+    if !config.warnings.is_empty() {
+        tracing::warn!("{}", config.warnings.render(false));
+    }
+    tracing::info!(
+        "pulse-host {}: {} monitors from {}, {} plugins; Ctrl-C stops it",
+        env!("CARGO_PKG_VERSION"),
+        config.monitors.len(),
+        config_path.display(),
+        library.iter().count()
+    );
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("the runtime of the main thread could not be started")?;
+    // Signals are caught before the first check runs, so that no early Ctrl-C kills it half-way.
+    let summary = runtime.block_on(async {
+        let stop = stop_signal()?;
+        let plan = Plan {
+            settings: config.host,
+            monitors: config.monitors,
+            host_entry: config.host_entry,
+        };
+        let host = Host::start(sandbox, library, plan, clock)?;
+        host.serve(stop).await
+    })?;
+    summary.report();
+    Ok(())
+}
+
+/// Components are compiled by this very program, as a child.
+fn compiler() -> Result<Compiler> {
+    let program = std::env::current_exe().context("the path of this program is unknown")?;
+    Ok(Compiler::Child(program))
+}
+
+/// Finds and loads every plugin below the given paths.
+fn load_plugins(sandbox: &Arc<Sandbox>, paths: &[PathBuf]) -> (Library, Vec<plugins::Problem>) {
+    let (found, mut problems) = plugins::discover(paths);
+    let (library, more) = Library::load(sandbox, found);
+    problems.extend(more);
+    (library, problems)
+}
+
+/// What the configuration needs to know about the plugins.
+fn facts(library: &Library) -> BTreeMap<String, Facts> {
+    library
+        .iter()
+        .map(|plugin| (plugin.facts.name.to_string(), plugin.facts.clone()))
+        .collect()
+}
+
+/// A sandbox for one execution at a time, in the data directory that the configuration names, if there is one.
+fn small_sandbox() -> Result<Arc<Sandbox>> {
+    let settings = Draft::from_text("", "", Path::new(".")).host();
+    let mut settings = SandboxSettings::new(&settings, compiler()?);
+    settings.slots = 16;
+    Sandbox::new(settings, Clock::system())
+}
+
+/// Loads every plugin below the given paths, to look at them.
+///
+/// # Errors
+/// When this machine can't run wasm.
+pub fn load_for_inspection(paths: &[PathBuf]) -> Result<(Library, Vec<plugins::Problem>)> {
+    Ok(load_plugins(&small_sandbox()?, paths))
+}
+
+/// Loads one plugin: by its name in the given folders, or by its path.
+///
+/// # Errors
+/// When there is no such plugin, or it can't be used; says why.
+pub fn inspect(paths: &[PathBuf], plugin: &str) -> Result<Plugin> {
+    let sandbox = small_sandbox()?;
+    let path = Path::new(plugin);
+    if plugin.contains('/') || path.extension().is_some_and(|ending| ending == "wasm") || path.exists() {
+        let found = plugins::read(path).map_err(|problem| anyhow!("{problem}"))?;
+        return sandbox::load(&sandbox, found)
+            .map_err(|messages| anyhow!("{} is not usable: {}", path.display(), messages.join("; ")));
+    }
+    let (library, problems) = load_plugins(&sandbox, paths);
+    let names: Vec<String> = library.iter().map(|plugin| plugin.facts.name.to_string()).collect();
+    library.into_plugin(plugin).ok_or_else(|| {
+        let mut message = format!(
+            "there is no usable plugin `{plugin}`; there {}: {}",
+            if names.len() == 1 { "is" } else { "are" },
+            if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+        );
+        for problem in problems {
+            message.push_str(&format!("\nnot usable: {problem}"));
+        }
+        anyhow!(message)
+    })
+}
+
+/// What one check came to.
+pub struct Probed {
+    /// The monitor's name.
+    pub monitor: String,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What it used.
+    pub usage: Usage,
+    /// What the plugin logged.
+    pub log: Vec<log::Line>,
+}
+
+/// Checks a configured monitor once.
+///
+/// # Errors
+/// When there is no such monitor.
+pub fn probe_monitor(prepared: &Prepared, name: &str) -> Result<Probed> {
+    let monitors = &prepared.config.monitors;
+    let spec = monitors.iter().find(|spec| &*spec.subject.monitor == name).ok_or_else(|| {
+        let nearest = monitors
+            .iter()
+            .map(|spec| &*spec.subject.monitor)
+            .min_by_key(|other| strsim::damerau_levenshtein(other, name));
+        match nearest {
+            Some(other) => anyhow!(
+                "there is no monitor `{name}` in {}; did you mean `{other}`?",
+                prepared.config_path.display()
+            ),
+            None => anyhow!("there is no monitor at all in {}", prepared.config_path.display()),
+        }
+    })?;
+    probe(&prepared.sandbox, &prepared.library, &prepared.clock, spec)
+}
+
+/// Checks once with a plugin and settings, without any configured monitor. The plugin's limits and grants are
+/// those of the configuration, if there is one.
+///
+/// # Errors
+/// When something that is no matter of plugin or settings fails. What is wrong with those is the inner error.
+pub fn probe_plugin(
+    plugins: &[PathBuf],
+    config: Option<&Path>,
+    plugin: &str,
+    settings: serde_json::Map<String, serde_json::Value>,
+) -> Result<Result<Probed, String>> {
+    let (sandbox, library, config) = match config::default_paths(config) {
+        Ok(_) => match prepare(plugins, config)? {
+            Ok(prepared) => (prepared.sandbox, prepared.library, Some(prepared.config)),
+            Err(wrong) => return Ok(Err(wrong.text(false))),
+        },
+        // Without a configuration there is nothing to be found.
+        Err(_) if config.is_none() => {
+            let sandbox = small_sandbox()?;
+            let (library, problems) = load_plugins(&sandbox, plugins);
+            for problem in problems {
+                tracing::warn!("plugin not usable: {problem}");
+            }
+            (sandbox, Arc::new(library), None)
+        }
+        Err(message) => return Ok(Err(message)),
+    };
+    let spec = match config::ad_hoc(config.as_ref(), &facts(&library), plugin, settings) {
+        Ok(spec) => spec,
+        Err(message) => return Ok(Err(message)),
+    };
+    probe(&sandbox, &library, &Clock::system(), &spec).map(Ok)
+}
+
+fn probe(
+    sandbox: &Arc<Sandbox>,
+    library: &Arc<Library>,
+    clock: &Clock,
+    spec: &Arc<MonitorSpec>,
+) -> Result<Probed> {
+    let now = clock.mono();
+    let job = Job {
+        key: JobKey {
+            monitor: MonitorId(0),
+            kind: Kind::Pulse,
+            sink: 0,
+            attempt: 1,
+        },
+        due: now,
+        due_wall: clock.wall(),
+        expires: Mono::NEVER,
+        spec: Arc::clone(spec),
+        payload: Payload::Pulse,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (result, log) = runtime.block_on(async {
+        let executor = Executor::new(Arc::clone(sandbox), Arc::clone(library));
+        executor.execute_keeping_log(job).await
+    });
+    runtime.shutdown_background();
+    Ok(Probed {
+        monitor: spec.subject.monitor.to_string(),
+        outcome: result.outcome,
+        usage: result.usage,
+        log,
+    })
+}
+
+/// What is to be watched, and how.
+pub struct Plan {
+    /// The host's settings.
+    pub settings: HostSettings,
+    /// The monitors.
+    pub monitors: Vec<Arc<MonitorSpec>>,
+    /// Whose sinks hear that the prober itself is in trouble.
+    pub host_entry: Option<Arc<MonitorSpec>>,
+}
+
+/// A running host.
+pub struct Host {
+    scheduler: Running,
+    workers: Workers,
+    events: async_channel::Receiver<Event>,
+    clock: Clock,
+    drain: Duration,
+}
+
+impl Host {
+    /// Starts workers and scheduler.
+    ///
+    /// # Errors
+    /// When the operating system gives no threads.
+    pub fn start(sandbox: Arc<Sandbox>, library: Arc<Library>, plan: Plan, clock: Clock) -> Result<Self> {
+        let settings = plan.settings;
+        let wiring = Wiring::new(&settings, plan.monitors, plan.host_entry, clock.clone());
+        let workers = Workers::start(sandbox, library, wiring.inlets, wiring.results, &settings, clock.clone())
+            .context("the workers could not be started")?;
+        let scheduler = Running::start(Scheduler::new(wiring.parts), wiring.bell)
+            .context("the scheduler's thread could not be started")?;
+        Ok(Self {
+            scheduler,
+            workers,
+            events: wiring.events,
+            clock,
+            drain: settings.drain,
+        })
+    }
+
+    /// The scheduler's figures.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.scheduler.stats()
+    }
+
+    /// Logs what happens until a signal comes, then drains.
+    async fn serve(self, stop: impl Future<Output = &'static str>) -> Result<Summary> {
+        let journal = tokio::spawn(journal::keep(self.events.clone(), self.stats(), self.clock.clone()));
+        let signal = stop.await;
+        tracing::info!(
+            "{signal}: no more checks; what runs has {:?} to end (once more to stop at once)",
+            self.drain
+        );
+        let again = stop_signal()?;
+        let stopped = tokio::task::spawn_blocking(move || self.stop());
+        let summary = tokio::select! {
+            summary = stopped => summary.context("the drain failed")??,
+            _ = again => return Err(anyhow!("stopped at once; what ran was cut")),
+        };
+        // The scheduler is gone, and with it the last sender of events.
+        let _ = journal.await;
+        Ok(summary)
+    }
+
+    /// Stops scheduling, lets what runs end, and says what was cut. Blocks for the drain time at most.
+    ///
+    /// # Errors
+    /// When the scheduler's thread had died.
+    pub fn stop(self) -> Result<Summary> {
+        let stats = self.stats();
+        let started = self.clock.mono();
+        let left = self
+            .scheduler
+            .stop(self.drain)
+            .ok_or_else(|| anyhow!("the scheduler's thread had died; this is a defect of pulse-host"))?;
+        let rest = self.drain.saturating_sub(self.clock.mono().since(started));
+        let cut = self.workers.stop(rest);
+        Ok(Summary { left, cut, stats })
+    }
+}
+
+/// The channels and what hangs on them.
+struct Wiring {
+    parts: Parts,
+    inlets: PerKind<Inlet>,
+    results: ResultSender,
+    bell: Arc<Bell>,
+    events: async_channel::Receiver<Event>,
+}
+
+impl Wiring {
+    fn new(
+        settings: &HostSettings,
+        monitors: Vec<Arc<MonitorSpec>>,
+        host_entry: Option<Arc<MonitorSpec>>,
+        clock: Clock,
+    ) -> Self {
+        let (outlets, inlets) = queue::channels(&settings.queues);
+        let most: usize = Kind::ALL
+            .iter()
+            .map(|kind| settings.queues.get(*kind))
+            .map(|queue| queue.in_flight + queue.capacity)
+            .sum();
+        let (results, receiver, bell) = queue::results(most);
+        let (sender, events) = async_channel::bounded(EVENTS_MAX);
+        Self {
+            parts: Parts {
+                monitors,
+                host_entry,
+                settings: settings.clone(),
+                outlets,
+                results: receiver,
+                events: sender,
+                clock,
+            },
+            inlets,
+            results,
+            bell,
+            events,
+        }
+    }
+}
+
+/// How a host ended.
+pub struct Summary {
+    /// What the scheduler was still waiting for.
+    pub left: Unfinished,
+    /// Executions that were cut.
+    pub cut: usize,
+    stats: Stats,
+}
+
+impl Summary {
+    fn report(&self) {
+        let snapshot = self.stats.snapshot();
+        let checks: u64 = snapshot.kinds.pulse.outcomes.values().sum();
+        let interventions: u64 = snapshot.kinds.intervention.outcomes.values().sum();
+        tracing::info!("stopped after {checks} checks and {interventions} interventions");
+        if self.left.jobs() > 0 || self.cut > 0 {
+            let pending = &self.left.pending;
+            tracing::warn!(
+                "cut: {} checks, {} interventions, {} codes were still running",
+                pending.pulse,
+                pending.intervention,
+                pending.code
+            );
+        }
+        if self.left.codes > 0 {
+            tracing::warn!("{} codes were not delivered and are lost", self.left.codes);
+        }
+    }
+}
+
+/// Resolves with the name of the signal that asks the host to stop.
+fn stop_signal() -> Result<impl Future<Output = &'static str>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut interrupt = signal(SignalKind::interrupt()).context("no handler for SIGINT")?;
+    let mut terminate = signal(SignalKind::terminate()).context("no handler for SIGTERM")?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => "Ctrl-C",
+            _ = terminate.recv() => "SIGTERM",
+        }
+    })
+}

@@ -1,0 +1,27 @@
+//! `run`: the host itself.
+
+use super::{Sources, WRONG};
+use crate::{app, telemetry};
+use anyhow::Result;
+use clap::Args;
+use std::process::ExitCode;
+
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    #[command(flatten)]
+    sources: Sources,
+}
+
+pub fn run(args: RunArgs) -> Result<ExitCode> {
+    telemetry::start(args.sources.log_format, "info");
+    let prepared = match app::prepare(&args.sources.plugins, args.sources.config.as_deref())? {
+        Ok(prepared) => prepared,
+        Err(wrong) => {
+            eprint!("{}", wrong.text(telemetry::colored(&std::io::stderr())));
+            eprintln!("Nothing was started.");
+            return Ok(ExitCode::from(WRONG));
+        }
+    };
+    app::run(prepared)?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,184 @@
+//! `plugin.toml`: what a plugin's author says about it.
+
+use crate::domain::{plugin::Capability, spec::Kind};
+use serde::Deserialize;
+
+/// The manifest's file name.
+pub const FILE: &str = "plugin.toml";
+
+/// A manifest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Manifest {
+    /// The plugin's name, everywhere.
+    pub name: String,
+    /// Semantic version.
+    pub version: String,
+    /// What it exports, sorted.
+    pub kinds: Vec<Kind>,
+    /// File name of the component, in the manifest's folder.
+    pub component: String,
+    /// What it asks to be lent, sorted.
+    pub needs: Vec<Capability>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct Raw {
+    name: toml::Spanned<String>,
+    version: toml::Spanned<String>,
+    kinds: toml::Spanned<Vec<String>>,
+    component: toml::Spanned<String>,
+    #[serde(default)]
+    needs: Option<toml::Spanned<Vec<String>>>,
+}
+
+impl Manifest {
+    /// Reads a manifest.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, one problem a line, each with its line number.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let raw: Raw = toml::from_str(text).map_err(|error| error.to_string().trim_end().to_owned())?;
+        let mut problems = Vec::new();
+        let mut problem = |start: usize, message: String| {
+            let line = 1 + text.bytes().take(start).filter(|byte| *byte == b'\n').count();
+            problems.push(format!("line {line}: {message}"));
+        };
+        if !name_is_valid(raw.name.get_ref()) {
+            problem(raw.name.span().start, format!("name: {}", name_rule(raw.name.get_ref())));
+        }
+        if !version_is_valid(raw.version.get_ref()) {
+            let message = format!("version: `{}` is no semantic version such as 1.0.0", raw.version.get_ref());
+            problem(raw.version.span().start, message);
+        }
+        let mut kinds = Vec::new();
+        for kind in raw.kinds.get_ref() {
+            match Kind::from_name(kind) {
+                Some(kind) => kinds.push(kind),
+                None => problem(
+                    raw.kinds.span().start,
+                    format!("kinds: there is no kind `{kind}`; it is pulse, intervention or code"),
+                ),
+            }
+        }
+        if raw.kinds.get_ref().is_empty() {
+            problem(raw.kinds.span().start, "kinds: a plugin has at least one".to_owned());
+        }
+        let component = raw.component.get_ref();
+        if component.is_empty() || component.contains(['/', '\\', '\0']) || component == ".." || component == "." {
+            let message = format!("component: `{component}` is no file name in the manifest's own folder");
+            problem(raw.component.span().start, message);
+        }
+        let mut needs = Vec::new();
+        if let Some(raw) = &raw.needs {
+            for need in raw.get_ref() {
+                match Capability::ALL.into_iter().find(|capability| capability.name() == need) {
+                    Some(capability) => needs.push(capability),
+                    None => problem(
+                        raw.span().start,
+                        format!("needs: the host lends no `{need}`; it lends http, tcp, docker and files"),
+                    ),
+                }
+            }
+        }
+        if !problems.is_empty() {
+            return Err(problems.join("\n"));
+        }
+        kinds.sort_unstable();
+        kinds.dedup();
+        needs.sort_unstable();
+        needs.dedup();
+        Ok(Self {
+            name: raw.name.into_inner(),
+            version: raw.version.into_inner(),
+            kinds,
+            component: raw.component.into_inner(),
+            needs,
+        })
+    }
+}
+
+/// Lower-case letters, digits and inner hyphens; at most 64.
+#[must_use]
+pub fn name_is_valid(name: &str) -> bool {
+    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    !name.is_empty()
+        && name.len() <= 64
+        && name.bytes().all(inner)
+        && !name.starts_with('-')
+        && !name.ends_with('-')
+}
+
+/// What is wrong with a name, and what would be right.
+#[must_use]
+pub fn name_rule(name: &str) -> String {
+    format!("`{}` is no plugin name: 1 to 64 lower-case letters, digits and inner hyphens", name.escape_debug())
+}
+
+/// `MAJOR.MINOR.PATCH` with an optional pre-release and build, as semver.org says.
+#[must_use]
+pub fn version_is_valid(version: &str) -> bool {
+    let (rest, build) = match version.split_once('+') {
+        Some((rest, build)) => (rest, Some(build)),
+        None => (version, None),
+    };
+    let (core, pre) = match rest.split_once('-') {
+        Some((core, pre)) => (core, Some(pre)),
+        None => (rest, None),
+    };
+    let identifiers = |text: &str| {
+        text.split('.')
+            .all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'))
+    };
+    let number = |part: &str| {
+        !part.is_empty()
+            && part.len() <= 10
+            && part.bytes().all(|byte| byte.is_ascii_digit())
+            && (part == "0" || !part.starts_with('0'))
+    };
+    version.len() <= 64
+        && core.split('.').count() == 3
+        && core.split('.').all(number)
+        && pre.is_none_or(identifiers)
+        && build.is_none_or(identifiers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_a_manifest() {
+        let manifest = Manifest::parse(
+            "name = \"webhook\"\nversion = \"0.1.0\"\nkinds = [\"code\", \"intervention\"]\ncomponent = \"w.wasm\"\nneeds = [\"http\"]\n",
+        )
+        .unwrap();
+        assert_eq!(manifest.kinds, [Kind::Intervention, Kind::Code]);
+        assert_eq!(manifest.needs, [Capability::Http]);
+    }
+
+    #[test]
+    fn says_everything_that_is_wrong_at_once() {
+        let error = Manifest::parse(
+            "name = \"Web Hook\"\nversion = \"1\"\nkinds = [\"puls\"]\ncomponent = \"../w.wasm\"\nneeds = [\"sockets\"]\n",
+        )
+        .unwrap_err();
+        let lines: Vec<&str> = error.lines().collect();
+        assert_eq!(lines.len(), 5, "{error}");
+        for (number, line) in lines.iter().enumerate() {
+            assert!(line.starts_with(&format!("line {}: ", number + 1)), "{line}");
+        }
+        let unknown = Manifest::parse("nam = \"x\"").unwrap_err();
+        assert!(unknown.contains("nam"), "{unknown}");
+    }
+
+    #[test]
+    fn versions() {
+        for good in ["0.1.0", "1.2.3-rc.1+build.5", "10.0.0"] {
+            assert!(version_is_valid(good), "{good}");
+        }
+        for bad in ["", "1", "1.2", "01.2.3", "1.2.3-", "1.2.3+", "1.2.x", "v1.2.3"] {
+            assert!(!version_is_valid(bad), "{bad}");
+        }
+    }
+}

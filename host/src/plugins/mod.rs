@@ -1,0 +1,310 @@
+//! Finds plugins on disk and reads what their manifests say. Nothing is compiled or run here.
+//!
+//! A plugins folder holds one subfolder per plugin with a `plugin.toml` and its component, and bare `*.wasm` files.
+//! The manifest's `name` is the plugin's name everywhere; the folder's name means nothing.
+
+mod manifest;
+
+pub use manifest::{Manifest, name_is_valid, name_rule, version_is_valid};
+
+use sha2::{Digest as _, Sha256};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// Greatest size of a component; interpreters bring 20 MB.
+pub const COMPONENT_BYTES_MAX: u64 = 64 << 20;
+const MANIFEST_BYTES_MAX: u64 = 64 << 10;
+/// Plugins in all folders together.
+const PLUGINS_MAX: usize = 4_096;
+
+/// SHA-256 of a component's bytes, lower-case hexadecimal.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Digest(Arc<str>);
+
+impl Digest {
+    /// Of these bytes.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        let mut text = String::with_capacity(64);
+        for byte in Sha256::digest(bytes) {
+            text.push_str(&format!("{byte:02x}"));
+        }
+        Self(text.into())
+    }
+
+    /// The 64 digits.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A component that was found, read but not looked into.
+#[derive(Debug)]
+pub struct Found {
+    /// Where its bytes are.
+    pub path: PathBuf,
+    /// What is said about it; none for a bare file.
+    pub manifest: Option<Manifest>,
+    /// The bytes.
+    pub bytes: Vec<u8>,
+    /// Their digest.
+    pub digest: Digest,
+}
+
+/// Something that is no usable plugin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The file or folder.
+    pub path: PathBuf,
+    /// What is wrong, and what would be right.
+    pub message: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path.display(), self.message)
+    }
+}
+
+/// Reads one component: a `.wasm` file, a folder with a `plugin.toml`, or that manifest itself.
+///
+/// # Errors
+/// When there is no such thing, it is too large, or its manifest is wrong.
+pub fn read(path: &Path) -> Result<Found, Problem> {
+    let problem = |path: &Path, message: String| Problem {
+        path: path.to_owned(),
+        message,
+    };
+    let folder = if path.is_dir() {
+        Some(path)
+    } else if path.file_name().is_some_and(|name| name == manifest::FILE) {
+        path.parent()
+    } else {
+        None
+    };
+    let (component, manifest) = match folder {
+        Some(folder) => {
+            let file = folder.join(manifest::FILE);
+            let text = String::from_utf8(read_file(&file, MANIFEST_BYTES_MAX)?)
+                .map_err(|_| problem(&file, "is not UTF-8".to_owned()))?;
+            let manifest = Manifest::parse(&text).map_err(|message| problem(&file, message))?;
+            let component = folder.join(&manifest.component);
+            if !component.exists() {
+                return Err(problem(
+                    &component,
+                    format!(
+                        "is named by {} but does not exist; build it first (cargo xtask plugins)",
+                        file.display()
+                    ),
+                ));
+            }
+            inside(folder, &component)?;
+            (component, Some(manifest))
+        }
+        None => (path.to_owned(), None),
+    };
+    let bytes = read_file(&component, COMPONENT_BYTES_MAX)?;
+    if !bytes.starts_with(b"\0asm") {
+        return Err(problem(
+            &component,
+            "is no WebAssembly binary; it must be a component, built for example with \
+             `cargo build --release --target wasm32-wasip2`"
+                .to_owned(),
+        ));
+    }
+    if bytes.get(4..8) == Some(&[1, 0, 0, 0]) {
+        return Err(problem(
+            &component,
+            "is a core module, not a component; wrap it with `wasm-tools component new`".to_owned(),
+        ));
+    }
+    Ok(Found {
+        path: component,
+        manifest,
+        digest: Digest::of(&bytes),
+        bytes,
+    })
+}
+
+/// A symbolic link must not lead out of the plugin's folder.
+fn inside(folder: &Path, component: &Path) -> Result<(), Problem> {
+    let leads_out = match (folder.canonicalize(), component.canonicalize()) {
+        (Ok(folder), Ok(component)) => !component.starts_with(folder),
+        _ => true,
+    };
+    if leads_out {
+        return Err(Problem {
+            path: component.to_owned(),
+            message: format!("lies outside {}; a plugin's component must be in its folder", folder.display()),
+        });
+    }
+    Ok(())
+}
+
+fn read_file(path: &Path, bytes_max: u64) -> Result<Vec<u8>, Problem> {
+    use std::io::Read as _;
+    let problem = |message: String| Problem {
+        path: path.to_owned(),
+        message,
+    };
+    let file = std::fs::File::open(path).map_err(|error| problem(format!("can't be read: {error}")))?;
+    let metadata = file.metadata().map_err(|error| problem(format!("can't be read: {error}")))?;
+    if !metadata.is_file() {
+        return Err(problem("is no regular file".to_owned()));
+    }
+    let mut bytes = Vec::new();
+    file.take(bytes_max + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| problem(format!("can't be read: {error}")))?;
+    if bytes.len() as u64 > bytes_max {
+        return Err(problem(format!("is larger than {bytes_max} bytes")));
+    }
+    Ok(bytes)
+}
+
+/// Finds every plugin below the given folders, and the given files; in the order of their paths.
+#[must_use]
+pub fn discover(paths: &[PathBuf]) -> (Vec<Found>, Vec<Problem>) {
+    let mut candidates = Vec::new();
+    let mut problems = Vec::new();
+    for path in paths {
+        if !path.is_dir() || path.join(manifest::FILE).is_file() {
+            candidates.push(path.clone());
+            continue;
+        }
+        let entries = match std::fs::read_dir(path) {
+            Ok(entries) => entries,
+            Err(error) => {
+                problems.push(Problem {
+                    path: path.clone(),
+                    message: format!("can't be read: {error}"),
+                });
+                continue;
+            }
+        };
+        let mut here: Vec<PathBuf> = entries
+            .flatten()
+            .map(|entry| entry.path())
+            .filter(|path| {
+                path.join(manifest::FILE).is_file() || path.extension().is_some_and(|ending| ending == "wasm")
+            })
+            .collect();
+        here.sort();
+        candidates.extend(here);
+    }
+    if candidates.len() > PLUGINS_MAX {
+        problems.push(Problem {
+            path: paths.first().cloned().unwrap_or_default(),
+            message: format!("holds {} plugins; only the first {PLUGINS_MAX} are taken", candidates.len()),
+        });
+        candidates.truncate(PLUGINS_MAX);
+    }
+    let mut found = Vec::new();
+    for candidate in candidates {
+        match read(&candidate) {
+            Ok(plugin) => found.push(plugin),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    (found, problems)
+}
+
+/// Sorts out plugins of one name: none of them is taken, since nobody can know which one was meant.
+pub fn unique<T>(
+    plugins: Vec<T>,
+    name: impl Fn(&T) -> Arc<str>,
+    path: impl Fn(&T) -> &Path,
+) -> (BTreeMap<Arc<str>, T>, Vec<Problem>) {
+    let mut by_name: BTreeMap<Arc<str>, Vec<T>> = BTreeMap::new();
+    for plugin in plugins {
+        by_name.entry(name(&plugin)).or_default().push(plugin);
+    }
+    let (mut kept, mut problems) = (BTreeMap::new(), Vec::new());
+    for (name, mut plugins) in by_name {
+        if let [_] = plugins.as_slice()
+            && let Some(plugin) = plugins.pop()
+        {
+            kept.insert(name, plugin);
+            continue;
+        }
+        let paths: Vec<String> = plugins.iter().map(|plugin| path(plugin).display().to_string()).collect();
+        for plugin in &plugins {
+            problems.push(Problem {
+                path: path(plugin).to_owned(),
+                message: format!(
+                    "there are several plugins named `{name}` ({}); none of them is taken, remove or rename all but one",
+                    paths.join(", ")
+                ),
+            });
+        }
+    }
+    (kept, problems)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MANIFEST: &str = "name = \"a\"\nversion = \"1.0.0\"\nkinds = [\"pulse\"]\ncomponent = \"a.wasm\"\n";
+
+    fn folder() -> tempfile::TempDir {
+        tempfile::tempdir().unwrap()
+    }
+
+    #[test]
+    fn finds_folders_and_bare_files_and_says_what_is_wrong_with_the_rest() {
+        let dir = folder();
+        let component = b"\0asm\x0d\0\x01\0";
+        for name in ["one", "two", "outside", "missing"] {
+            std::fs::create_dir(dir.path().join(name)).unwrap();
+            std::fs::write(dir.path().join(name).join("plugin.toml"), MANIFEST).unwrap();
+        }
+        std::fs::write(dir.path().join("one/a.wasm"), component).unwrap();
+        std::fs::write(dir.path().join("two/a.wasm"), b"\0asm\x01\0\0\0").unwrap();
+        std::fs::write(dir.path().join("bare.wasm"), component).unwrap();
+        std::fs::write(dir.path().join("text.wasm"), b"(component)").unwrap();
+        std::os::unix::fs::symlink("../bare.wasm", dir.path().join("outside/a.wasm")).unwrap();
+
+        let (found, problems) = discover(&[dir.path().to_owned()]);
+        let names: Vec<_> = found
+            .iter()
+            .map(|plugin| plugin.path.strip_prefix(dir.path()).unwrap().to_str().unwrap())
+            .collect();
+        assert_eq!(names, ["bare.wasm", "one/a.wasm"]);
+        let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        assert_eq!(problems.len(), 4, "{problems:?}");
+        for (problem, part) in problems
+            .iter()
+            .zip(["does not exist", "lies outside", "no WebAssembly binary", "core module"])
+        {
+            assert!(problem.contains(part), "{problem}");
+        }
+    }
+
+    #[test]
+    fn of_several_plugins_with_one_name_none_is_taken() {
+        let plugins = vec![("a", "1"), ("b", "2"), ("a", "3")];
+        let (kept, problems) = unique(plugins, |plugin| plugin.0.into(), |plugin| Path::new(plugin.1));
+        assert_eq!(kept.keys().map(AsRef::as_ref).collect::<Vec<&str>>(), ["b"]);
+        assert_eq!(problems.len(), 2);
+    }
+
+    #[test]
+    fn the_digest_is_sha_256() {
+        assert_eq!(
+            Digest::of(b"abc").as_str(),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
+    }
+}

@@ -1,0 +1,115 @@
+//! One bindings module per version of the plugin interface, behind one trait.
+//!
+//! A component's version is recognised by the names of the interfaces that it exports. What it may import is the
+//! sum of what all versions lend and of the harmless part of WASI 0.2.
+
+mod v0_1;
+
+use super::store::State;
+use crate::domain::{
+    job::Job,
+    outcome::{Answer, PluginFault},
+    spec::Kind,
+};
+use std::{pin::Pin, sync::Arc};
+use wasmtime::{
+    Engine, Store,
+    component::{Instance, InstancePre, Linker},
+};
+
+/// What a plugin says about itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Description {
+    /// Its name.
+    pub name: String,
+    /// Semantic version.
+    pub version: String,
+    /// One line.
+    pub summary: String,
+    /// JSON Schema of its settings, as text.
+    pub settings_schema: String,
+}
+
+/// What a guest answered: by the interface's own types, before it is bounded.
+pub type Answered = Result<Answer, PluginFault>;
+
+/// A future that borrows the store of one instance.
+pub type Call<'a, T> = Pin<Box<dyn Future<Output = wasmtime::Result<T>> + Send + 'a>>;
+
+/// The exports of one component, of whatever version.
+pub trait Exports: Send + Sync {
+    /// The version of `pulse:plugin` that the component was made for.
+    fn version(&self) -> &'static str;
+
+    /// The kinds that it exports, sorted.
+    fn kinds(&self) -> Vec<Kind>;
+
+    /// Asks it for its description.
+    fn describe<'a>(&'a self, store: &'a mut Store<State>, instance: &'a Instance) -> Call<'a, Description>;
+
+    /// Runs one job of a kind that it exports.
+    fn run<'a>(&'a self, store: &'a mut Store<State>, instance: &'a Instance, job: &'a Job) -> Call<'a, Answered>;
+}
+
+/// Everything that a component may import.
+///
+/// # Errors
+/// When two interfaces claim one name, which the tests rule out.
+pub fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
+    let mut linker = Linker::new(engine);
+    wasi(&mut linker)?;
+    v0_1::lend(&mut linker)?;
+    Ok(linker)
+}
+
+/// Recognises what a component exports.
+///
+/// # Errors
+/// One line for people: it is no plugin, or made for a version that this host does not know.
+pub fn recognise(pre: &InstancePre<State>) -> Result<Arc<dyn Exports>, String> {
+    if let Some(exports) = v0_1::Exports::of(pre)? {
+        return Ok(Arc::new(exports));
+    }
+    let engine = pre.engine();
+    let exported: Vec<String> = pre
+        .component()
+        .component_type()
+        .exports(engine)
+        .map(|(name, _)| name.to_owned())
+        .collect();
+    let known = v0_1::VERSION;
+    Err(match exported.iter().find(|name| name.starts_with("pulse:plugin/")) {
+        Some(other) => format!("was made for {other}; this host knows pulse:plugin@{known}"),
+        None if exported.is_empty() => format!("exports nothing; a plugin exports interfaces of pulse:plugin@{known}"),
+        None => format!(
+            "exports {}, but none of the interfaces of pulse:plugin@{known}, so it is no plugin",
+            exported.join(", ")
+        ),
+    })
+}
+
+/// Clocks, random, standard streams, and what standard libraries drag in. No arguments, no environment, no
+/// files, no sockets.
+fn wasi(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    use wasmtime_wasi::{
+        WasiView as _,
+        cli::{WasiCli, WasiCliView as _},
+        filesystem::{WasiFilesystem, WasiFilesystemView as _},
+        p2::bindings::{cli, filesystem, random},
+        random::WasiRandom,
+    };
+    wasmtime_wasi::p2::add_to_linker_proxy_interfaces_async(linker)?;
+    cli::environment::add_to_linker::<State, WasiCli>(linker, State::cli)?;
+    cli::exit::add_to_linker::<State, WasiCli>(linker, State::cli)?;
+    cli::terminal_input::add_to_linker::<State, WasiCli>(linker, State::cli)?;
+    cli::terminal_output::add_to_linker::<State, WasiCli>(linker, State::cli)?;
+    cli::terminal_stdin::add_to_linker::<State, WasiCli>(linker, State::cli)?;
+    cli::terminal_stdout::add_to_linker::<State, WasiCli>(linker, State::cli)?;
+    cli::terminal_stderr::add_to_linker::<State, WasiCli>(linker, State::cli)?;
+    // Without a preopened directory these can do nothing; many standard libraries import them all the same.
+    filesystem::types::add_to_linker::<State, WasiFilesystem>(linker, State::filesystem)?;
+    filesystem::preopens::add_to_linker::<State, WasiFilesystem>(linker, State::filesystem)?;
+    random::insecure::add_to_linker::<State, WasiRandom>(linker, |state| state.ctx().ctx.random())?;
+    random::insecure_seed::add_to_linker::<State, WasiRandom>(linker, |state| state.ctx().ctx.random())?;
+    Ok(())
+}

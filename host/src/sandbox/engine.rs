@@ -1,0 +1,172 @@
+//! The one engine: which wasm it accepts, how instances are pooled, and the ticker that lets guests be interrupted.
+//!
+//! What compiles a component (a child process) and what runs it must agree on everything that shapes machine code:
+//! both start from [`base`].
+
+use super::SandboxSettings;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+use wasmtime::{
+    Config, Enabled, Engine, EngineWeak, InstanceAllocationStrategy, PoolingAllocationConfig, WasmFeatures,
+};
+
+/// How often a guest that computes is interrupted: it yields to the others on its thread, and its CPU time is
+/// checked.
+pub const EPOCH: Duration = Duration::from_millis(10);
+
+/// Of each linear memory that much stays resident from one instance to the next. What a guest has written is
+/// found by a scan of the page tables where the kernel can (Linux 6.7), and only that is reset.
+const MEMORY_KEEP_BYTES: usize = 2 << 20;
+const STACK_KEEP_BYTES: usize = 64 << 10;
+const TABLE_KEEP_BYTES: usize = 64 << 10;
+
+const WASM_STACK_BYTES: usize = 512 << 10;
+const FIBER_STACK_BYTES: usize = 2 << 20;
+
+/// Of one component; more are refused when it is loaded.
+const CORE_INSTANCES_PER_COMPONENT: u32 = 16;
+const MEMORIES_PER_COMPONENT: u32 = 4;
+const TABLES_PER_COMPONENT: u32 = 8;
+const TABLE_ELEMENTS: usize = 20_000;
+
+/// Memory mappings that one slot may need: memory with its image and guards, stack with its guard, tables.
+const MAPPINGS_PER_SLOT: u64 = 8;
+/// Mappings that are left to the rest of the process.
+const MAPPINGS_RESERVED: u64 = 8_192;
+
+/// What compiling and running have in common.
+#[must_use]
+pub fn base() -> Config {
+    let mut config = Config::new();
+    config
+        .consume_fuel(true)
+        .epoch_interruption(true)
+        .max_wasm_stack(WASM_STACK_BYTES)
+        .async_stack_size(FIBER_STACK_BYTES)
+        .async_stack_zeroing(true)
+        // The exports are sync functions; WASI 0.3 would be another engine.
+        .concurrency_support(false)
+        .memory_init_cow(true)
+        .native_unwind_info(true)
+        .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(16));
+    for feature in [
+        WasmFeatures::THREADS,
+        WasmFeatures::RELAXED_SIMD,
+        WasmFeatures::MEMORY64,
+        WasmFeatures::MULTI_MEMORY,
+        WasmFeatures::EXCEPTIONS,
+        WasmFeatures::FUNCTION_REFERENCES,
+        WasmFeatures::GC,
+        WasmFeatures::CUSTOM_PAGE_SIZES,
+        WasmFeatures::TAIL_CALL,
+    ] {
+        config.wasm_features(feature, false);
+    }
+    config
+}
+
+/// The engine that runs components, with a pool of slots. If the address space does not allow a pool, it falls
+/// back to memory on demand and says so: slower, but not less safe.
+///
+/// # Errors
+/// When this machine can't run wasm at all.
+pub fn running(settings: &SandboxSettings) -> anyhow::Result<Engine> {
+    let slots = slots(settings.slots);
+    let mut config = base();
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(slots, settings)));
+    let error = match Engine::new(&config) {
+        Ok(engine) => return Ok(engine),
+        Err(error) => error,
+    };
+    tracing::warn!(
+        "no pool of {slots} instances could be reserved ({error}); instances are made on demand, which costs \
+         several times the CPU time. Is the address space limited (ulimit -v)?"
+    );
+    Ok(Engine::new(&base())?)
+}
+
+fn pool(slots: u32, settings: &SandboxSettings) -> PoolingAllocationConfig {
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(slots)
+        .total_core_instances(slots.saturating_mul(4))
+        .total_memories(slots)
+        .total_tables(slots.saturating_mul(2))
+        .total_stacks(slots)
+        .max_core_instances_per_component(CORE_INSTANCES_PER_COMPONENT)
+        .max_memories_per_component(MEMORIES_PER_COMPONENT)
+        .max_tables_per_component(TABLES_PER_COMPONENT)
+        .table_elements(TABLE_ELEMENTS)
+        .max_memory_size(usize::try_from(settings.max_memory_bytes).unwrap_or(usize::MAX))
+        .pagemap_scan(Enabled::Auto)
+        .linear_memory_keep_resident(MEMORY_KEEP_BYTES)
+        .table_keep_resident(TABLE_KEEP_BYTES)
+        .async_stack_keep_resident(STACK_KEEP_BYTES);
+    pool
+}
+
+/// As many slots as were asked for, and as the kernel's limit on memory mappings allows.
+fn slots(wanted: u32) -> u32 {
+    let Some(limit) = std::fs::read_to_string("/proc/sys/vm/max_map_count")
+        .ok()
+        .and_then(|text| text.trim().parse::<u64>().ok())
+    else {
+        return wanted;
+    };
+    let fit = limit.saturating_sub(MAPPINGS_RESERVED) / MAPPINGS_PER_SLOT;
+    let slots = wanted.min(u32::try_from(fit).unwrap_or(u32::MAX)).max(16);
+    if slots < wanted {
+        tracing::warn!(
+            "at most {slots} of the {wanted} jobs that [host] queues.*.in-flight allow can run at once, because \
+             vm.max_map_count is {limit}; to allow them: sysctl -w vm.max_map_count={}",
+            u64::from(wanted) * MAPPINGS_PER_SLOT + MAPPINGS_RESERVED
+        );
+    }
+    slots
+}
+
+/// Advances the engine's epoch until it is dropped.
+#[derive(Debug)]
+pub struct Ticker {
+    stop: Arc<AtomicBool>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Ticker {
+    /// Starts the thread. It also ends when the engine is gone.
+    ///
+    /// # Errors
+    /// If the operating system gives no thread.
+    pub fn start(engine: &Engine) -> std::io::Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (weak, stopped): (EngineWeak, _) = (engine.weak(), Arc::clone(&stop));
+        let thread = std::thread::Builder::new()
+            .name("epoch".to_owned())
+            .spawn(move || {
+                while !stopped.load(Ordering::Relaxed) {
+                    std::thread::sleep(EPOCH);
+                    match weak.upgrade() {
+                        Some(engine) => engine.increment_epoch(),
+                        None => return,
+                    }
+                }
+            })?;
+        Ok(Self {
+            stop,
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Drop for Ticker {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}

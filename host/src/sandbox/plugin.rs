@@ -1,0 +1,260 @@
+//! Loaded plugins: compiled, linked, asked for their description, and checked against what their manifest says.
+
+use super::{
+    Sandbox,
+    abi::{self, Description, Exports},
+    compile, execute,
+    store::State,
+};
+use crate::{
+    domain::{
+        limits::Limits,
+        plugin::{Capability, Facts},
+    },
+    plugins::{self, Digest, Found, Manifest, Problem},
+};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+use wasmtime::component::InstancePre;
+
+/// What the description may take.
+const DESCRIBE_LIMITS: Limits = Limits {
+    fuel: 200_000_000,
+    cpu: Duration::from_secs(1),
+    memory_bytes: 64 << 20,
+};
+const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(5);
+const SCHEMA_BYTES_MAX: usize = 256 << 10;
+
+/// A plugin that is ready to run.
+pub struct Plugin {
+    /// What the configuration needs to know.
+    pub facts: Facts,
+    /// Where its component is.
+    pub path: PathBuf,
+    /// SHA-256 of the component.
+    pub digest: Digest,
+    /// Size of the component in bytes.
+    pub size_bytes: usize,
+    /// Everything that it imports, by full name, sorted.
+    pub imports: Vec<String>,
+    pub(super) pre: InstancePre<State>,
+    pub(super) exports: Arc<dyn Exports>,
+}
+
+impl Plugin {
+    /// The version of `pulse:plugin` that it was made for.
+    #[must_use]
+    pub fn abi(&self) -> &'static str {
+        self.exports.version()
+    }
+}
+
+/// A plugin on its way to being loaded.
+pub struct Loading<'a> {
+    pub(super) path: &'a Path,
+    pub(super) pre: &'a InstancePre<State>,
+    pub(super) exports: &'a dyn Exports,
+}
+
+/// The loaded plugins by name.
+#[derive(Default)]
+pub struct Library(BTreeMap<Arc<str>, Plugin>);
+
+impl Library {
+    /// Loads everything that was found, and says what can't be used and why. Blocks; not for a thread that
+    /// runs a runtime.
+    #[must_use]
+    pub fn load(sandbox: &Arc<Sandbox>, found: Vec<Found>) -> (Self, Vec<Problem>) {
+        let mut problems = Vec::new();
+        let mut loaded = Vec::new();
+        for plugin in found {
+            let path = plugin.path.clone();
+            match load(sandbox, plugin) {
+                Ok(plugin) => loaded.push(plugin),
+                Err(messages) => problems.extend(messages.into_iter().map(|message| Problem {
+                    path: path.clone(),
+                    message,
+                })),
+            }
+        }
+        let (plugins, doubles) = plugins::unique(
+            loaded,
+            |plugin| Arc::clone(&plugin.facts.name),
+            |plugin| plugin.path.as_path(),
+        );
+        problems.extend(doubles);
+        (Self(plugins), problems)
+    }
+
+    /// The plugin of that name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Plugin> {
+        self.0.get(name)
+    }
+
+    /// The plugin of that name, taken out.
+    #[must_use]
+    pub fn into_plugin(mut self, name: &str) -> Option<Plugin> {
+        self.0.remove(name)
+    }
+
+    /// All plugins, by name.
+    pub fn iter(&self) -> impl Iterator<Item = &Plugin> {
+        self.0.values()
+    }
+}
+
+/// Compiles, links, asks and checks one plugin.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn load(sandbox: &Arc<Sandbox>, found: Found) -> Result<Plugin, Vec<String>> {
+    let settings = &sandbox.settings;
+    let component = compile::load(
+        &sandbox.engine,
+        &settings.compiler,
+        &settings.data_dir,
+        &found.bytes,
+        &found.digest,
+    )
+    .map_err(|message| vec![message])?;
+    let mut imports: Vec<String> = component
+        .component_type()
+        .imports(&sandbox.engine)
+        .map(|(name, _)| name.to_owned())
+        .collect();
+    imports.sort();
+    let pre = sandbox.linker.instantiate_pre(&component).map_err(|error| {
+        let lent = "the host lends pulse:host@0.1.0 (log, http, tcp, docker, files) and wasi:{io,clocks,random,cli}@0.2";
+        vec![format!("asks for what the host does not lend: {}; {lent}", super::classify::one_line(&error))]
+    })?;
+    let exports = abi::recognise(&pre).map_err(|message| vec![message])?;
+    let loading = Loading {
+        path: &found.path,
+        pre: &pre,
+        exports: &*exports,
+    };
+    let description = block_on(execute::describe(sandbox, &loading, DESCRIBE_LIMITS, DESCRIBE_TIMEOUT))
+        .and_then(|described| described.map_err(|outcome| format!("can't describe itself: {outcome}")))
+        .map_err(|message| vec![message])?;
+    let needs = needs(&imports);
+    let schema = check(&description, found.manifest.as_ref(), &exports.kinds(), &needs)?;
+    let mut summary = description.summary;
+    super::answer::line(&mut summary);
+    Ok(Plugin {
+        facts: Facts {
+            name: description.name.into(),
+            version: description.version,
+            summary,
+            kinds: exports.kinds(),
+            needs,
+            schema: Arc::new(schema),
+        },
+        path: found.path,
+        digest: found.digest,
+        size_bytes: found.bytes.len(),
+        imports,
+        pre,
+        exports,
+    })
+}
+
+/// A short-lived runtime of its own: describing happens before the workers exist.
+fn block_on<T>(future: impl Future<Output = T>) -> Result<T, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| format!("no runtime: {error}"))?;
+    Ok(runtime.block_on(future))
+}
+
+fn needs(imports: &[String]) -> Vec<Capability> {
+    Capability::ALL
+        .into_iter()
+        .filter(|capability| {
+            let prefix = format!("pulse:host/{}@", capability.name());
+            imports.iter().any(|import| import.starts_with(&prefix))
+        })
+        .collect()
+}
+
+/// Holds the description against the rules and the manifest. Returns the schema.
+fn check(
+    description: &Description,
+    manifest: Option<&Manifest>,
+    kinds: &[crate::domain::spec::Kind],
+    needs: &[Capability],
+) -> Result<serde_json::Value, Vec<String>> {
+    let mut wrong = Vec::new();
+    if !plugins::name_is_valid(&description.name) {
+        wrong.push(format!("describes itself wrongly: {}", plugins::name_rule(&description.name)));
+    }
+    if !plugins::version_is_valid(&description.version) {
+        wrong.push(format!(
+            "describes itself wrongly: `{}` is no semantic version such as 1.0.0",
+            description.version.escape_debug()
+        ));
+    }
+    let schema = schema(&description.settings_schema).unwrap_or_else(|message| {
+        wrong.push(message);
+        serde_json::Value::Null
+    });
+    if let Some(manifest) = manifest {
+        if manifest.name != description.name {
+            wrong.push(format!(
+                "the manifest names it `{}`, but it calls itself `{}`; the two must agree",
+                manifest.name,
+                description.name.escape_debug()
+            ));
+        }
+        if manifest.version != description.version {
+            wrong.push(format!(
+                "the manifest says version {}, but it calls itself {}; the two must agree",
+                manifest.version,
+                description.version.escape_debug()
+            ));
+        }
+        if manifest.kinds != kinds {
+            wrong.push(format!(
+                "the manifest says kinds {}, but the component exports {}",
+                list(manifest.kinds.iter().map(|kind| kind.name())),
+                list(kinds.iter().map(|kind| kind.name()))
+            ));
+        }
+        if let Some(need) = needs.iter().find(|need| !manifest.needs.contains(need)) {
+            wrong.push(format!(
+                "the component imports {0}, which the manifest does not ask for; add \"{0}\" to needs",
+                need.name()
+            ));
+        }
+    }
+    if wrong.is_empty() { Ok(schema) } else { Err(wrong) }
+}
+
+fn schema(text: &str) -> Result<serde_json::Value, String> {
+    if text.len() > SCHEMA_BYTES_MAX {
+        return Err(format!(
+            "its settings schema has {} bytes; at most {SCHEMA_BYTES_MAX} are allowed",
+            text.len()
+        ));
+    }
+    let schema: serde_json::Value =
+        serde_json::from_str(text).map_err(|error| format!("its settings schema is no JSON: {error}"))?;
+    jsonschema::draft202012::new(&schema)
+        .map_err(|error| format!("its settings schema is no JSON Schema (draft 2020-12): {error}"))?;
+    Ok(schema)
+}
+
+fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let names: Vec<&str> = names.collect();
+    if names.is_empty() {
+        "nothing".to_owned()
+    } else {
+        names.join(" and ")
+    }
+}

@@ -1,0 +1,135 @@
+//! A guest's standard output and error become log lines, within the bounds of its log.
+
+use crate::capability::log::{Level, LogBook};
+use bytes::Bytes;
+use std::{
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll},
+};
+use tokio::io::AsyncWrite;
+use wasmtime_wasi::{
+    cli::{IsTerminal, StdoutStream},
+    p2::{OutputStream, Pollable, StreamResult},
+};
+
+/// Longest line that is put together from several writes; the log cuts it anyway.
+const LINE_BYTES_MAX: usize = 4 << 10;
+/// Bytes that one write may carry.
+const WRITE_BYTES_MAX: usize = 64 << 10;
+
+/// One of the two streams.
+#[derive(Clone)]
+pub struct LineStream {
+    log: Arc<Mutex<LogBook>>,
+    line: Arc<Mutex<Vec<u8>>>,
+    level: Level,
+}
+
+impl LineStream {
+    /// Lines of standard output are information.
+    #[must_use]
+    pub fn stdout(log: &Arc<Mutex<LogBook>>) -> Self {
+        Self::new(log, Level::Info)
+    }
+
+    /// Lines of standard error are warnings.
+    #[must_use]
+    pub fn stderr(log: &Arc<Mutex<LogBook>>) -> Self {
+        Self::new(log, Level::Warn)
+    }
+
+    fn new(log: &Arc<Mutex<LogBook>>, level: Level) -> Self {
+        Self {
+            log: Arc::clone(log),
+            line: Arc::default(),
+            level,
+        }
+    }
+
+    fn take(&self, bytes: &[u8]) {
+        let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
+        for part in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let (text, ended) = match part.split_last() {
+                Some((b'\n', text)) => (text, true),
+                _ => (part, false),
+            };
+            let room = LINE_BYTES_MAX.saturating_sub(line.len());
+            line.extend(text.iter().take(room));
+            if ended {
+                self.put(&line);
+                line.clear();
+            }
+        }
+    }
+
+    fn put(&self, line: &[u8]) {
+        self.log
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .write(self.level, &String::from_utf8_lossy(line));
+    }
+}
+
+impl Drop for LineStream {
+    /// What was not ended by a line feed is a line all the same, once the last handle is gone.
+    fn drop(&mut self) {
+        if Arc::strong_count(&self.line) == 1 {
+            let line = std::mem::take(&mut *self.line.lock().unwrap_or_else(PoisonError::into_inner));
+            if !line.is_empty() {
+                self.put(&line);
+            }
+        }
+    }
+}
+
+impl IsTerminal for LineStream {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdoutStream for LineStream {
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        Box::new(self.clone())
+    }
+
+    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
+        Box::new(self.clone())
+    }
+}
+
+#[wasmtime_wasi::async_trait]
+impl Pollable for LineStream {
+    async fn ready(&mut self) {}
+}
+
+impl OutputStream for LineStream {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        self.take(&bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        Ok(())
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        Ok(WRITE_BYTES_MAX)
+    }
+}
+
+impl AsyncWrite for LineStream {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
+        self.take(bytes);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}

@@ -1,0 +1,278 @@
+//! What one instance carries: its caps, its lease, its logs, and why it may be cut.
+
+use super::stdio::LineStream;
+use crate::{
+    capability::{Lease, Lender, Taint, log::LogBook},
+    clock::Clock,
+    domain::{
+        limits::Limits,
+        time::{Mono, nanos},
+    },
+};
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use wasmtime::{Engine, ResourceLimiter, Store, UpdateDeadline, component::ResourceTable};
+use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+
+/// Bytes that one call between guest and host may carry, either way.
+const HOST_CALL_BYTES_MAX: usize = 4 << 20;
+const HANDLES_MAX: usize = 2_048;
+const RESOURCES_MAX: usize = 256;
+const RANDOM_BYTES_MAX: u64 = 64 << 10;
+
+/// The data of a store.
+pub struct State {
+    wasi: WasiCtx,
+    table: ResourceTable,
+    /// Sum of all memories and tables.
+    pub memory: Memory,
+    /// CPU time.
+    pub meter: Arc<Meter>,
+    /// What the host lends, on this worker.
+    pub lender: Arc<Lender>,
+    /// What the running job may use.
+    pub lease: Arc<Lease>,
+    log: Arc<Mutex<LogBook>>,
+    /// Why the running job says nothing about its target; the first reason stands.
+    pub taint: Option<Taint>,
+    host: Duration,
+    host_since: Option<Mono>,
+    clock: Clock,
+}
+
+/// The guest used more CPU time than it was allowed.
+#[derive(Debug)]
+pub struct CpuExceeded;
+
+impl std::fmt::Display for CpuExceeded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("CPU time used up")
+    }
+}
+
+impl std::error::Error for CpuExceeded {}
+
+/// Makes a store for one instance.
+#[must_use]
+pub fn new(engine: &Engine, limits: Limits, lender: Arc<Lender>, lease: Arc<Lease>, log: LogBook, clock: Clock) -> Store<State> {
+    let log = Arc::new(Mutex::new(log));
+    let mut table = ResourceTable::new();
+    table.set_max_capacity(RESOURCES_MAX);
+    let wasi = WasiCtxBuilder::new()
+        .stdout(LineStream::stdout(&log))
+        .stderr(LineStream::stderr(&log))
+        .max_random_size(RANDOM_BYTES_MAX)
+        .allow_tcp(false)
+        .allow_udp(false)
+        .build();
+    let mut store = Store::new(
+        engine,
+        State {
+            wasi,
+            table,
+            memory: Memory::new(limits.memory_bytes),
+            meter: Arc::new(Meter::new(clock.clone(), limits.cpu)),
+            lender,
+            lease,
+            log,
+            taint: None,
+            host: Duration::ZERO,
+            host_since: None,
+            clock,
+        },
+    );
+    store.limiter(|state| &mut state.memory);
+    store.set_hostcall_fuel(HOST_CALL_BYTES_MAX);
+    store.set_max_component_handles(HANDLES_MAX);
+    store.epoch_deadline_callback(|context| {
+        if context.data().meter.exceeded() {
+            return Err(wasmtime::Error::new(CpuExceeded));
+        }
+        Ok(UpdateDeadline::Yield(1))
+    });
+    refill(&mut store, limits);
+    store
+}
+
+/// Makes the store of a kept instance ready for another job. Its memory is what it was.
+pub fn renew(store: &mut Store<State>, limits: Limits, lease: Arc<Lease>, log: LogBook) {
+    let state = store.data_mut();
+    state.lease = lease;
+    *state.log.lock().unwrap_or_else(PoisonError::into_inner) = log;
+    state.taint = None;
+    state.host = Duration::ZERO;
+    state.host_since = None;
+    state.memory.renew(limits.memory_bytes);
+    state.meter.renew(limits.cpu);
+    refill(store, limits);
+}
+
+fn refill(store: &mut Store<State>, limits: Limits) {
+    // Fails only when the engine counts no fuel; ours does.
+    let _ = store.set_fuel(limits.fuel);
+    store.set_epoch_deadline(1);
+}
+
+impl State {
+    /// Where its log lines go.
+    pub fn log(&self) -> MutexGuard<'_, LogBook> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A host call begins.
+    pub fn enter(&mut self) {
+        self.host_since = Some(self.clock.mono());
+    }
+
+    /// A host call ended.
+    pub fn leave(&mut self) {
+        self.host += self.running_call();
+        self.host_since = None;
+    }
+
+    /// Time spent in host calls, the running one included.
+    #[must_use]
+    pub fn host_time(&self) -> Duration {
+        self.host + self.running_call()
+    }
+
+    fn running_call(&self) -> Duration {
+        self.host_since
+            .map_or(Duration::ZERO, |since| self.clock.mono().since(since))
+    }
+
+    /// The execution says nothing about its target.
+    pub fn taint(&mut self, taint: Option<Taint>) {
+        if self.taint.is_none() {
+            self.taint = taint;
+        }
+    }
+}
+
+impl WasiView for State {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView {
+            ctx: &mut self.wasi,
+            table: &mut self.table,
+        }
+    }
+}
+
+/// Bounds the sum of all memories and tables of an instance.
+#[derive(Debug)]
+pub struct Memory {
+    limit: u64,
+    used: u64,
+    peak: u64,
+    refused: Option<u64>,
+}
+
+impl Memory {
+    fn new(limit: u64) -> Self {
+        Self {
+            limit,
+            used: 0,
+            peak: 0,
+            refused: None,
+        }
+    }
+
+    fn renew(&mut self, limit: u64) {
+        self.limit = limit;
+        self.peak = self.used;
+        self.refused = None;
+    }
+
+    /// Greatest sum so far, in bytes.
+    #[must_use]
+    pub fn peak(&self) -> u64 {
+        self.peak
+    }
+
+    /// (limit, wanted sum) in bytes, if growth was refused.
+    #[must_use]
+    pub fn refused(&self) -> Option<(u64, u64)> {
+        self.refused.map(|wanted| (self.limit, wanted))
+    }
+
+    fn grow(&mut self, current: usize, desired: usize, bytes_each: usize) -> bool {
+        let grown = desired.saturating_sub(current).saturating_mul(bytes_each) as u64;
+        let sum = self.used.saturating_add(grown);
+        if sum > self.limit {
+            self.refused = Some(sum);
+            return false;
+        }
+        self.used = sum;
+        self.peak = self.peak.max(sum);
+        true
+    }
+}
+
+impl ResourceLimiter for Memory {
+    fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        // Growth beyond the memory's own maximum fails anyway; it is not the cap's doing.
+        Ok(maximum.is_some_and(|maximum| desired > maximum) || self.grow(current, desired, 1))
+    }
+
+    fn table_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        Ok(maximum.is_some_and(|maximum| desired > maximum) || self.grow(current, desired, size_of::<usize>()))
+    }
+}
+
+/// Measures the CPU time of one execution by timing each poll of its future.
+#[derive(Debug)]
+pub struct Meter {
+    clock: Clock,
+    limit_ns: AtomicU64,
+    spent_ns: AtomicU64,
+    /// When the running poll began; 0 between polls.
+    since_ns: AtomicU64,
+}
+
+impl Meter {
+    fn new(clock: Clock, limit: Duration) -> Self {
+        Self {
+            clock,
+            limit_ns: AtomicU64::new(nanos(limit)),
+            spent_ns: AtomicU64::new(0),
+            since_ns: AtomicU64::new(0),
+        }
+    }
+
+    fn renew(&self, limit: Duration) {
+        self.limit_ns.store(nanos(limit), Ordering::Relaxed);
+        self.spent_ns.store(0, Ordering::Relaxed);
+    }
+
+    /// A poll begins.
+    pub fn begin(&self) {
+        self.since_ns.store(self.clock.mono().0, Ordering::Relaxed);
+    }
+
+    /// A poll ended.
+    pub fn end(&self) {
+        self.spent_ns.store(nanos(self.spent()), Ordering::Relaxed);
+        self.since_ns.store(0, Ordering::Relaxed);
+    }
+
+    /// CPU time so far.
+    #[must_use]
+    pub fn spent(&self) -> Duration {
+        let since = self.since_ns.load(Ordering::Relaxed);
+        let running = if since == 0 {
+            0
+        } else {
+            self.clock.mono().0.saturating_sub(since)
+        };
+        Duration::from_nanos(self.spent_ns.load(Ordering::Relaxed).saturating_add(running))
+    }
+
+    fn exceeded(&self) -> bool {
+        nanos(self.spent()) > self.limit_ns.load(Ordering::Relaxed)
+    }
+}
