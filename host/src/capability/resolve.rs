@@ -60,6 +60,14 @@ impl Resolver {
         Self::new(dns, Hosts::from_system().unwrap_or_default())
     }
 
+    /// Knows these lines of a hosts file and nothing else.
+    #[cfg(test)]
+    pub(super) fn fixed(lines: &str) -> Self {
+        let mut hosts = Hosts::default();
+        hosts.read_hosts_conf(lines.as_bytes()).unwrap();
+        Self::new(Err("there is no name server in this test".into()), hosts)
+    }
+
     fn new(dns: Result<TokioResolver, String>, hosts: Hosts) -> Self {
         Self {
             dns,
