@@ -147,6 +147,15 @@ where
     address
 }
 
+/// Accepts every connection and never says anything.
+pub(super) async fn silent() -> SocketAddr {
+    serve(|stream| async move {
+        let _open = stream;
+        std::future::pending::<()>().await;
+    })
+    .await
+}
+
 /// Reads up to the blank line that ends a request's head, and nothing beyond it.
 pub(super) async fn read_head(stream: &mut (impl AsyncRead + Unpin)) -> String {
     let mut head = Vec::new();

@@ -2,7 +2,7 @@ use super::{
     ErrorCode, Failure, Phase, http,
     net::{ClientCertificate, IpFamily, TlsOptions},
     tcp::{self, Expectation, Step},
-    testing::{Bench, bench, loopback, read_head, serve},
+    testing::{Bench, bench, loopback, read_head, serve, silent},
     tls::Inside,
 };
 use rcgen::{
@@ -15,7 +15,7 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer},
     server::WebPkiClientVerifier,
 };
-use std::{future::pending, net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::TlsAcceptor;
 
@@ -338,7 +338,7 @@ async fn a_server_that_speaks_no_tls() {
         code(closing, Authority::new().trust()).await,
         ErrorCode::ConnectionReset
     );
-    let silent = serve(|_stream| pending()).await;
+    let silent = silent().await;
     let request = tcp::Request {
         host: "web.test".into(),
         port: silent.port(),

@@ -1,9 +1,9 @@
 use super::*;
 use crate::capability::{
     ErrorCode, Taint,
-    testing::{self, bench, dead_port, loopback, serve},
+    testing::{self, bench, dead_port, loopback, serve, silent},
 };
-use std::{future::pending, net::SocketAddr};
+use std::net::SocketAddr;
 use tokio::io::AsyncBufReadExt;
 
 fn to(address: SocketAddr, steps: Vec<Step>) -> Request {
@@ -106,7 +106,7 @@ async fn a_peer_that_says_too_much_leaves_the_expectation_unmet() {
 
 #[tokio::test]
 async fn a_silent_peer_is_a_timeout() {
-    let address = serve(|_stream| pending()).await;
+    let address = silent().await;
     let request = Request {
         timeout_ms: Some(30),
         ..to(address, vec![LINE])
