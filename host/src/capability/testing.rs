@@ -175,3 +175,14 @@ pub(super) fn dead_port() -> (tokio::net::TcpSocket, SocketAddr) {
     let address = socket.local_addr().unwrap();
     (socket, address)
 }
+
+/// Gives a call that must run into its timeout more and more of it, until the timeout meets what the test is about: on
+/// a machine that is busy a short one may pass before that.
+pub(super) async fn patiently<T>(mut attempt: impl AsyncFnMut(u32) -> Option<T>) -> T {
+    for timeout_ms in [50, 500, 5000, 20_000] {
+        if let Some(met) = attempt(timeout_ms).await {
+            return met;
+        }
+    }
+    panic!("no timeout was the one that was waited for");
+}

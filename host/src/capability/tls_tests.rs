@@ -2,7 +2,7 @@ use super::{
     ErrorCode, Failure, Phase, http,
     net::{ClientCertificate, IpFamily, TlsOptions},
     tcp::{self, Expectation, Step},
-    testing::{Bench, bench, loopback, read_head, serve, silent},
+    testing::{Bench, bench, loopback, patiently, read_head, serve, silent},
     tls::Inside,
 };
 use rcgen::{
@@ -339,17 +339,22 @@ async fn a_server_that_speaks_no_tls() {
         ErrorCode::ConnectionReset
     );
     let silent = silent().await;
-    let request = tcp::Request {
-        host: "web.test".into(),
-        port: silent.port(),
-        family: IpFamily::Any,
-        tls: Some(Authority::new().trust()),
-        steps: Vec::new(),
-        timeout_ms: Some(30),
-        max_bytes: None,
-    };
-    let failure = bench().lender.tcp(&loopback().done(), request).await.unwrap_err();
-    assert_eq!((failure.code, failure.phase), (ErrorCode::Timeout, Phase::Tls));
+    let trust = Authority::new().trust();
+    let failure = patiently(async |timeout_ms| {
+        let request = tcp::Request {
+            host: "web.test".into(),
+            port: silent.port(),
+            family: IpFamily::Any,
+            tls: Some(trust.clone()),
+            steps: Vec::new(),
+            timeout_ms: Some(timeout_ms),
+            max_bytes: None,
+        };
+        let failure = bench().lender.tcp(&loopback().done(), request).await.unwrap_err();
+        (failure.phase == Phase::Tls).then_some(failure)
+    })
+    .await;
+    assert_eq!((failure.code, failure.taint), (ErrorCode::Timeout, None));
 }
 
 #[tokio::test]
