@@ -101,8 +101,8 @@ impl Lender {
     #[must_use]
     pub fn new(shared: Arc<Shared>) -> Self {
         Self {
+            resolver: Resolver::new(shared.clock.clone()),
             shared,
-            resolver: Resolver::system(),
         }
     }
 

@@ -1,13 +1,13 @@
 //! What the tests of the lent interfaces share: leases and servers on loopback.
 
-use super::{Lease, Lender, Shared, Waiting};
+use super::{Lease, Lender, Shared, Waiting, resolve::Resolver};
 use crate::{
-    clock::Clock,
+    clock::{Clock, Hand},
     domain::{
         grant::{DirectoryGrant, DockerGrant, Grants, HostPattern, HttpGrant, Network, TcpGrant, UrlPattern},
         limits::Limits,
         spec::Profile,
-        time::Mono,
+        time::{Mono, Wall},
     },
 };
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
@@ -33,7 +33,7 @@ pub(super) fn lease() -> LeaseMaker {
     }
 }
 
-/// A lease that grants any URL and any pair on loopback, and ends in a minute by the system's clock.
+/// A lease that grants any URL and any pair on loopback, and ends after a minute of the manual clock.
 pub(super) fn loopback() -> LeaseMaker {
     lease()
         .http(["http", "https"].map(|scheme| {
@@ -48,7 +48,7 @@ pub(super) fn loopback() -> LeaseMaker {
             port: None,
         }])
         .networks([Network::Loopback])
-        .ends(Clock::system().mono().after(Duration::from_secs(60)))
+        .ends(Mono(0).after(Duration::from_secs(60)))
 }
 
 impl LeaseMaker {
@@ -107,9 +107,28 @@ impl LeaseMaker {
     }
 }
 
-/// A lender on the system's clock.
-pub(super) fn lender() -> Lender {
-    Lender::new(Shared::new(Clock::system()).unwrap())
+/// A lender whose clock stands still, so that no timer counts as late however slow the machine is.
+pub(super) struct Bench {
+    pub(super) lender: Lender,
+    pub(super) hand: Arc<Hand>,
+}
+
+/// See [`Bench`]. Names are those of `HOSTS` and no others; the wall clock shows 2026-11-24.
+pub(super) fn bench() -> Bench {
+    bench_with_sockets(64)
+}
+
+/// `fallback.test` has an address that refuses and one that may not; `mixed.test` has an inner one.
+const HOSTS: &str = "127.0.0.1 web.test other.test\n127.0.0.2 fallback.test\n127.0.0.1 fallback.test\n\
+    127.0.0.1 mixed.test\n10.0.0.1 mixed.test\n";
+
+pub(super) fn bench_with_sockets(sockets: usize) -> Bench {
+    let (clock, hand) = Clock::manual(Mono(0), Wall(1_795_478_400_000));
+    let lender = Lender {
+        shared: Shared::with_sockets(clock, sockets),
+        resolver: Resolver::fixed(HOSTS),
+    };
+    Bench { lender, hand }
 }
 
 /// Serves every connection with `serve`, on a port of the system's choice, until the test's runtime ends.
@@ -126,6 +145,15 @@ where
         }
     });
     address
+}
+
+/// Accepts every connection and never says anything.
+pub(super) async fn silent() -> SocketAddr {
+    serve(|stream| async move {
+        let _open = stream;
+        std::future::pending::<()>().await;
+    })
+    .await
 }
 
 /// Reads up to the blank line that ends a request's head, and nothing beyond it.
@@ -146,4 +174,15 @@ pub(super) fn dead_port() -> (tokio::net::TcpSocket, SocketAddr) {
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = socket.local_addr().unwrap();
     (socket, address)
+}
+
+/// Gives a call that must run into its timeout more and more of it, until the timeout meets what the test is about: on
+/// a machine that is busy a short one may pass before that.
+pub(super) async fn patiently<T>(mut attempt: impl AsyncFnMut(u32) -> Option<T>) -> T {
+    for timeout_ms in [50, 500, 5000, 20_000] {
+        if let Some(met) = attempt(timeout_ms).await {
+            return met;
+        }
+    }
+    panic!("no timeout was the one that was waited for");
 }

@@ -28,10 +28,13 @@ const BODY_BYTES_MAX: usize = 1 << 20;
 /// Bytes of an answer's head.
 const HEAD_BYTES_MAX: usize = 32 << 10;
 
+type Wire = Connection<TokioIo<UnixStream>, Empty<Bytes>>;
+
 /// An open connection to an engine.
 pub(super) struct Engine<'a> {
     sender: SendRequest<Empty<Bytes>>,
-    connection: Option<Pin<Box<Connection<TokioIo<UnixStream>, Empty<Bytes>>>>>,
+    /// None once it has ended.
+    connection: Option<Pin<Box<Wire>>>,
     /// `/v1.47`; empty for an engine that does not say.
     version: String,
     _permit: OwnedSemaphorePermit,

@@ -59,14 +59,17 @@ impl Relative {
 /// Opens a granted directory, and makes it if there is none. Links in the operator's own path are the operator's.
 pub(super) fn open_root(path: &Path, mode: Mode) -> Result<OwnedFd, Errno> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    match openat(CWD, path, flags, Mode::empty()) {
-        Err(Errno::NOENT) => match std::fs::DirBuilder::new().mode(mode.as_raw_mode()).create(path) {
-            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
-                return Err(Errno::from_io_error(&error).unwrap_or(Errno::IO));
-            }
-            _ => openat(CWD, path, flags, Mode::empty()),
-        },
-        opened => opened,
+    let open = || openat(CWD, path, flags, Mode::empty());
+    match open() {
+        Err(Errno::NOENT) => {}
+        opened => return opened,
+    }
+    match std::fs::DirBuilder::new().mode(mode.as_raw_mode()).create(path) {
+        // Somebody else may have made it meanwhile.
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            Err(Errno::from_io_error(&error).unwrap_or(Errno::IO))
+        }
+        _ => open(),
     }
 }
 

@@ -31,7 +31,7 @@ const WINDOW_BYTES: u32 = 256 << 10;
 
 /// What a hop led to. `redirects` of an answer is for the caller to fill in.
 pub(super) enum Hop {
-    Answer(Response),
+    Answer(Box<Response>),
     Redirect { status: u16, location: String },
 }
 
@@ -92,7 +92,7 @@ pub(super) async fn once(
     };
     Ok(match read {
         Read::Redirect { status, location } => Hop::Redirect { status, location },
-        Read::Answer(answer) => Hop::Answer(Response {
+        Read::Answer(answer) => Hop::Answer(Box::new(Response {
             status: answer.head.status.as_u16(),
             version: format!("{:?}", answer.head.version),
             headers: fields(&answer.head.headers),
@@ -107,12 +107,12 @@ pub(super) async fn once(
                 ..timings
             },
             tls: facts,
-        }),
+        })),
     })
 }
 
 enum Read {
-    Answer(Answer),
+    Answer(Box<Answer>),
     Redirect { status: u16, location: String },
 }
 
@@ -213,13 +213,13 @@ async fn read(
             break;
         }
     }
-    Ok(Read::Answer(Answer {
+    Ok(Read::Answer(Box::new(Answer {
         head,
         body,
         truncated,
         processing_us,
         transfer_us: call.micros_since(start),
-    }))
+    })))
 }
 
 /// Where an answer redirects to, if it does.

@@ -105,7 +105,9 @@ async fn follow(lender: &Lender, call: &Call<'_>, request: Request) -> Result<Re
         egress::check_http(call.lease, &outgoing.target)
             .map_err(|denial| Failure::denied(Phase::Prepare, denial))?;
         match exchange::once(lender, call, &outgoing, redirects_max > 0, body_max).await? {
-            Hop::Answer(answer) => return Ok(Response { redirects, ..answer }),
+            Hop::Answer(answer) => {
+                return Ok(Response { redirects, ..*answer });
+            }
             Hop::Redirect { .. } if redirects == redirects_max => {
                 return Err(Failure::new(
                     ErrorCode::TooManyRedirects,
