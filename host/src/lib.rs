@@ -2,6 +2,7 @@
 
 pub mod capability;
 pub mod clock;
+pub mod config;
 pub mod domain;
 pub mod journal;
 pub mod queue;

@@ -1,0 +1,140 @@
+//! One monitor that no file describes: `probe --plugin http --set url=…`.
+
+use super::{
+    Config,
+    build::PULSE_TIMEOUT,
+    needs,
+    read::{list, nearest},
+    schema::{Schema, pointer},
+};
+use crate::domain::{
+    grant::Grants,
+    host::HostSettings,
+    limits::Limits,
+    plugin::Facts,
+    spec::{Kind, Lane, MonitorSpec, Policy, Profile, Subject},
+};
+use serde_json::{Map, Value};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+
+/// A monitor that is probed once. What its plugin may reach is what `[plugins.NAME]` grants; where nothing is
+/// granted, exactly the target that the settings name, since the operator typed it himself.
+///
+/// # Errors
+/// No such plugin, none that checks, or settings that it does not take; in words for the operator.
+pub fn ad_hoc(
+    config: Option<&Config>,
+    facts: &BTreeMap<String, Facts>,
+    plugin: &str,
+    settings: Map<String, Value>,
+) -> Result<Arc<MonitorSpec>, String> {
+    let pulses: Vec<&str> = facts
+        .values()
+        .filter(|facts| facts.kinds.contains(&Kind::Pulse))
+        .map(|facts| facts.name.as_ref())
+        .collect();
+    let Some(facts) = facts.get(plugin) else {
+        return Err(match nearest(plugin, &pulses) {
+            Some(near) => format!("there is no plugin `{plugin}`; did you mean `{near}`?"),
+            None => format!(
+                "there is no plugin `{plugin}`; plugins for pulse are {}",
+                list(&pulses)
+            ),
+        });
+    };
+    if !facts.kinds.contains(&Kind::Pulse) {
+        let text = format!(
+            "the plugin `{plugin}` checks nothing; plugins for pulse are {}",
+            list(&pulses)
+        );
+        return Err(text);
+    }
+    let settings = check(facts, settings)?;
+    let profile = config
+        .and_then(|config| config.profiles.get(plugin))
+        .filter(|profile| *profile.grants != Grants::default());
+    let profile = match profile {
+        Some(profile) => Arc::clone(profile),
+        None => Arc::new(implied(config, facts)?),
+    };
+    let host = config.map_or_else(|| HostSettings::new(PathBuf::new()), |config| config.host.clone());
+    Ok(Arc::new(MonitorSpec {
+        subject: Subject {
+            monitor: plugin.into(),
+            tenant: "default".into(),
+            labels: Arc::new([]),
+        },
+        policy: Arc::new(policy()),
+        pulse: Some(Lane {
+            profile,
+            settings: settings.to_string().into(),
+            timeout: PULSE_TIMEOUT.min(host.max_timeout),
+        }),
+        intervention: None,
+        sinks: Arc::new([]),
+    }))
+}
+
+fn check(facts: &Facts, settings: Map<String, Value>) -> Result<Value, String> {
+    let settings = Value::Object(settings);
+    let schema = Schema::compile(&facts.schema)
+        .map_err(|error| format!("the schema of the plugin `{}` is wrong: {error}", facts.name))?;
+    let lines: Vec<String> = schema
+        .check(&settings)
+        .into_iter()
+        .map(|complaint| {
+            let path = complaint
+                .path
+                .iter()
+                .chain(&complaint.key)
+                .chain(&complaint.missing);
+            let name = pointer(path.map(String::as_str));
+            let help = complaint
+                .help
+                .map_or_else(String::new, |help| format!(" ({help})"));
+            format!(
+                "the setting `{name}` of plugin `{}` {}{help}",
+                facts.name, complaint.wrong
+            )
+        })
+        .collect();
+    if lines.is_empty() {
+        Ok(settings)
+    } else {
+        Err(lines.join("\n"))
+    }
+}
+
+fn implied(config: Option<&Config>, facts: &Facts) -> Result<Profile, String> {
+    let grants = needs::implied(facts);
+    if let Some(missing) = needs::missing(facts, &grants).into_iter().next() {
+        return Err(format!(
+            "plugin `{name}` needs grants.{}; add to [plugins.{name}]: {}",
+            missing.grant,
+            missing.line,
+            name = facts.name
+        ));
+    }
+    let (limits, reuse) = config
+        .and_then(|config| config.profiles.get(facts.name.as_ref()))
+        .map_or((Limits::default(), 0), |profile| (profile.limits, profile.reuse));
+    Ok(Profile {
+        plugin: Arc::clone(&facts.name),
+        limits,
+        grants: Arc::new(grants),
+        reuse,
+    })
+}
+
+/// Never followed: the monitor is probed once.
+fn policy() -> Policy {
+    Policy {
+        interval: Duration::from_secs(30),
+        retry_interval: Duration::from_secs(10),
+        failure_threshold: 1,
+        success_threshold: 1,
+        page_after: Duration::from_secs(300),
+        repeat: None,
+        fault_threshold: 1,
+    }
+}

@@ -1,0 +1,427 @@
+//! From what was written to what runs: layers put together, references followed, settings checked against schemas.
+//!
+//! Invariant: what monitors have in common they share, so that one more monitor costs little more than its name
+//! and its own settings.
+
+use super::{
+    document::{Document, HOST_ENTRY, RawMonitor},
+    layer::{InterventionLayer, Layer},
+    problem::{Findings, Problem},
+    read::{Reader, Spot, list, nearest, show_duration},
+    schema::{Schema, property_names},
+    source::{At, Sources},
+    tree::Table,
+};
+use crate::domain::{
+    limits::Limits,
+    plugin::Facts,
+    spec::{Budget, InterventionSpec, Kind, MonitorSpec, Policy, Profile, Sink, Subject},
+};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet, hash_map},
+    sync::Arc,
+    time::Duration,
+};
+
+/// A pulse, unless `timeout` says otherwise.
+pub(super) const PULSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// An intervention: stopping a container alone may take ten seconds.
+const INTERVENTION_TIMEOUT: Duration = Duration::from_secs(30);
+/// A code.
+const CODE_TIMEOUT: Duration = Duration::from_secs(10);
+const INTERVAL: Duration = Duration::from_secs(30);
+/// A failing monitor is looked at more often, unless it is looked at that often anyway.
+const RETRY_INTERVAL_MAX: Duration = Duration::from_secs(10);
+const PAGE_AFTER: Duration = Duration::from_secs(300);
+const COOLDOWN: Duration = Duration::from_secs(30);
+const VERIFY_WINDOW_MIN: Duration = Duration::from_secs(10);
+const BUDGET: Budget = Budget {
+    attempts: 10,
+    per: Duration::from_secs(3600),
+};
+/// Each sink is a lane of its own in the scheduler.
+const SINKS_MAX: usize = 64;
+
+/// What the builder makes.
+pub(super) struct Built {
+    pub monitors: Vec<Arc<MonitorSpec>>,
+    pub host_entry: Option<Arc<MonitorSpec>>,
+    pub profiles: BTreeMap<String, Arc<Profile>>,
+}
+
+/// Puts everything together. Reports into the findings; what is returned is of use only without any.
+pub(super) fn build<'a>(
+    document: &'a Document,
+    facts: &'a BTreeMap<String, Facts>,
+    sources: &'a Sources,
+    findings: &'a mut Findings,
+    warnings: &'a mut Findings,
+) -> Built {
+    let mut builder = Builder {
+        document,
+        facts,
+        reader: Reader { sources, findings },
+        warnings,
+        tenant: "default".into(),
+        schemas: HashMap::new(),
+        checked: HashSet::new(),
+        granted: HashSet::new(),
+        profiles: HashMap::new(),
+        labels: HashMap::new(),
+        policies: HashMap::new(),
+        interventions: HashMap::new(),
+        sinks: BTreeMap::new(),
+        sink_lists: HashMap::new(),
+        bases: HashMap::new(),
+    };
+    builder.check_plugins();
+    builder.build_sinks();
+    let monitors = document
+        .monitors
+        .iter()
+        .filter_map(|raw| builder.monitor(raw))
+        .collect();
+    Built {
+        monitors,
+        host_entry: builder.host_entry(),
+        profiles: facts
+            .keys()
+            .map(|name| {
+                let limits = builder.plugin_limits(name);
+                (name.clone(), builder.profile(&Arc::from(name.as_str()), limits))
+            })
+            .collect(),
+    }
+}
+
+/// Whose lane is being built.
+pub(super) struct Owner<'a> {
+    /// `monitor `shop``.
+    pub who: String,
+    /// Where its name stands.
+    pub at: At,
+    pub kind: Kind,
+    /// What stands before a setting's name where it would be written.
+    pub prefix: &'a str,
+    /// It uses a template that is not there, which was reported: nothing is missing.
+    pub partial: bool,
+    /// The settings that it was given itself, not by a template.
+    pub own: Option<&'a Table>,
+}
+
+/// All the shared parts of an intervention; the pointers are those of interned values.
+type InterventionKey = (
+    *const Profile,
+    Arc<str>,
+    Duration,
+    u32,
+    Duration,
+    Duration,
+    u32,
+    Duration,
+);
+
+pub(super) struct Builder<'a> {
+    pub document: &'a Document,
+    pub facts: &'a BTreeMap<String, Facts>,
+    pub reader: Reader<'a>,
+    pub warnings: &'a mut Findings,
+    tenant: Arc<str>,
+    /// By plugin; none where the schema itself is wrong.
+    pub schemas: HashMap<&'a str, Option<Schema<'a>>>,
+    /// Settings that satisfy their plugin's schema.
+    pub checked: HashSet<(&'a str, Arc<str>)>,
+    /// Plugins whose grants were looked at.
+    pub granted: HashSet<&'a str>,
+    pub profiles: HashMap<(Arc<str>, Limits), Arc<Profile>>,
+    labels: HashMap<Vec<(Arc<str>, Arc<str>)>, Arc<[(Arc<str>, Arc<str>)]>>,
+    policies: HashMap<Policy, Arc<Policy>>,
+    interventions: HashMap<InterventionKey, Arc<InterventionSpec>>,
+    /// By name; none where the notifier is wrong.
+    sinks: BTreeMap<Arc<str>, Option<Arc<Sink>>>,
+    sink_lists: HashMap<Vec<Arc<str>>, Arc<[Arc<Sink>]>>,
+    /// Defaults and templates, by the list of templates.
+    bases: HashMap<Vec<Arc<str>>, Arc<Layer>>,
+}
+
+impl<'a> Builder<'a> {
+    /// `[plugins.NAME]` must name a plugin, and its grants settings which that plugin has.
+    fn check_plugins(&mut self) {
+        for (name, entry) in &self.document.plugins {
+            let Some(facts) = self.facts.get(name.as_ref()) else {
+                self.unknown_plugin(entry.at, name, None);
+                continue;
+            };
+            let known = property_names(&facts.schema, &facts.schema);
+            for named in &entry.named_settings {
+                let Some(first) = named.value.first() else {
+                    continue;
+                };
+                if known.is_empty() || known.contains(&first.as_str()) {
+                    continue;
+                }
+                let help = match nearest(first, &known) {
+                    Some(near) => format!("did you mean `@settings.{near}`?"),
+                    None => format!("its settings are {}", list(&known)),
+                };
+                let text = format!("the plugin `{name}` has no setting `{first}`");
+                self.reader
+                    .report(Problem::new("bad-grant", named.at, text).help(help));
+            }
+        }
+    }
+
+    fn build_sinks(&mut self) {
+        for (name, notifier) in &self.document.notifiers {
+            let owner = Owner {
+                who: format!("the notifier `{name}`"),
+                at: notifier.at,
+                kind: Kind::Code,
+                prefix: "settings.",
+                partial: false,
+                own: notifier.lane.settings.as_ref().map(|spot| &spot.value),
+            };
+            let sink = if notifier.lane.plugin.is_some() {
+                self.lane(&owner, &notifier.lane, CODE_TIMEOUT).map(|lane| {
+                    Arc::new(Sink {
+                        name: Arc::clone(name),
+                        lane,
+                        colors: notifier.colors,
+                        max_age: notifier.max_age,
+                    })
+                })
+            } else {
+                self.no_plugin(&owner, &notifier.lane, "plugin");
+                None
+            };
+            self.sinks.insert(Arc::clone(name), sink);
+        }
+    }
+
+    fn host_entry(&mut self) -> Option<Arc<MonitorSpec>> {
+        let notify = &self.document.host.notify;
+        if notify.is_empty() {
+            return None;
+        }
+        let sinks = self.sink_list(notify.iter());
+        let policy = self.policy(&Layer::default());
+        Some(Arc::new(MonitorSpec {
+            subject: Subject {
+                monitor: HOST_ENTRY.into(),
+                tenant: Arc::clone(&self.tenant),
+                labels: Arc::new([]),
+            },
+            policy,
+            pulse: None,
+            intervention: None,
+            sinks,
+        }))
+    }
+
+    fn monitor(&mut self, raw: &RawMonitor) -> Option<Arc<MonitorSpec>> {
+        let layer = raw.layer.over(&self.base(&raw.uses));
+        let who = if raw.name.value.is_empty() {
+            "this monitor".to_owned()
+        } else {
+            format!("the monitor `{}`", raw.name.value)
+        };
+        let mut owner = Owner {
+            who,
+            at: raw.name.at,
+            kind: Kind::Pulse,
+            prefix: "pulse.settings.",
+            partial: raw
+                .uses
+                .iter()
+                .any(|name| !self.document.templates.contains_key(&name.value)),
+            own: raw.layer.pulse.settings.as_ref().map(|spot| &spot.value),
+        };
+        let policy = self.policy(&layer);
+        let pulse = if layer.pulse.plugin.is_some() {
+            let timeout = layer.timeout.map_or(PULSE_TIMEOUT, |span| span.value);
+            self.lane(&owner, &layer.pulse, timeout)
+        } else {
+            self.no_plugin(&owner, &layer.pulse, "pulse.plugin");
+            None
+        };
+        self.warn_of_times(&layer, &policy);
+        owner.kind = Kind::Intervention;
+        owner.at = layer
+            .intervention
+            .as_ref()
+            .filter(|_| raw.layer.intervention.is_some())
+            .map_or(raw.name.at, |layer| layer.at);
+        owner.prefix = "intervention.settings.";
+        owner.own = raw
+            .layer
+            .intervention
+            .as_ref()
+            .and_then(|layer| Some(&layer.lane.settings.as_ref()?.value));
+        let pulse_timeout = pulse.as_ref().map_or(PULSE_TIMEOUT, |pulse| pulse.timeout);
+        let intervention = layer
+            .intervention
+            .as_ref()
+            .and_then(|repair| self.intervention(&owner, repair, &policy, pulse_timeout));
+        let notify = layer.notify.iter().flatten().chain(&layer.notify_add);
+        let sinks = self.sink_list(notify);
+        let labels: Vec<_> = layer.labels.into_iter().collect();
+        let labels = match self.labels.entry(labels) {
+            hash_map::Entry::Occupied(known) => Arc::clone(known.get()),
+            hash_map::Entry::Vacant(fresh) => {
+                let shared: Arc<[_]> = fresh.key().as_slice().into();
+                Arc::clone(fresh.insert(shared))
+            }
+        };
+        Some(Arc::new(MonitorSpec {
+            subject: Subject {
+                monitor: Arc::clone(&raw.name.value),
+                tenant: Arc::clone(&self.tenant),
+                labels,
+            },
+            policy,
+            pulse: Some(pulse?),
+            intervention,
+            sinks,
+        }))
+    }
+
+    /// Defaults, then the templates in order.
+    fn base(&mut self, uses: &[Spot<Arc<str>>]) -> Arc<Layer> {
+        let key: Vec<Arc<str>> = uses.iter().map(|name| Arc::clone(&name.value)).collect();
+        if let Some(known) = self.bases.get(&key)
+            && uses
+                .iter()
+                .all(|name| self.document.templates.contains_key(&name.value))
+        {
+            return Arc::clone(known);
+        }
+        let mut layer = self.document.defaults.clone();
+        for name in uses {
+            if let Some(template) = self.document.templates.get(&name.value) {
+                layer = template.over(&layer);
+                continue;
+            }
+            let known: Vec<&str> = self.document.templates.keys().map(AsRef::as_ref).collect();
+            let text = format!("there is no template `{}`", name.value);
+            let help = match nearest(&name.value, &known) {
+                Some(near) => format!("did you mean \"{near}\"?"),
+                None if known.is_empty() => "templates are defined as [templates.NAME]".to_owned(),
+                None => format!("templates are {}", list(&known)),
+            };
+            self.reader
+                .report(Problem::new("unknown-template", name.at, text).help(help));
+        }
+        let layer = Arc::new(layer);
+        self.bases.insert(key, Arc::clone(&layer));
+        layer
+    }
+
+    fn policy(&mut self, layer: &Layer) -> Arc<Policy> {
+        let interval = layer.interval.map_or(INTERVAL, |span| span.value);
+        let policy = Policy {
+            interval,
+            retry_interval: layer
+                .retry_interval
+                .map_or(interval.min(RETRY_INTERVAL_MAX), |span| span.value),
+            failure_threshold: layer.failure_threshold.map_or(3, |count| count.value),
+            success_threshold: layer.success_threshold.map_or(2, |count| count.value),
+            page_after: layer.page_after.map_or(PAGE_AFTER, |span| span.value),
+            repeat: layer.repeat.flatten(),
+            fault_threshold: layer.fault_threshold.map_or(3, |count| count.value),
+        };
+        if let Some(known) = self.policies.get(&policy) {
+            return Arc::clone(known);
+        }
+        let shared = Arc::new(policy.clone());
+        self.policies.insert(policy, Arc::clone(&shared));
+        shared
+    }
+
+    fn warn_of_times(&mut self, layer: &Layer, policy: &Policy) {
+        if let Some(written) = layer.retry_interval
+            && policy.retry_interval > policy.interval
+        {
+            self.warnings.report(Problem::new(
+                "retry-above-interval",
+                written.at,
+                format!(
+                    "while it fails, a monitor is checked less often ({}) than while it is well ({})",
+                    show_duration(policy.retry_interval),
+                    show_duration(policy.interval)
+                ),
+            ));
+        }
+    }
+
+    fn intervention(
+        &mut self,
+        owner: &Owner<'_>,
+        layer: &InterventionLayer,
+        policy: &Policy,
+        pulse_timeout: Duration,
+    ) -> Option<Arc<InterventionSpec>> {
+        if layer.lane.plugin.is_none() {
+            self.no_plugin(owner, &layer.lane, "intervention.plugin");
+            return None;
+        }
+        let lane = self.lane(owner, &layer.lane, INTERVENTION_TIMEOUT)?;
+        // Enough for a service that starts slowly, fails just short of the threshold and then proves itself.
+        let pulses = policy.failure_threshold.saturating_add(policy.success_threshold);
+        let window = (policy.retry_interval + pulse_timeout)
+            .saturating_mul(pulses)
+            .max(VERIFY_WINDOW_MIN);
+        let spec = InterventionSpec {
+            lane,
+            max_attempts: layer.max_attempts.map_or(3, |count| count.value),
+            cooldown: layer.cooldown.map_or(COOLDOWN, |span| span.value),
+            verify_window: layer.verify_window.map_or(window, |span| span.value),
+            budget: layer.budget.over(BUDGET),
+        };
+        let key = (
+            Arc::as_ptr(&spec.lane.profile),
+            Arc::clone(&spec.lane.settings),
+            spec.lane.timeout,
+            spec.max_attempts,
+            spec.cooldown,
+            spec.verify_window,
+            spec.budget.attempts,
+            spec.budget.per,
+        );
+        let shared = self.interventions.entry(key).or_insert_with(|| Arc::new(spec));
+        Some(Arc::clone(shared))
+    }
+
+    fn sink_list<'n>(&mut self, names: impl Iterator<Item = &'n Spot<Arc<str>>>) -> Arc<[Arc<Sink>]> {
+        let mut key: Vec<Arc<str>> = Vec::new();
+        for name in names {
+            if !self.sinks.contains_key(&name.value) {
+                let known: Vec<&str> = self.sinks.keys().map(AsRef::as_ref).collect();
+                let text = format!("there is no notifier `{}`", name.value);
+                let help = match nearest(&name.value, &known) {
+                    Some(near) => format!("did you mean \"{near}\"?"),
+                    None if known.is_empty() => "notifiers are defined as [notifiers.NAME]".to_owned(),
+                    None => format!("notifiers are {}", list(&known)),
+                };
+                self.reader
+                    .report(Problem::new("unknown-notifier", name.at, text).help(help));
+            } else if key.contains(&name.value) {
+                // Named by several levels: told once.
+            } else if key.len() >= SINKS_MAX {
+                let text = format!("more than {SINKS_MAX} notifiers for one monitor");
+                self.reader.report(Problem::new("out-of-range", name.at, text));
+                break;
+            } else {
+                key.push(Arc::clone(&name.value));
+            }
+        }
+        if let Some(known) = self.sink_lists.get(&key) {
+            return Arc::clone(known);
+        }
+        let shared: Arc<[Arc<Sink>]> = key
+            .iter()
+            .filter_map(|name| self.sinks.get(name).cloned().flatten())
+            .collect();
+        self.sink_lists.insert(key, Arc::clone(&shared));
+        shared
+    }
+}

@@ -1,0 +1,224 @@
+//! `${env:NAME}`, `${file:PATH}` and `$$` in string values.
+//!
+//! Invariant: only operator files are interpolated, never what an API or a tenant sends; a value that is missing
+//! is a problem, never an empty string.
+
+use std::{
+    ffi::OsString,
+    io::Read,
+    path::{Path, PathBuf},
+};
+
+/// Greatest size of a file that `${file:PATH}` reads: a secret or a certificate, not a data set.
+const FILE_BYTES_MAX: u64 = 64 << 10;
+
+/// What of the world outside its files a configuration can see.
+pub(super) struct Surroundings {
+    env: Box<dyn Fn(&str) -> Option<OsString>>,
+}
+
+impl Surroundings {
+    /// The process's own environment.
+    pub fn process() -> Self {
+        Self {
+            env: Box::new(|name| std::env::var_os(name)),
+        }
+    }
+
+    /// Exactly these variables.
+    #[cfg(test)]
+    pub fn fixed(variables: &'static [(&'static str, &'static str)]) -> Self {
+        Self {
+            env: Box::new(move |name| {
+                variables
+                    .iter()
+                    .find(|(known, _)| *known == name)
+                    .map(|(_, value)| OsString::from(value))
+            }),
+        }
+    }
+
+    /// An environment variable.
+    pub fn var(&self, name: &str) -> Option<OsString> {
+        (self.env)(name)
+    }
+
+    /// Where compiled components are kept unless `[host] data-dir` says otherwise.
+    pub fn data_dir(&self) -> PathBuf {
+        let path = |name| {
+            self.var(name)
+                .filter(|value| !value.is_empty())
+                .map(PathBuf::from)
+        };
+        // systemd lists several directories with colons; the first is the service's own.
+        let systemd = self
+            .var("STATE_DIRECTORY")
+            .and_then(|list| list.to_str()?.split(':').next().map(PathBuf::from))
+            .filter(|path| path.is_absolute());
+        systemd
+            .or_else(|| {
+                path("XDG_STATE_HOME")
+                    .filter(|path| path.is_absolute())
+                    .map(|path| path.join("pulse-host"))
+            })
+            .or_else(|| path("HOME").map(|home| home.join(".local/state/pulse-host")))
+            .unwrap_or_else(|| PathBuf::from("./data"))
+    }
+}
+
+/// Why a text could not be interpolated.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Failure {
+    pub message: String,
+    pub help: Option<String>,
+}
+
+/// The text with everything filled in, or none if nothing was to be filled in.
+pub(super) fn interpolate(
+    text: &str,
+    base: &Path,
+    surroundings: &Surroundings,
+) -> Result<Option<String>, Failure> {
+    if !text.contains("${") && !text.contains("$$") {
+        return Ok(None);
+    }
+    let mut filled = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('$') {
+        filled.push_str(before);
+        if let Some(after) = after.strip_prefix('$') {
+            filled.push('$');
+            rest = after;
+        } else if let Some(inside) = after.strip_prefix('{') {
+            let Some((reference, after)) = inside.split_once('}') else {
+                return Err(Failure {
+                    message: "`${` without a closing `}`".to_owned(),
+                    help: Some("write `$$` for a plain dollar sign".to_owned()),
+                });
+            };
+            filled.push_str(&look_up(reference, base, surroundings)?);
+            rest = after;
+        } else {
+            // A dollar sign alone, as at the end of a regular expression, stands for itself.
+            filled.push('$');
+            rest = after;
+        }
+    }
+    filled.push_str(rest);
+    Ok(Some(filled))
+}
+
+fn look_up(reference: &str, base: &Path, surroundings: &Surroundings) -> Result<String, Failure> {
+    match reference.split_once(':') {
+        Some(("env", name)) if !name.is_empty() => {
+            let value = surroundings.var(name).ok_or_else(|| Failure {
+                message: format!("the environment variable `{name}` is not set"),
+                help: Some("set it for the host's process, or write the value here".to_owned()),
+            })?;
+            value.into_string().map_err(|_| Failure {
+                message: format!("the environment variable `{name}` is not UTF-8 text"),
+                help: None,
+            })
+        }
+        Some(("file", path)) if !path.is_empty() => read(&base.join(path)).map_err(|error| Failure {
+            message: format!("the file `{path}` can't be read: {error}"),
+            help: Some(format!(
+                "a relative path starts at the directory of the configuration file, {}",
+                base.display()
+            )),
+        }),
+        _ => Err(Failure {
+            message: format!("`${{{reference}}}` is no known reference"),
+            help: Some("`${env:NAME}` and `${file:PATH}` are; write `$$` for a plain dollar sign".to_owned()),
+        }),
+    }
+}
+
+/// The file's text without the line end that every editor puts there.
+fn read(path: &Path) -> std::io::Result<String> {
+    let file = std::fs::File::open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(std::io::Error::other("it is no regular file"));
+    }
+    let mut text = String::new();
+    file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > FILE_BYTES_MAX {
+        return Err(std::io::Error::other(format!(
+            "it is larger than {} KiB",
+            FILE_BYTES_MAX >> 10
+        )));
+    }
+    if text.ends_with('\n') {
+        text.pop();
+        if text.ends_with('\r') {
+            text.pop();
+        }
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filled(text: &str) -> Result<Option<String>, String> {
+        let surroundings = Surroundings::fixed(&[("TOKEN", "s3cret"), ("EMPTY", "")]);
+        interpolate(text, Path::new("/nowhere"), &surroundings).map_err(|failure| failure.message)
+    }
+
+    #[test]
+    fn fills_in_and_escapes() {
+        assert_eq!(filled("plain"), Ok(None));
+        assert_eq!(filled("^ok$"), Ok(None));
+        assert_eq!(filled("a ${env:TOKEN} b"), Ok(Some("a s3cret b".to_owned())));
+        assert_eq!(filled("${env:EMPTY}x$"), Ok(Some("x$".to_owned())));
+        assert_eq!(
+            filled("$$x $${env:TOKEN} $y"),
+            Ok(Some("$x ${env:TOKEN} $y".to_owned()))
+        );
+    }
+
+    #[test]
+    fn what_is_missing_is_a_problem() {
+        assert!(filled("${env:NONE}").unwrap_err().contains("`NONE` is not set"));
+        assert!(filled("${env:TOKEN").unwrap_err().contains("closing"));
+        assert!(filled("${TOKEN}").unwrap_err().contains("no known reference"));
+        assert!(filled("${env:}").unwrap_err().contains("no known reference"));
+        assert!(filled("${file:token}").unwrap_err().contains("can't be read"));
+    }
+
+    #[test]
+    fn values_are_not_interpolated_again() {
+        let surroundings = Surroundings::fixed(&[("A", "${env:B}"), ("B", "deep")]);
+        let value = interpolate("${env:A}", Path::new("/"), &surroundings).unwrap();
+        assert_eq!(value.as_deref(), Some("${env:B}"));
+    }
+
+    #[test]
+    fn files_lose_one_line_end() {
+        let directory = std::env::temp_dir().join(format!("pulse-host-interpolate-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        std::fs::write(directory.join("token"), "abc\n\n").unwrap();
+        let value = interpolate("<${file:token}>", &directory, &Surroundings::fixed(&[]));
+        std::fs::remove_dir_all(&directory).unwrap();
+        assert_eq!(value, Ok(Some("<abc\n>".to_owned())));
+    }
+
+    #[test]
+    fn the_data_directory_follows_the_environment() {
+        let at = |variables| Surroundings::fixed(variables).data_dir();
+        assert_eq!(at(&[]), PathBuf::from("./data"));
+        assert_eq!(at(&[("HOME", "/h")]), PathBuf::from("/h/.local/state/pulse-host"));
+        assert_eq!(
+            at(&[("HOME", "/h"), ("XDG_STATE_HOME", "/x")]),
+            PathBuf::from("/x/pulse-host")
+        );
+        assert_eq!(
+            at(&[
+                ("XDG_STATE_HOME", "/x"),
+                ("STATE_DIRECTORY", "/var/lib/a:/var/lib/b")
+            ]),
+            PathBuf::from("/var/lib/a")
+        );
+    }
+}

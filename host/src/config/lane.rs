@@ -1,0 +1,300 @@
+//! One lane: its plugin, its grants and caps, its settings against the plugin's schema.
+
+use super::{
+    build::{Builder, Owner},
+    layer::{LaneLayer, PartialLimits},
+    needs,
+    problem::Problem,
+    read::{list, nearest, short, show_duration},
+    schema::{Complaint, Schema, pointer},
+    source::At,
+    tree::{Node, Table, Value},
+};
+use crate::domain::{
+    limits::Limits,
+    plugin::Facts,
+    spec::{Kind, Lane, Profile},
+};
+use std::{collections::hash_map, sync::Arc, time::Duration};
+
+impl<'a> Builder<'a> {
+    /// The lane, or none where something is wrong with it. The layer names its plugin, as the caller saw.
+    pub(super) fn lane(&mut self, owner: &Owner<'_>, layer: &LaneLayer, timeout: Duration) -> Option<Lane> {
+        let plugin = layer.plugin.as_ref()?;
+        let Some((name, facts)) = self.facts.get_key_value(plugin.value.as_ref()) else {
+            self.unknown_plugin(plugin.at, &plugin.value, Some(owner.kind));
+            return None;
+        };
+        if !facts.kinds.contains(&owner.kind) {
+            let kinds: Vec<&str> = facts.kinds.iter().map(|kind| kind.name()).collect();
+            let text = format!(
+                "the plugin `{name}` does {}, not {}",
+                list(&kinds),
+                owner.kind.name()
+            );
+            let help = self.offer(owner.kind);
+            self.reader
+                .report(Problem::new("wrong-kind", plugin.at, text).help(help));
+            return None;
+        }
+        self.check_grants(plugin.at, name, facts);
+        let timeout = layer
+            .timeout
+            .map_or(timeout, |span| span.value)
+            .min(self.document.host.settings.max_timeout);
+        let limits = self.lane_limits(&facts.name, &layer.limits, timeout);
+        let profile = self.profile(&facts.name, limits);
+        let settings = self.settings(owner, layer, name, facts)?;
+        Some(Lane {
+            profile,
+            settings,
+            timeout,
+        })
+    }
+
+    pub(super) fn no_plugin(&mut self, owner: &Owner<'_>, layer: &LaneLayer, key: &str) {
+        if owner.partial || layer.spoiled {
+            return;
+        }
+        let text = format!("{} names no plugin for {}", owner.who, owner.kind);
+        let help = format!("{}: {key} = \"NAME\"", self.offer(owner.kind));
+        self.reader
+            .report(Problem::new("missing-key", owner.at, text).help(help));
+    }
+
+    pub(super) fn unknown_plugin(&mut self, at: At, name: &str, kind: Option<Kind>) {
+        let known: Vec<&str> = self
+            .facts
+            .values()
+            .filter(|facts| kind.is_none_or(|kind| facts.kinds.contains(&kind)))
+            .map(|facts| facts.name.as_ref())
+            .collect();
+        let help = match (nearest(name, &known), kind) {
+            (Some(near), _) => format!("did you mean `{near}`?"),
+            (None, Some(kind)) => self.offer(kind),
+            (None, None) if known.is_empty() => "no plugin was found at all; see --plugins".to_owned(),
+            (None, None) => format!("plugins are {}", list(&known)),
+        };
+        let text = format!("there is no plugin `{}`", short(name));
+        self.reader
+            .report(Problem::new("unknown-plugin", at, text).help(help));
+    }
+
+    /// Which plugins there are for that.
+    pub(super) fn offer(&self, kind: Kind) -> String {
+        let known: Vec<&str> = self
+            .facts
+            .values()
+            .filter(|facts| facts.kinds.contains(&kind))
+            .map(|facts| facts.name.as_ref())
+            .collect();
+        if known.is_empty() {
+            return format!("no plugin for {kind} was found; see --plugins");
+        }
+        format!("plugins for {kind} are {}", list(&known))
+    }
+
+    /// Once per plugin, at its first use: what it needs and was not granted at all.
+    fn check_grants(&mut self, at: At, name: &'a str, facts: &Facts) {
+        if !self.granted.insert(name) {
+            return;
+        }
+        let entry = self.document.plugins.get(name);
+        let missing = match entry {
+            Some(entry) => needs::missing(facts, &entry.grants),
+            None => needs::missing(facts, &Default::default()),
+        };
+        for missing in missing {
+            if entry.is_some_and(|entry| entry.unread.contains(&missing.grant)) {
+                continue;
+            }
+            let mut problem = Problem::new(
+                "missing-grant",
+                at,
+                format!(
+                    "plugin `{name}` needs grants.{}; add to [plugins.{name}]: {}",
+                    missing.grant, missing.line
+                ),
+            );
+            if let Some(entry) = entry {
+                problem = problem.note(entry.at, "here");
+            }
+            self.reader.report(problem);
+        }
+    }
+
+    /// The plugin's caps: its own, else the defaults as far as the maxima allow.
+    pub(super) fn plugin_limits(&self, name: &str) -> Limits {
+        let maxima = self.document.host.settings.maxima;
+        let defaults = Limits::default();
+        let base = Limits {
+            fuel: defaults.fuel.min(maxima.fuel),
+            cpu: defaults.cpu.min(maxima.cpu),
+            memory_bytes: defaults.memory_bytes.min(maxima.memory_bytes),
+        };
+        match self.document.plugins.get(name) {
+            Some(entry) => entry.limits.over(&base),
+            None => base,
+        }
+    }
+
+    /// The lane's caps. Deadlines nest: the CPU budget ends before the job does.
+    fn lane_limits(&mut self, name: &str, over: &PartialLimits, timeout: Duration) -> Limits {
+        let mut limits = over.over(&self.plugin_limits(name));
+        if limits.cpu >= timeout {
+            let own = self.document.plugins.get(name).and_then(|entry| entry.limits.cpu);
+            if let Some(written) = over.cpu.or(own) {
+                let text = format!(
+                    "{} of CPU time do not fit a timeout of {}",
+                    show_duration(limits.cpu),
+                    show_duration(timeout)
+                );
+                self.warnings.report(
+                    Problem::new("cpu-above-timeout", written.at, text)
+                        .help("nine tenths of the timeout are used instead"),
+                );
+            }
+            limits.cpu = timeout - timeout / 10;
+        }
+        limits
+    }
+
+    pub(super) fn profile(&mut self, plugin: &Arc<str>, limits: Limits) -> Arc<Profile> {
+        let entry = self.document.plugins.get(plugin);
+        let profile = self
+            .profiles
+            .entry((Arc::clone(plugin), limits))
+            .or_insert_with(|| {
+                Arc::new(Profile {
+                    plugin: Arc::clone(plugin),
+                    limits,
+                    grants: entry.map(|entry| Arc::clone(&entry.grants)).unwrap_or_default(),
+                    reuse: entry.map_or(0, |entry| entry.reuse),
+                })
+            });
+        Arc::clone(profile)
+    }
+
+    /// The lane's settings as JSON, if they satisfy the plugin's schema.
+    fn settings(
+        &mut self,
+        owner: &Owner<'_>,
+        layer: &LaneLayer,
+        name: &'a str,
+        facts: &'a Facts,
+    ) -> Option<Arc<str>> {
+        let empty = Table::default();
+        let table = layer.settings.as_ref().map_or(&empty, |spot| &spot.value);
+        if layer.spoiled || !table.is_sound() {
+            return None;
+        }
+        let json = serde_json::Value::Object(table.to_json());
+        let text: Arc<str> = json.to_string().into();
+        if let Some((_, shared)) = self.checked.get(&(name, Arc::clone(&text))) {
+            return Some(Arc::clone(shared));
+        }
+        let complaints = match self.schema(owner, name, facts) {
+            Some(schema) => schema.check(&json),
+            None => return None,
+        };
+        if complaints.is_empty() {
+            self.checked.insert((name, Arc::clone(&text)));
+            return Some(text);
+        }
+        for complaint in complaints {
+            self.complain(owner, table, name, complaint);
+        }
+        None
+    }
+
+    fn schema(&mut self, owner: &Owner<'_>, name: &'a str, facts: &'a Facts) -> Option<&Schema<'a>> {
+        let schema = match self.schemas.entry(name) {
+            hash_map::Entry::Occupied(known) => known.into_mut(),
+            hash_map::Entry::Vacant(fresh) => fresh.insert(match Schema::compile(&facts.schema) {
+                Ok(schema) => Some(schema),
+                Err(error) => {
+                    let text = format!("the schema of the plugin `{name}` is wrong: {error}");
+                    let help = "this is a defect of the plugin, not of the configuration";
+                    self.reader
+                        .report(Problem::new("bad-schema", owner.at, text).help(help));
+                    None
+                }
+            }),
+        };
+        schema.as_ref()
+    }
+
+    fn complain(&mut self, owner: &Owner<'_>, table: &Table, plugin: &str, complaint: Complaint) {
+        if complaint.missing.is_some() && owner.partial {
+            return;
+        }
+        let Complaint {
+            path,
+            key,
+            missing,
+            wrong,
+            help,
+        } = complaint;
+        let name = pointer(path.iter().chain(&key).chain(&missing).map(String::as_str));
+        let find = |table| place(table, &path, key.as_deref());
+        let (at, own) = match find(table) {
+            // What is missing at the top was expected from the owner, whatever templates say.
+            Some(at) if missing.is_none() || !path.is_empty() => (at, owner.own.and_then(find) == Some(at)),
+            _ => (owner.at, true),
+        };
+        let text = match (&missing, name.as_str()) {
+            (_, "") => format!("the settings of plugin `{plugin}`: this {wrong}"),
+            (Some(_), name) => format!("{} lacks the setting `{name}` of plugin `{plugin}`", owner.who),
+            (None, name) => format!("the setting `{name}` of plugin `{plugin}` {wrong}"),
+        };
+        let help = match (missing, help) {
+            (Some(key), about) if path.is_empty() => {
+                let line = format!("add {}{key} = ...", owner.prefix);
+                Some(about.map_or(line.clone(), |about| format!("{line}  ({about})")))
+            }
+            (_, help) => help,
+        };
+        let mut problem = Problem::new("bad-setting", at, text);
+        if let Some(help) = help {
+            problem = problem.help(help);
+        }
+        if !own {
+            problem = problem.note(owner.at, format!("in what it makes of {}", owner.who));
+        }
+        self.reader.report(problem);
+    }
+}
+
+/// Where the value at that path stands, or the key below it.
+fn place(table: &Table, path: &[String], key: Option<&str>) -> Option<At> {
+    let mut below = Below::Table(table);
+    for segment in path {
+        below = match below {
+            Below::Table(table) => Below::Node(table.get(segment)?),
+            Below::Node(Node {
+                value: Value::Table(table),
+                ..
+            }) => Below::Node(table.get(segment)?),
+            Below::Node(Node {
+                value: Value::Array(items),
+                ..
+            }) => Below::Node(items.get(segment.parse::<usize>().ok()?)?),
+            Below::Node(_) => return None,
+        };
+    }
+    match (below, key) {
+        (Below::Table(table), Some(key)) => Some(table.entry(key)?.key),
+        (Below::Table(_), None) => None,
+        (Below::Node(node), Some(key)) => match &node.value {
+            Value::Table(table) => Some(table.entry(key)?.key),
+            _ => None,
+        },
+        (Below::Node(node), None) => Some(node.at),
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Below<'t> {
+    Table(&'t Table),
+    Node(&'t Node),
+}

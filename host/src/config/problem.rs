@@ -1,0 +1,256 @@
+//! What is wrong with a configuration, and how it is shown.
+//!
+//! Invariant: checking never stops at the first problem, each problem says what would be right, and no problem
+//! quotes a value that came from the environment or from a file.
+
+use super::source::{At, Source, Sources};
+use annotate_snippets::{
+    AnnotationKind, Group, Level, Origin, Renderer, Snippet, level, normalize_untrusted_str,
+};
+use serde::{Serialize, Serializer};
+use std::{collections::HashSet, fmt, sync::Arc};
+
+/// Problems that are kept; a generated file with a million of the same mistake needs no million pages.
+const KEPT_MAX: usize = 1000;
+/// Longer lines are named, but not shown.
+const SHOWN_BYTES_MAX: usize = 4096;
+
+/// Where a problem is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Place {
+    /// In a file that was not read at all.
+    File(String),
+    /// At a key, value or header.
+    At(At),
+}
+
+impl From<At> for Place {
+    fn from(at: At) -> Self {
+        Self::At(at)
+    }
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug)]
+pub(super) struct Problem {
+    /// A stable name for the kind of mistake, kebab case.
+    id: &'static str,
+    place: Place,
+    message: String,
+    help: Option<String>,
+    notes: Vec<(At, String)>,
+}
+
+impl Problem {
+    pub fn new(id: &'static str, place: impl Into<Place>, message: impl Into<String>) -> Self {
+        Self {
+            id,
+            place: place.into(),
+            message: message.into(),
+            help: None,
+            notes: Vec::new(),
+        }
+    }
+
+    /// What would be right.
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// Another place that has to do with it.
+    pub fn note(mut self, at: At, text: impl Into<String>) -> Self {
+        self.notes.push((at, text.into()));
+        self
+    }
+}
+
+/// Collects problems: each once, even where a million monitors inherit the mistake from one template.
+#[derive(Debug, Default)]
+pub(super) struct Findings {
+    kept: Vec<Problem>,
+    seen: HashSet<(Place, &'static str, String)>,
+    beyond: usize,
+}
+
+impl Findings {
+    pub fn report(&mut self, problem: Problem) {
+        if self.kept.len() >= KEPT_MAX {
+            self.beyond += 1;
+        } else if self
+            .seen
+            .insert((problem.place.clone(), problem.id, problem.message.clone()))
+        {
+            self.kept.push(problem);
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.kept.is_empty()
+    }
+
+    /// Sorted by place, ready to be shown.
+    pub fn into_problems(self, sources: Arc<Sources>, severity: Severity) -> Problems {
+        let mut list = self.kept;
+        list.sort_by(|a, b| a.place.cmp(&b.place));
+        Problems {
+            sources,
+            severity,
+            list,
+            beyond: self.beyond,
+        }
+    }
+}
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Severity {
+    /// Nothing may be started.
+    Error,
+    /// Worth knowing.
+    Warning,
+}
+
+/// All problems of a configuration, in the order of the files. Displayed as plain text.
+#[derive(Clone, Debug)]
+pub struct Problems {
+    sources: Arc<Sources>,
+    severity: Severity,
+    list: Vec<Problem>,
+    beyond: usize,
+}
+
+impl Problems {
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.list.len() + self.beyond
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// All problems, each with its line and a caret; with terminal colors if `color`.
+    #[must_use]
+    pub fn render(&self, color: bool) -> String {
+        let renderer = if color {
+            Renderer::styled()
+        } else {
+            Renderer::plain()
+        };
+        let mut text = String::new();
+        for problem in &self.list {
+            if !text.is_empty() {
+                text.push_str("\n\n");
+            }
+            text.push_str(&renderer.render(&[self.group(problem)]));
+        }
+        if self.beyond > 0 {
+            text.push_str(&format!("\n\n... and {} more like these", self.beyond));
+        }
+        text
+    }
+
+    fn group<'a>(&'a self, problem: &'a Problem) -> Group<'a> {
+        let level = match self.severity {
+            Severity::Error => Level::ERROR,
+            Severity::Warning => Level::WARNING,
+        };
+        let title = level.primary_title(problem.message.as_str()).id(problem.id);
+        let mut group = Group::with_title(title);
+        group = match &problem.place {
+            Place::File(name) => group.element(Origin::path(name.as_str())),
+            Place::At(at) => self.show(group, *at, AnnotationKind::Primary, None),
+        };
+        for (at, text) in &problem.notes {
+            group = self.show(group, *at, AnnotationKind::Context, Some(text));
+        }
+        match &problem.help {
+            // Unlike titles and sources, messages are not cleaned of control characters by the renderer.
+            Some(help) => group.element(level::HELP.message(clean(help))),
+            None => group,
+        }
+    }
+
+    fn show<'a>(
+        &'a self,
+        group: Group<'a>,
+        at: At,
+        kind: AnnotationKind,
+        label: Option<&'a String>,
+    ) -> Group<'a> {
+        let Some(source) = self.sources.get(at) else {
+            return group;
+        };
+        let (line, column) = source.position(at.start as usize);
+        let (start, text) = source.line(line);
+        if text.len() > SHOWN_BYTES_MAX {
+            let origin = Origin::path(source.name.as_str()).line(line).char_column(column);
+            return match label {
+                Some(label) => group.element(origin).element(level::NOTE.message(clean(label))),
+                None => group.element(origin),
+            };
+        }
+        // A value over several lines is pointed at by its first.
+        let from = (at.start as usize).saturating_sub(start).min(text.len());
+        let to = (at.end as usize).saturating_sub(start).clamp(from, text.len());
+        let annotation = kind.span(from..to).label(label.map(String::as_str));
+        group.element(
+            Snippet::source(text)
+                .path(source.name.as_str())
+                .line_start(line)
+                .annotation(annotation),
+        )
+    }
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.render(false))
+    }
+}
+
+impl std::error::Error for Problems {}
+
+/// One problem, for programs.
+#[derive(Serialize)]
+struct Shown<'a> {
+    file: &'a str,
+    /// From 1; null when the whole file is meant.
+    line: Option<usize>,
+    column: Option<usize>,
+    message: &'a str,
+    help: Option<&'a str>,
+    id: &'static str,
+}
+
+impl Serialize for Problems {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.list.iter().map(|problem| {
+            let (file, position) = match &problem.place {
+                Place::File(name) => (name.as_str(), None),
+                Place::At(at) => self.sources.get(*at).map_or(("", None), |source: &Source| {
+                    (source.name.as_str(), Some(source.position(at.start as usize)))
+                }),
+            };
+            Shown {
+                file,
+                line: position.map(|(line, _)| line),
+                column: position.map(|(_, column)| column),
+                message: &problem.message,
+                help: problem.help.as_deref(),
+                id: problem.id,
+            }
+        }))
+    }
+}
+
+fn clean(text: &str) -> String {
+    text.split('\n')
+        .map(normalize_untrusted_str)
+        .collect::<Vec<_>>()
+        .join("\n")
+}

@@ -1,0 +1,212 @@
+//! The files that a configuration was read from, and places in them.
+//!
+//! Every value keeps the place where it was written, so that a problem which shows only after defaults, templates
+//! and monitors were put together still points at the very line to mend.
+
+use super::problem::{Findings, Place, Problem};
+use std::{
+    ffi::OsStr,
+    io::Read,
+    path::{Path, PathBuf},
+};
+
+/// Greatest size of one file. Offsets are `u32`.
+const FILE_BYTES_MAX: u64 = 64 << 20;
+/// Greatest number of files in a directory.
+const FILES_MAX: usize = 10_000;
+/// What standard input is called in problems.
+const STDIN: &str = "<stdin>";
+
+/// A piece of a file, in bytes: one key, one value, one header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct At {
+    pub file: u32,
+    pub start: u32,
+    pub end: u32,
+}
+
+/// One file.
+#[derive(Debug)]
+pub(super) struct Source {
+    /// As the operator named it.
+    pub name: String,
+    pub text: String,
+    /// What relative paths in it are relative to; absolute.
+    pub base: PathBuf,
+    /// Offset of the first byte of each line.
+    lines: Vec<usize>,
+}
+
+/// All files, in the order in which they were read.
+#[derive(Debug, Default)]
+pub(super) struct Sources(Vec<Source>);
+
+impl Sources {
+    /// Reads a file, all `*.toml` of a directory, or standard input.
+    pub fn load(path: &Path, findings: &mut Findings) -> Self {
+        let mut sources = Self::default();
+        if path == Path::new("-") {
+            match read_bounded(std::io::stdin().lock()) {
+                Ok(bytes) => sources.add_bytes(STDIN, bytes, Path::new("."), findings),
+                Err(error) => findings.report(unreadable(STDIN, &error)),
+            }
+        } else if path.is_dir() {
+            match list(path) {
+                Ok(files) if files.is_empty() => findings.report(
+                    Problem::new(
+                        "no-files",
+                        Place::File(shown(path)),
+                        "this directory holds no *.toml file",
+                    )
+                    .help("`pulse-host init` writes a commented configuration to start from"),
+                ),
+                Ok(files) if files.len() > FILES_MAX => findings.report(Problem::new(
+                    "too-many-files",
+                    Place::File(shown(path)),
+                    format!(
+                        "{} files in one directory; at most {FILES_MAX} are read",
+                        files.len()
+                    ),
+                )),
+                Ok(files) => files
+                    .iter()
+                    .for_each(|file| sources.load_file(file, path, findings)),
+                Err(error) => findings.report(unreadable(&shown(path), &error)),
+            }
+        } else {
+            let base = path.parent().unwrap_or(Path::new("."));
+            sources.load_file(path, base, findings);
+        }
+        sources
+    }
+
+    fn load_file(&mut self, path: &Path, base: &Path, findings: &mut Findings) {
+        let name = shown(path);
+        match std::fs::File::open(path).and_then(read_bounded) {
+            Ok(bytes) => self.add_bytes(&name, bytes, base, findings),
+            Err(error) => findings.report(unreadable(&name, &error)),
+        }
+    }
+
+    fn add_bytes(&mut self, name: &str, bytes: Vec<u8>, base: &Path, findings: &mut Findings) {
+        match String::from_utf8(bytes) {
+            Ok(text) => {
+                self.add(name, text, base);
+            }
+            Err(error) => {
+                let valid = error.utf8_error().valid_up_to();
+                let line = 1 + error
+                    .as_bytes()
+                    .iter()
+                    .take(valid)
+                    .filter(|byte| **byte == b'\n')
+                    .count();
+                findings.report(Problem::new(
+                    "not-utf8",
+                    Place::File(name.to_owned()),
+                    format!("line {line} is not UTF-8 text"),
+                ));
+            }
+        }
+    }
+
+    /// Adds a text and returns its number.
+    pub fn add(&mut self, name: &str, text: String, base: &Path) -> u32 {
+        let base = if base.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            base
+        };
+        let lines = std::iter::once(0)
+            .chain(text.match_indices('\n').map(|(offset, _)| offset + 1))
+            .collect();
+        self.0.push(Source {
+            name: name.to_owned(),
+            text,
+            // Fails only without a current directory; then a relative path is as good as it gets.
+            base: std::path::absolute(base).unwrap_or_else(|_| base.to_owned()),
+            lines,
+        });
+        u32::try_from(self.0.len().saturating_sub(1)).unwrap_or(u32::MAX)
+    }
+
+    /// All files with their numbers.
+    pub fn iter(&self) -> impl Iterator<Item = (u32, &Source)> {
+        (0..).zip(&self.0)
+    }
+
+    /// The file of that place.
+    pub fn get(&self, at: At) -> Option<&Source> {
+        self.0.get(usize::try_from(at.file).ok()?)
+    }
+
+    /// The path as it is meant in the file of that place. Makes it absolute, follows nothing and touches nothing.
+    pub fn resolve(&self, at: At, path: &str) -> PathBuf {
+        match self.get(at) {
+            // `components` drops the `.` in `./alerts`, which would else show up in messages.
+            Some(source) => source.base.join(path).components().collect(),
+            None => PathBuf::from(path),
+        }
+    }
+}
+
+impl Source {
+    /// Line and column (in characters) of an offset, both from 1.
+    pub fn position(&self, offset: usize) -> (usize, usize) {
+        let line = self.lines.partition_point(|start| *start <= offset).max(1);
+        let start = self.lines.get(line - 1).copied().unwrap_or(0);
+        let before = self
+            .text
+            .get(start..offset.min(self.text.len()))
+            .unwrap_or_default();
+        (line, before.chars().count() + 1)
+    }
+
+    /// Offset and text of a line, counted from 1, without its end.
+    pub fn line(&self, line: usize) -> (usize, &str) {
+        let start = self.lines.get(line.saturating_sub(1)).copied().unwrap_or(0);
+        let end = self.lines.get(line).copied().unwrap_or(self.text.len());
+        let text = self.text.get(start..end).unwrap_or_default();
+        (start, text.trim_end_matches(['\n', '\r']))
+    }
+}
+
+/// The `*.toml` of a directory, sorted by name, without hidden ones: an editor's backup is no configuration.
+pub(super) fn list(directory: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(directory)? {
+        let path = entry?.path();
+        let hidden = path
+            .file_name()
+            .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        if path.extension() == Some(OsStr::new("toml")) && !hidden && !path.is_dir() {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn read_bounded(from: impl Read) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    from.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        return Err(std::io::Error::other(format!(
+            "larger than {} MiB",
+            FILE_BYTES_MAX >> 20
+        )));
+    }
+    Ok(bytes)
+}
+
+fn unreadable(name: &str, error: &std::io::Error) -> Problem {
+    Problem::new(
+        "unreadable",
+        Place::File(name.to_owned()),
+        format!("can't be read: {error}"),
+    )
+}
+
+fn shown(path: &Path) -> String {
+    path.display().to_string()
+}
