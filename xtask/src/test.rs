@@ -12,7 +12,10 @@ use crate::{
     tidy,
 };
 use anyhow::{Result, bail};
-use std::{process::ExitCode, time::Duration};
+use std::{
+    process::{Command, ExitCode},
+    time::Duration,
+};
 
 /// Where each workspace is, from the root.
 const ROOT: &str = "Cargo.toml";
@@ -118,7 +121,7 @@ fn clippy(manifest: &str, what: &[&str]) -> Result<()> {
 
 /// Plugins and guests keep to their own target directories: the shared one of the environment would mix their
 /// artefacts with the host's.
-fn own_target(command: &mut std::process::Command, manifest: &str) {
+fn own_target(command: &mut Command, manifest: &str) {
     if let Some(folder) = manifest.strip_suffix("/Cargo.toml") {
         command.arg("--target-dir").arg(format!("{folder}/target"));
     }
@@ -166,7 +169,7 @@ fn show() -> Result<String> {
         expect: Some(DEMO_SHOWS.iter().map(|color| (*color).to_owned()).collect()),
         ports: Ports::Free,
     };
-    if demo::watch(&options, &program)? != ExitCode::SUCCESS {
+    if demo::watch(&demo::Scene::here()?, &options, Command::new(program))? != ExitCode::SUCCESS {
         bail!("pulse-host did not end with exit code 0");
     }
     Ok(DEMO_SHOWS.join(", "))

@@ -184,7 +184,7 @@ mod tests {
         assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
         // Says that its trap is set before the test sends anything; `wait` is what a trap interrupts.
         let mut child = shell(&format!(
-            "trap 'kill $!; exit 3' TERM; sleep 600 & echo up > {}; wait",
+            "trap 'kill -KILL $!; exit 3' TERM; sleep 600 & echo up > {}; wait",
             fifo.display()
         ));
         assert_eq!(std::fs::read_to_string(&fifo).unwrap(), "up\n");

@@ -14,7 +14,7 @@ use child::{Child, Ending};
 use options::{Options, Ports};
 use service::Service;
 use std::{
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, ExitCode},
     time::Duration,
 };
@@ -39,12 +39,30 @@ pub fn run(args: &[String]) -> Result<ExitCode> {
     setup::run()?;
     plugins::build(&[], plugins::Lock::MayChange)?;
     let program = build_host()?;
-    watch(&options, &program)
+    watch(&Scene::here()?, &options, Command::new(program))
 }
 
-/// Runs the demo with what is built already. Everybody who is waited for has a deadline, except a person.
-pub fn watch(options: &Options, program: &Path) -> Result<ExitCode> {
-    let root = shell::root()?;
+/// Where the demo takes place.
+pub struct Scene {
+    /// Holds the quickstart and the plugins.
+    root: PathBuf,
+    /// Where a folder for a copy may be made.
+    scratch: PathBuf,
+}
+
+impl Scene {
+    /// In this repository.
+    pub fn here() -> Result<Self> {
+        Ok(Self {
+            root: shell::root()?,
+            scratch: std::env::temp_dir(),
+        })
+    }
+}
+
+/// Runs the demo with a program that is built already. Everybody who is waited for has a deadline, except a
+/// person.
+pub fn watch(scene: &Scene, options: &Options, program: Command) -> Result<ExitCode> {
     let stopwatch = Stopwatch::start();
     let service = Service::start(
         options.ports.bind(SERVICE)?,
@@ -52,14 +70,11 @@ pub fn watch(options: &Options, program: &Path) -> Result<ExitCode> {
         outage::Outage::new(FIRST_OUTAGE, NEXT_OUTAGE),
         stopwatch,
     )?;
-    let stage = match options.ports {
-        Ports::Quickstart => Stage::here(&root),
-        Ports::Free => Stage::copy(&root, &service)?,
-    };
-    explain(&service);
+    let stage = Stage::set(scene, options.ports, &service)?;
+    explain(&service, &stage);
     let mut alerts = Alerts::from_now(&stage.folder.join(ALERTS));
-    let mut child = Child::start(&mut stage.command(&root, program), STOP_WITHIN)?;
-    let code = loop {
+    let mut child = Child::start(&mut stage.command(scene, program), STOP_WITHIN)?;
+    let ending = loop {
         let seen = options.expect.is_some() && alerts.begin_with(options.expected())?;
         let end = options
             .seconds
@@ -76,18 +91,18 @@ pub fn watch(options: &Options, program: &Path) -> Result<ExitCode> {
             break ending;
         }
     };
-    let verdict = judge(options, &mut alerts, &code);
+    let verdict = judge(options, &mut alerts, ending);
     match (&verdict, &stage.temporary) {
         (Ok(_), Some(folder)) => std::fs::remove_dir_all(folder).context("removing the demo's copy")?,
         (Err(_), Some(folder)) => {
-            eprintln!("demo: configuration and alerts are left in {}", folder.display())
+            eprintln!("demo: configuration and alerts are left in {}", folder.display());
         }
         (_, None) => {}
     }
     verdict
 }
 
-fn judge(options: &Options, alerts: &mut Alerts, ending: &Ending) -> Result<ExitCode> {
+fn judge(options: &Options, alerts: &mut Alerts, ending: Ending) -> Result<ExitCode> {
     if options.expect.is_some() && !alerts.begin_with(options.expected())? {
         bail!(
             "the demo should have begun with the alerts {}; it sent: {}",
@@ -96,7 +111,7 @@ fn judge(options: &Options, alerts: &mut Alerts, ending: &Ending) -> Result<Exit
         );
     }
     match ending {
-        Ending::Code(code) => Ok(ExitCode::from(*code)),
+        Ending::Code(code) => Ok(ExitCode::from(code)),
         Ending::Killed => bail!("pulse-host did not stop and was killed"),
     }
 }
@@ -106,44 +121,63 @@ struct Stage {
     folder: PathBuf,
     /// Of the demo's own, to be removed.
     temporary: Option<PathBuf>,
+    /// The intervention budget of the monitor, for people: attempts and their window.
+    budget: Option<(i64, String)>,
 }
 
 impl Stage {
-    /// The repository itself, as a person would run it.
-    fn here(root: &Path) -> Self {
-        Self {
-            folder: root.to_owned(),
-            temporary: None,
-        }
-    }
-
-    /// A folder of its own with a copy of the quickstart that names the service's ports.
-    fn copy(root: &Path, service: &Service) -> Result<Self> {
-        let folder = std::env::temp_dir().join(format!("pulse-host-demo-{}", std::process::id()));
-        std::fs::create_dir_all(&folder)?;
-        let quickstart = root.join("pulse-host.toml");
+    /// The repository itself, as a person would run it; or a folder with a copy of the quickstart that names the
+    /// service's ports.
+    fn set(scene: &Scene, ports: Ports, service: &Service) -> Result<Self> {
+        let quickstart = scene.root.join("pulse-host.toml");
         let text = std::fs::read_to_string(&quickstart)
             .with_context(|| format!("reading {}", quickstart.display()))?;
+        let budget = budget(&text);
+        if ports == Ports::Quickstart {
+            return Ok(Self {
+                folder: scene.root.clone(),
+                temporary: None,
+                budget,
+            });
+        }
         let text = readdress(&text, SERVICE, &service.address.to_string())?;
         let text = readdress(&text, CONTROL, &service.control.to_string())?;
+        let name = format!(
+            "pulse-host-demo-{}-{}",
+            std::process::id(),
+            service.address.port()
+        );
+        let folder = scene.scratch.join(name);
+        std::fs::create_dir_all(&folder)?;
         std::fs::write(folder.join("pulse-host.toml"), text)?;
         Ok(Self {
             temporary: Some(folder.clone()),
             folder,
+            budget,
         })
     }
 
-    fn command(&self, root: &Path, program: &Path) -> Command {
-        let mut command = Command::new(program);
-        command.args(["--plugins", "./plugins"]).current_dir(root);
+    fn command(&self, scene: &Scene, mut program: Command) -> Command {
+        program.args(["--plugins", "./plugins"]).current_dir(&scene.root);
         if let Some(folder) = &self.temporary {
-            command
+            program
                 .arg("--config")
                 .arg(folder.join("pulse-host.toml"))
                 .env("STATE_DIRECTORY", folder.join("state"));
         }
-        command
+        program
     }
+}
+
+/// What the first monitor's `intervention.budget` says, if it says both of its parts.
+fn budget(text: &str) -> Option<(i64, String)> {
+    let table: toml::Table = text.parse().ok()?;
+    let monitor = table.get("monitor")?.as_array()?.first()?;
+    let budget = monitor.get("intervention")?.get("budget")?;
+    Some((
+        budget.get("attempts")?.as_integer()?,
+        budget.get("per")?.as_str()?.to_owned(),
+    ))
 }
 
 fn readdress(text: &str, (host, port): (&str, u16), to: &str) -> Result<String> {
@@ -181,7 +215,15 @@ fn executable(messages: &str) -> Option<PathBuf> {
         .find_map(|message| message.get("executable")?.as_str().map(PathBuf::from))
 }
 
-fn explain(service: &Service) {
+fn explain(service: &Service, stage: &Stage) {
+    let limit = match &stage.budget {
+        Some((attempts, per)) => format!(
+            "\nThe configuration allows {attempts} interventions per {per}. Once they are spent it stays red, until \
+             you restart the\nservice yourself: curl -X POST http://{}/restart",
+            service.control
+        ),
+        None => String::new(),
+    };
     println!(
         "
 A small service answers on http://{service}/, and pulse-host checks it every second.
@@ -191,9 +233,10 @@ About {first} seconds after the first check it goes down. Then you should see, w
   cyan    an intervention restarted the service (POST http://{control}/restart); checks must confirm it
   green   the service is healthy again
 
-About {next} seconds later it goes down again, and so on. The alerts are also written to {ALERTS}.
-Ctrl-C ends the demo.
+About {next} seconds later it goes down again, and so on.{limit}
+The alerts are also written to {alerts}. Ctrl-C ends the demo.
 ",
+        alerts = stage.folder.join(ALERTS).display(),
         service = service.address,
         control = service.control,
         first = FIRST_OUTAGE.as_secs(),
@@ -202,28 +245,4 @@ Ctrl-C ends the demo.
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_copy_names_other_ports_and_a_quickstart_without_them_is_refused() {
-        let text = "a = \"http://127.0.0.1:8080/\"\nb = \"http://127.0.0.1:8081/restart\"\n";
-        let changed = readdress(text, SERVICE, "127.0.0.1:4000").unwrap();
-        assert_eq!(
-            changed,
-            "a = \"http://127.0.0.1:4000/\"\nb = \"http://127.0.0.1:8081/restart\"\n"
-        );
-        assert!(readdress(&changed, SERVICE, "127.0.0.1:4000").is_err());
-    }
-
-    #[test]
-    fn the_program_is_where_cargo_says() {
-        let messages = r#"
-{"reason":"compiler-artifact","target":{"name":"anyhow"},"executable":null}
-{"reason":"compiler-artifact","target":{"name":"pulse_host"},"executable":null}
-{"reason":"compiler-artifact","target":{"name":"pulse-host"},"executable":"/t/debug/pulse-host"}
-{"reason":"build-finished","success":true}"#;
-        assert_eq!(executable(messages), Some(PathBuf::from("/t/debug/pulse-host")));
-        assert_eq!(executable("not JSON"), None);
-    }
-}
+mod tests;
