@@ -1,30 +1,77 @@
 //! The project's own commands: `cargo xtask <command>`.
+//!
+//! Depends on nothing of the host's, so that the first command starts within seconds.
 
-use anyhow::{Context as _, Result, bail};
-use std::process::Command;
+mod bench;
+mod demo;
+mod plugins;
+mod setup;
+mod shell;
+mod stopwatch;
+mod test;
+mod tidy;
 
-fn main() -> Result<()> {
-    match std::env::args().nth(1).as_deref() {
-        Some("test") => test(),
-        _ => bail!("usage: cargo xtask test"),
+use anyhow::Result;
+use std::process::ExitCode;
+
+const HELP: &str = "\
+Usage: cargo xtask <command>
+
+  demo             watch a service of the demo's own go down and be healed (Ctrl-C ends it)
+  test             everything that CI checks
+  setup            install what the build needs: the wasm target, rustfmt, clippy
+  plugins [NAME…]  build the plugins, all of them or those in plugins/NAME, and the guests of the tests
+  tidy             check what no compiler checks: dependency direction, file sizes, docs against code
+  bench NAME       run a benchmark of host/benches; --json FILE writes its figures
+
+Options of demo:
+  --seconds N            end after N seconds
+  --expect COLOR,…       fail unless the alerts began with these colors; ends as soon as they have
+  --free-ports           use ports that are free in place of 8080 and 8081, and a copy of the configuration
+";
+
+fn main() -> ExitCode {
+    let mut args = std::env::args().skip(1);
+    let command = args.next().unwrap_or_default();
+    let rest: Vec<String> = args.collect();
+    match run(&command, &rest) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
     }
 }
 
-/// Everything that CI checks.
-fn test() -> Result<()> {
-    cargo(&["fmt", "--all", "--check"])?;
-    cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
-    cargo(&["test", "--workspace"])
-}
-
-fn cargo(args: &[&str]) -> Result<()> {
-    eprintln!("+ cargo {}", args.join(" "));
-    let status = Command::new("cargo")
-        .args(args)
-        .status()
-        .with_context(|| format!("cargo {} could not be started", args.join(" ")))?;
-    if !status.success() {
-        bail!("cargo {} failed: {status}", args.join(" "));
+fn run(command: &str, args: &[String]) -> Result<ExitCode> {
+    match command {
+        "demo" => return demo::run(args),
+        "test" => {
+            shell::no_arguments("test", args)?;
+            return test::run();
+        }
+        "setup" => {
+            shell::no_arguments("setup", args)?;
+            setup::run()?;
+        }
+        "plugins" => {
+            setup::run()?;
+            plugins::run(args)?;
+        }
+        "tidy" => {
+            shell::no_arguments("tidy", args)?;
+            tidy::run()?;
+        }
+        "bench" => bench::run(args)?,
+        "help" | "-h" | "--help" => print!("{HELP}"),
+        "" => {
+            eprint!("{HELP}");
+            return Ok(ExitCode::from(2));
+        }
+        other => {
+            eprintln!("xtask: there is no command `{other}`\n\n{HELP}");
+            return Ok(ExitCode::from(2));
+        }
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
