@@ -47,9 +47,15 @@ pub mod plugin {
         pub_export_macro: true,
     });
 }
-exporting!(pulse, "package pulse:sdk-pulse; world sdk-pulse { export pulse:plugin/pulse@0.1.0; }");
+exporting!(
+    pulse,
+    "package pulse:sdk-pulse; world sdk-pulse { export pulse:plugin/pulse@0.1.0; }"
+);
 exporting!(
     intervention,
     "package pulse:sdk-intervention; world sdk-intervention { export pulse:plugin/intervention@0.1.0; }"
 );
-exporting!(code, "package pulse:sdk-code; world sdk-code { export pulse:plugin/code@0.1.0; }");
+exporting!(
+    code,
+    "package pulse:sdk-code; world sdk-code { export pulse:plugin/code@0.1.0; }"
+);

@@ -54,7 +54,9 @@ pub mod private {
     }
 
     /// Settings that can't be read change nothing, and no later attempt reads them better: `permanent`.
-    pub fn intervention<I: Intervention>(job: intervention_interface::Job) -> Result<ActionReport, ActionFailure> {
+    pub fn intervention<I: Intervention>(
+        job: intervention_interface::Job,
+    ) -> Result<ActionReport, ActionFailure> {
         panic::speak();
         let settings = settings::parse(&job.settings)
             .map_err(|error| ActionFailure::Permanent(format!("invalid settings: {error}")))?;

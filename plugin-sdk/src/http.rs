@@ -1,7 +1,10 @@
 //! One HTTP request, one answer. Needs `grants.http` and `grants.networks`.
 
 pub use crate::bindings::lent::pulse::host::http::{Header, Request, Response};
-use crate::net::{Error, IpFamily, TlsOptions};
+use crate::{
+    net::{Error, IpFamily, TlsOptions},
+    text,
+};
 use std::{borrow::Cow, time::Duration};
 
 impl Request {
@@ -48,6 +51,19 @@ impl Request {
         } else {
             self.header(name, value)
         }
+    }
+
+    /// Adds `Authorization: Basic …` (RFC 7617).
+    #[must_use]
+    pub fn basic_auth(self, username: &str, password: &str) -> Self {
+        let credentials = text::base64(format!("{username}:{password}").as_bytes());
+        self.header("authorization", format!("Basic {credentials}"))
+    }
+
+    /// Adds `Authorization: Bearer …` (RFC 6750).
+    #[must_use]
+    pub fn bearer_auth(self, token: &str) -> Self {
+        self.header("authorization", format!("Bearer {token}"))
     }
 
     /// Sets the body.

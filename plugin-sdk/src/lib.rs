@@ -64,6 +64,7 @@ pub mod tcp;
 pub mod testing;
 pub mod text;
 pub mod time;
+mod worries;
 
 pub use bindings::lent::pulse::plugin::model::{Attempt, Fault, Incident, Label, Measurement, Subject};
 pub use code::{Code, CodeJob, Color, DeliveryFailure, Receipt, Retry};
@@ -72,6 +73,7 @@ pub use pulse::{Pulse, PulseJob, Report, Status};
 pub use schemars::{self, JsonSchema};
 pub use serde;
 pub use serde_json;
+pub use worries::Worries;
 
 #[doc(hidden)]
 pub use export::private;

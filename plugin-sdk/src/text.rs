@@ -1,5 +1,7 @@
 //! Small things about text that several plugins need.
 
+use std::time::Duration;
+
 /// The longest beginning of `text` that has at most `bytes` bytes and ends between two characters.
 #[must_use]
 pub fn head(text: &str, bytes: usize) -> &str {
@@ -34,6 +36,17 @@ pub fn first_line(text: &str) -> &str {
         .unwrap_or_default()
 }
 
+/// A duration for a summary: `3.2 ms`, `25 ms`.
+#[must_use]
+pub fn milliseconds(span: Duration) -> String {
+    let ms = span.as_secs_f64() * 1_000.0;
+    if ms < 10.0 {
+        format!("{ms:.1} ms")
+    } else {
+        format!("{ms:.0} ms")
+    }
+}
+
 /// Percent-encodes everything but the unreserved characters of RFC 3986, so that the text is one segment of a
 /// path, one value of a query, or one word of a header field.
 #[must_use]
@@ -47,6 +60,23 @@ pub fn percent_encode(text: &str) -> String {
 #[must_use]
 pub fn header_value(text: &str) -> String {
     encode(text, |byte| byte.is_ascii_graphic() && byte != b'%')
+}
+
+/// Base64 with padding (RFC 4648, section 4).
+#[must_use]
+pub fn base64(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut encoded = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let byte = |index: usize| u32::from(chunk.get(index).copied().unwrap_or(0));
+        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+        for place in 0..4 {
+            let index = (bits >> (18 - 6 * place) & 63) as usize;
+            let letter = ALPHABET.get(index).filter(|_| place <= chunk.len());
+            encoded.push(char::from(letter.copied().unwrap_or(b'=')));
+        }
+    }
+    encoded
 }
 
 fn encode(text: &str, plain: impl Fn(u8) -> bool) -> String {
@@ -87,6 +117,28 @@ mod tests {
     fn first_lines() {
         assert_eq!(first_line("\n  down since noon \nmore"), "down since noon");
         assert_eq!(first_line(" \n"), "");
+    }
+
+    #[test]
+    fn the_test_vectors_of_rfc_4648() {
+        for (plain, encoded) in [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foob", "Zm9vYg=="),
+            ("fooba", "Zm9vYmE="),
+            ("foobar", "Zm9vYmFy"),
+        ] {
+            assert_eq!(base64(plain.as_bytes()), encoded);
+        }
+        assert_eq!(base64(&[0xfb, 0xff, 0xfe]), "+//+");
+    }
+
+    #[test]
+    fn durations() {
+        assert_eq!(milliseconds(Duration::from_micros(3_240)), "3.2 ms");
+        assert_eq!(milliseconds(Duration::from_secs(2)), "2000 ms");
     }
 
     #[test]

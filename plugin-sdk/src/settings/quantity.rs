@@ -93,7 +93,10 @@ fn written(number: u64, units: &[(&str, u64)]) -> String {
 
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&written(u64::try_from(self.0.as_micros()).unwrap_or(u64::MAX), &SPANS))
+        f.pad(&written(
+            u64::try_from(self.0.as_micros()).unwrap_or(u64::MAX),
+            &SPANS,
+        ))
     }
 }
 
@@ -229,8 +232,21 @@ mod tests {
         assert_eq!(span("\"14d\""), Ok(1_209_600_000_000));
         assert_eq!(span("250"), Ok(250_000));
         for wrong in [
-            "\"\"", "\"5\"", "\"s\"", "\"-5s\"", "\"5 s\"", "\".5s\"", "\"5.s\"", "\"5S\"", "-1", "1.5", "true",
-            "\"99999999999999999999s\"", "\"18446744073709551615d\"", "18446744073709551615", "\"1.1234567890s\"",
+            "\"\"",
+            "\"5\"",
+            "\"s\"",
+            "\"-5s\"",
+            "\"5 s\"",
+            "\".5s\"",
+            "\"5.s\"",
+            "\"5S\"",
+            "-1",
+            "1.5",
+            "true",
+            "\"99999999999999999999s\"",
+            "\"18446744073709551615d\"",
+            "18446744073709551615",
+            "\"1.1234567890s\"",
         ] {
             let error = span(wrong).unwrap_err();
             assert!(error.contains("duration such as"), "{wrong}: {error}");
@@ -261,7 +277,10 @@ mod tests {
 
     #[test]
     fn a_sum_that_overflows_is_refused() {
-        assert_eq!(quantity("213503981.999999999d", &SPANS), Some(18_446_744_044_799_999_913));
+        assert_eq!(
+            quantity("213503981.999999999d", &SPANS),
+            Some(18_446_744_044_799_999_913)
+        );
         assert_eq!(quantity("213503982.999999999d", &SPANS), None);
     }
 }

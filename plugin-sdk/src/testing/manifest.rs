@@ -24,12 +24,18 @@ pub fn check_manifest<E: Guest + Kinds>(manifest: &str, readme: &str) -> Result<
     let mut wrong = Vec::new();
     let mut agree = |what: &str, written: &str, said: &str| {
         if written != said {
-            wrong.push(format!("{what}: the manifest has {written:?}, the component {said:?}"));
+            wrong.push(format!(
+                "{what}: the manifest has {written:?}, the component {said:?}"
+            ));
         }
     };
     agree("name", &manifest.name, &description.name);
     agree("version", &manifest.version, &description.version);
-    agree("component", &manifest.component, &format!("{}.wasm", description.name));
+    agree(
+        "component",
+        &manifest.component,
+        &format!("{}.wasm", description.name),
+    );
 
     let mut kinds = Vec::from(E::KINDS);
     // pulse, intervention, code: the order in which people list them, and which is reverse alphabetical.
@@ -44,13 +50,19 @@ pub fn check_manifest<E: Guest + Kinds>(manifest: &str, readme: &str) -> Result<
 
     for (setting, text) in super::documented_settings::<E>() {
         if text.is_empty() {
-            wrong.push(format!("{setting}: has no doc comment, so the schema does not explain it"));
+            wrong.push(format!(
+                "{setting}: has no doc comment, so the schema does not explain it"
+            ));
         }
         if !readme.contains(&format!("| `{setting}` |")) {
             wrong.push(format!("{setting}: the README's table of settings lacks it"));
         }
     }
-    if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n")) }
+    if wrong.is_empty() {
+        Ok(())
+    } else {
+        Err(wrong.join("\n"))
+    }
 }
 
 #[cfg(test)]

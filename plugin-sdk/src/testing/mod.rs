@@ -8,8 +8,8 @@ mod manifest;
 pub use manifest::check_manifest;
 
 use crate::{
-    Attempt, CodeJob, Color, DeliveryFailure, Fault, Incident, InterventionJob, Label, PulseJob, Receipt, Report,
-    Subject, docker, files, http, log::Level, net, private, tcp,
+    Attempt, CodeJob, Color, DeliveryFailure, Fault, Incident, InterventionJob, Label, PulseJob, Receipt,
+    Report, Subject, docker, files, http, log::Level, net, private, tcp,
 };
 use serde_json::Value;
 use std::{cell::RefCell, collections::BTreeMap};
@@ -43,14 +43,20 @@ impl Host {
 
     /// Answers HTTP requests.
     #[must_use]
-    pub fn http(self, script: impl FnMut(http::Request) -> Result<http::Response, net::Error> + 'static) -> Self {
+    pub fn http(
+        self,
+        script: impl FnMut(http::Request) -> Result<http::Response, net::Error> + 'static,
+    ) -> Self {
         self.0.http.replace(Some(Box::new(script)));
         self
     }
 
     /// Answers TCP dialogues.
     #[must_use]
-    pub fn tcp(self, script: impl FnMut(tcp::Request) -> Result<tcp::Response, net::Error> + 'static) -> Self {
+    pub fn tcp(
+        self,
+        script: impl FnMut(tcp::Request) -> Result<tcp::Response, net::Error> + 'static,
+    ) -> Self {
         self.0.tcp.replace(Some(Box::new(script)));
         self
     }
@@ -126,7 +132,11 @@ pub(crate) fn container(name: &str) -> Result<docker::Container, docker::Error> 
 
 pub(crate) fn append(path: &str, line: &str) -> Result<(), files::Error> {
     let denied = || Err(files::Error::Denied("the test lends no files".into()));
-    ask(|scripts| &scripts.files, (path.to_owned(), line.to_owned()), denied)
+    ask(
+        |scripts| &scripts.files,
+        (path.to_owned(), line.to_owned()),
+        denied,
+    )
 }
 
 pub(crate) fn log(level: Level, message: &str) {
@@ -272,7 +282,10 @@ pub fn pulse<E: private::pulse_interface::Guest>(settings: &Value) -> Result<Rep
 ///
 /// # Errors
 /// The component's own.
-pub fn code<E: private::code_interface::Guest>(color: Color, settings: &Value) -> Result<Receipt, DeliveryFailure> {
+pub fn code<E: private::code_interface::Guest>(
+    color: Color,
+    settings: &Value,
+) -> Result<Receipt, DeliveryFailure> {
     let job = code_job(color, ());
     E::notify(private::code_interface::Job {
         subject: job.subject,
