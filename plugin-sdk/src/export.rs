@@ -95,6 +95,31 @@ pub mod private {
 ///
 /// The version is the package's. Call it once, in the root of a `cdylib`. It defines `Exports`, the type that
 /// the component's exports lead to and that [`testing`](crate::testing) takes.
+///
+/// Kinds whose settings differ don't compile:
+///
+/// ```compile_fail,E0308
+/// use pulse_plugin_sdk::*;
+///
+/// struct Check;
+/// impl Pulse for Check {
+///     type Settings = String;
+///     fn run(_: PulseJob<String>) -> Result<Report, Fault> {
+///         Ok(Report::healthy(""))
+///     }
+/// }
+///
+/// struct Tell;
+/// impl Code for Tell {
+///     type Settings = bool;
+///     fn notify(_: CodeJob<bool>) -> Result<Receipt, DeliveryFailure> {
+///         Ok(Receipt::taken(""))
+///     }
+/// }
+///
+/// export_plugin! { name: "two", summary: "Two kinds", pulse: Check, code: Tell }
+/// # fn main() {}
+/// ```
 #[macro_export]
 macro_rules! export_plugin {
     (name: $name:expr, summary: $summary:expr, $first:ident: $plugin:ty $(, $kind:ident: $other:ty)* $(,)?) => {

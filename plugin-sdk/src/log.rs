@@ -33,3 +33,29 @@ macro_rules! warn {
 macro_rules! error {
     ($($word:tt)+) => { $crate::log::write($crate::log::Level::Error, &::std::format!($($word)+)) };
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Level;
+    use crate::testing::Host;
+
+    #[test]
+    fn each_macro_writes_at_its_level() {
+        let ((), lines) = Host::new().run(|| {
+            crate::debug!("a");
+            crate::info!("{}", "b");
+            crate::warn!("{c}", c = 1);
+            crate::error!("d");
+        });
+        let text = |text: &str| text.to_owned();
+        assert_eq!(
+            lines,
+            [
+                (Level::Debug, text("a")),
+                (Level::Info, text("b")),
+                (Level::Warn, text("1")),
+                (Level::Error, text("d"))
+            ]
+        );
+    }
+}
