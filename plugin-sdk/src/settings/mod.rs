@@ -46,16 +46,23 @@ pub fn schema<S: JsonSchema>() -> Schema {
     // One flat schema: what a validator says about it names the setting, not a definition.
     settings.inline_subschemas = true;
     let mut schema = settings.into_generator().into_root_schema_for::<S>();
-    RecursiveTransform(|schema: &mut Schema| without_null(schema)).transform(&mut schema);
+    RecursiveTransform(|schema: &mut Schema| {
+        let Some(object) = schema.as_object_mut() else {
+            return;
+        };
+        without_null(object);
+        one_list_of_words(object);
+        unwrap_lines(object);
+    })
+    .transform(&mut schema);
     schema
 }
 
+type Object = serde_json::Map<String, Value>;
+
 /// Optional settings are left out, not null: TOML has no null, and "either this or null" spoils every error
 /// message about a wrong value.
-fn without_null(schema: &mut Schema) {
-    let Some(object) = schema.as_object_mut() else {
-        return;
-    };
+fn without_null(object: &mut Object) {
     if object.get("default") == Some(&Value::Null) {
         object.remove("default");
     }
@@ -82,6 +89,44 @@ fn without_null(schema: &mut Schema) {
     }
 }
 
+/// An enum whose variants have doc comments comes as alternatives, and of those a validator can say no more than
+/// that none fits. As one list it names them all; the comments move into the description.
+fn one_list_of_words(object: &mut Object) {
+    let Some(Value::Array(choices)) = object.get("oneOf") else {
+        return;
+    };
+    let words: Option<Vec<Value>> = choices
+        .iter()
+        .map(|choice| choice.get("const").cloned())
+        .collect();
+    let Some(words) = words else {
+        return;
+    };
+    let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or_default().to_owned();
+    let mut description = text(object.get("description"));
+    for choice in choices {
+        let (word, meaning) = (text(choice.get("const")), text(choice.get("description")));
+        if !meaning.is_empty() {
+            description.push_str(&format!("\n\n`{word}`: {meaning}"));
+        }
+    }
+    object.remove("oneOf");
+    object.insert("type".into(), "string".into());
+    object.insert("enum".into(), words.into());
+    object.insert("description".into(), description.trim_start().into());
+}
+
+/// Where a doc comment was wrapped in the source is nobody's business; an empty line still ends a paragraph.
+fn unwrap_lines(object: &mut Object) {
+    if let Some(Value::String(description)) = object.get_mut("description") {
+        let paragraphs: Vec<String> = description
+            .split("\n\n")
+            .map(|paragraph| paragraph.replace('\n', " "))
+            .collect();
+        *description = paragraphs.join("\n\n");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -93,7 +138,10 @@ mod tests {
     struct Example {
         /// Where.
         url: String,
-        /// How long.
+        /// How
+        /// long.
+        ///
+        /// Not needed.
         #[serde(default)]
         max_latency: Option<Span>,
         /// Which.
@@ -130,12 +178,19 @@ mod tests {
         assert_eq!(schema["additionalProperties"], false);
         assert_eq!(schema["required"], serde_json::json!(["url"]));
         let latency = &schema["properties"]["max-latency"];
-        assert_eq!(latency["description"], "How long.");
+        assert_eq!(latency["description"], "How long.\n\nNot needed.");
         assert_eq!(latency["type"], serde_json::json!(["string", "integer"]));
         let text = schema.to_string();
         assert!(!text.contains("null"), "{text}");
         assert!(!text.contains("$ref"), "{text}");
-        assert_eq!(schema["properties"]["ip-family"]["default"], "any");
+        let family = &schema["properties"]["ip-family"];
+        assert_eq!(family["default"], "any");
+        assert_eq!(family["enum"], serde_json::json!(["any", "v4", "v6"]));
+        assert_eq!(
+            family["description"],
+            "Which.\n\n`any`: Whatever the name resolves to, first answer first.\n\n`v4`: IPv4 only.\n\n`v6`: IPv6 only."
+        );
+        assert_eq!(family.get("oneOf"), None);
     }
 
     #[test]

@@ -40,7 +40,7 @@ pub struct Settings {
     /// How many redirects to follow; each is checked against the grants again. Default: 10, or 0 where
     /// `expect-status` names a redirect.
     follow_redirects: Option<u8>,
-    /// Address family: `any`, `v4` or `v6`.
+    /// Address family.
     #[serde(default)]
     ip_family: IpFamily,
     /// Certificates in PEM to trust in place of the host's roots.

@@ -38,7 +38,7 @@ pub struct Settings {
     #[serde(default)]
     pub insecure: bool,
 
-    /// Address family: `any`, `v4` or `v6`.
+    /// Address family.
     #[serde(default)]
     ip_family: IpFamily,
     /// A dialogue that takes longer, connecting included, is degraded.

@@ -35,7 +35,7 @@ pub struct Settings {
     /// that redirect a POST are addressed wrongly.
     #[serde(default)]
     follow_redirects: u8,
-    /// Address family: `any`, `v4` or `v6`.
+    /// Address family.
     #[serde(default)]
     ip_family: IpFamily,
     /// Certificates in PEM to trust in place of the host's roots.

@@ -10,6 +10,7 @@ use std::{
     hash::{BuildHasher, RandomState},
     hint::black_box,
     io::Write,
+    sync::atomic::{AtomicU64, Ordering},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -55,6 +56,7 @@ pub fn perform(settings: &Settings) -> Result<Done, Failure> {
         Deed::GrowLoop => grow_loop(),
         Deed::CopyLoop => copy_loop(),
         Deed::Recurse => Ok(Done::said(recurse(1).to_string())),
+        Deed::RecurseInMemory => Ok(Done::said(recurse_in_memory(1).to_string())),
         Deed::Sleep => {
             std::thread::sleep(time);
             Ok(Done::said("slept"))
@@ -159,14 +161,14 @@ fn spin() -> ! {
     }
 }
 
-/// Takes a mebibyte at a time and writes to every page of it.
+/// Takes a mebibyte at a time and writes to every page of it, and to no more: fuel should not end it first.
 fn alloc(stop_at: Option<usize>) -> Result<Done, Failure> {
     const MIB: usize = 1 << 20;
-    let mut taken = Vec::new();
+    let mut taken: Vec<Vec<u8>> = Vec::new();
     while stop_at.is_none_or(|bytes| taken.len() * MIB < bytes) {
-        let mut block = vec![0_u8; MIB];
-        for page in block.chunks_mut(4_096) {
-            page[0] = 1;
+        let mut block = Vec::with_capacity(MIB);
+        for page in block.spare_capacity_mut().chunks_mut(4_096) {
+            page[0].write(1);
         }
         taken.push(black_box(block));
     }
@@ -190,11 +192,23 @@ fn copy_loop() -> ! {
     }
 }
 
-/// No tail call: what is added needs the frame.
+/// Keeps everything in locals, so that it is the host's stack that runs over. What is done after the call keeps
+/// the compiler from making a loop of it.
+#[inline(never)]
 #[allow(unconditional_recursion, reason = "that is the point")]
 fn recurse(depth: u64) -> u64 {
-    let frame = black_box([depth; 16]);
-    recurse(depth + 1) + frame[0]
+    static DEEPEST: AtomicU64 = AtomicU64::new(0);
+    DEEPEST.store(depth, Ordering::Relaxed);
+    recurse(depth + 1) ^ DEEPEST.load(Ordering::Relaxed)
+}
+
+/// Keeps a kilobyte of each frame in memory, so that it is the guest's own stack that runs over, out of the bottom
+/// of its memory.
+#[inline(never)]
+#[allow(unconditional_recursion, reason = "that is the point")]
+fn recurse_in_memory(depth: u64) -> u64 {
+    let frame = black_box([depth; 128]);
+    recurse_in_memory(depth + 1) + frame[0]
 }
 
 fn dialogue(settings: &Settings, wait: bool) -> Result<Done, Failure> {

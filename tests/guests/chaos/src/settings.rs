@@ -16,7 +16,7 @@ pub struct Settings {
     /// Answer so even where a lent call failed, as a guest that hides a denial would.
     #[serde(default)]
     pub ignore_errors: bool,
-    /// How many: `log-flood`, `stdout`, `stderr`, `append`, `measurements`, `sockets`.
+    /// How many: `log-flood`, `stdout`, `stderr`, `append`, `measurements`.
     pub count: Option<u32>,
     /// How many bytes: `huge-summary`, and of each line of `log-flood`, `stdout`, `stderr` and `append`; how much
     /// to touch before `alloc` stops.
@@ -78,8 +78,10 @@ pub enum Deed {
     GrowLoop,
     /// Copies memory for ever, a megabyte at a time.
     CopyLoop,
-    /// Calls itself for ever.
+    /// Calls itself until the stack of the sandbox runs over.
     Recurse,
+    /// Calls itself until the guest's own stack, in its memory, runs over.
+    RecurseInMemory,
     /// Sleeps for `ms`.
     Sleep,
 
