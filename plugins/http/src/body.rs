@@ -2,7 +2,7 @@
 
 use crate::settings::JsonCheck;
 use pulse_plugin_sdk::{Fault, text};
-use regex_lite::Regex;
+use regex::Regex;
 use serde_json::Value;
 
 /// The checks of a body, in the order in which they are made.

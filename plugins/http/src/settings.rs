@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// How many redirects browsers and other monitors follow or nearly so.
+/// What other monitors follow, and half of what browsers do.
 const USUAL_REDIRECTS: u8 = 10;
-/// A judgement about a certificate that ends sooner is worth a warning.
-pub const USUAL_CERTIFICATE_DAYS: u32 = 14;
+/// Time enough to renew a certificate by hand.
+const USUAL_CERTIFICATE_DAYS: u32 = 14;
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -69,7 +69,7 @@ pub struct Settings {
     /// A certificate that ends within that many days is degraded; 0 switches this off. Default: 14, or 0 where
     /// `insecure` is set.
     certificate_days: Option<u32>,
-    /// How much of the body to read.
+    /// How much of the body to read. Looking through more of it takes more fuel.
     #[serde(default = "usual_body")]
     pub max_body: Size,
 }
@@ -105,8 +105,10 @@ fn success() -> Vec<StatusPattern> {
     vec![StatusPattern::Class(2)]
 }
 
+/// JSON is the dearest thing to look through, at 200 units of fuel for each byte: that much of it takes half of what
+/// a plugin has by default.
 fn usual_body() -> Size {
-    Size::from_bytes(256 * 1024)
+    Size::from_bytes(128 * 1024)
 }
 
 impl Settings {
@@ -208,7 +210,7 @@ mod tests {
         assert_eq!(request.max_redirects, 10);
         assert_eq!(request.tls, None);
         assert_eq!(request.body, None);
-        assert_eq!(request.max_body_bytes, Some(262_144));
+        assert_eq!(request.max_body_bytes, Some(131_072));
         assert_eq!(header(&request, "user-agent"), ["pulse-host"]);
     }
 
