@@ -1,0 +1,121 @@
+//! A plugin's `plugin.toml` and README against what its component says.
+
+use crate::private::{Kinds, plugin_interface::Guest};
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct Manifest {
+    name: String,
+    version: String,
+    kinds: Vec<String>,
+    component: String,
+    needs: Vec<String>,
+}
+
+/// Holds a plugin's manifest and README against its component. What the component imports is not known natively:
+/// the host compares `needs` when it loads it.
+///
+/// # Errors
+/// Everything that does not agree, one line each.
+pub fn check_manifest<E: Guest + Kinds>(manifest: &str, readme: &str) -> Result<(), String> {
+    let manifest: Manifest = toml::from_str(manifest).map_err(|error| error.to_string())?;
+    let description = E::describe();
+    let mut wrong = Vec::new();
+    let mut agree = |what: &str, written: &str, said: &str| {
+        if written != said {
+            wrong.push(format!(
+                "{what}: the manifest has {written:?}, the component {said:?}"
+            ));
+        }
+    };
+    agree("name", &manifest.name, &description.name);
+    agree("version", &manifest.version, &description.version);
+    agree(
+        "component",
+        &manifest.component,
+        &format!("{}.wasm", description.name),
+    );
+
+    let mut kinds = Vec::from(E::KINDS);
+    // pulse, intervention, code: the order in which people list them, and which is reverse alphabetical.
+    kinds.sort_unstable_by(|one, other| other.cmp(one));
+    agree("kinds", &manifest.kinds.join(", "), &kinds.join(", "));
+
+    let mut needs = manifest.needs.clone();
+    needs.sort_unstable();
+    needs.dedup();
+    needs.retain(|need| ["docker", "files", "http", "tcp"].contains(&need.as_str()));
+    agree("needs", &manifest.needs.join(", "), &needs.join(", "));
+
+    for (setting, text) in super::documented_settings::<E>() {
+        if text.is_empty() {
+            wrong.push(format!(
+                "{setting}: has no doc comment, so the schema does not explain it"
+            ));
+        }
+        if !readme.contains(&format!("| `{setting}` |")) {
+            wrong.push(format!("{setting}: the README's table of settings lacks it"));
+        }
+    }
+    if wrong.is_empty() {
+        Ok(())
+    } else {
+        Err(wrong.join("\n"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::private::plugin_interface::Description;
+
+    struct Example;
+
+    impl Guest for Example {
+        fn describe() -> Description {
+            Description {
+                name: "example".into(),
+                version: "0.1.0".into(),
+                summary: String::new(),
+                settings_schema: r#"{"properties": {"url": {"description": "Where."}}}"#.into(),
+            }
+        }
+    }
+
+    impl Kinds for Example {
+        const KINDS: &'static [&'static str] = &["code", "intervention"];
+    }
+
+    const GOOD: &str = r#"
+        name = "example"
+        version = "0.1.0"
+        kinds = ["intervention", "code"]
+        component = "example.wasm"
+        needs = ["http"]
+    "#;
+
+    #[test]
+    fn what_agrees() {
+        assert_eq!(check_manifest::<Example>(GOOD, "| `url` | | Where. |"), Ok(()));
+    }
+
+    #[test]
+    fn all_that_does_not_agree_is_said_at_once() {
+        let bad = GOOD
+            .replace("\"0.1.0\"", "\"0.2.0\"")
+            .replace("\"intervention\", ", "")
+            .replace("\"http\"", "\"sockets\"");
+        let wrong = check_manifest::<Example>(&bad, "").unwrap_err();
+        for word in ["version", "kinds", "needs", "url"] {
+            assert!(wrong.contains(word), "{word} is not in {wrong}");
+        }
+        assert_eq!(wrong.lines().count(), 4, "{wrong}");
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused() {
+        let bad = format!("{GOOD}\nneed = []");
+        assert!(check_manifest::<Example>(&bad, "").unwrap_err().contains("need"));
+    }
+}

@@ -1,0 +1,336 @@
+//! What a plugin's unit tests run against on the native target: a scripted host, and jobs to start from.
+//!
+//! Invariant: nothing is lent that a test did not lend. A call that no script answers is denied, as it would be
+//! without a grant.
+
+mod manifest;
+
+pub use manifest::check_manifest;
+
+use crate::{
+    Attempt, CodeJob, Color, DeliveryFailure, Fault, Incident, InterventionJob, Label, PulseJob, Receipt,
+    Report, Subject, docker, files, http, log::Level, net, private, tcp,
+};
+use serde_json::Value;
+use std::{cell::RefCell, collections::BTreeMap};
+
+type Script<Question, Answer> = RefCell<Option<Box<dyn FnMut(Question) -> Answer>>>;
+
+#[derive(Default)]
+struct Scripts {
+    http: Script<http::Request, Result<http::Response, net::Error>>,
+    tcp: Script<tcp::Request, Result<tcp::Response, net::Error>>,
+    docker: Script<docker::Call, Result<(), docker::Error>>,
+    container: Script<String, Result<docker::Container, docker::Error>>,
+    files: Script<(String, String), Result<(), files::Error>>,
+    log: RefCell<Vec<(Level, String)>>,
+}
+
+thread_local! {
+    static SCRIPTS: RefCell<Scripts> = RefCell::default();
+}
+
+/// A host that answers as scripted.
+#[derive(Default)]
+pub struct Host(Scripts);
+
+impl Host {
+    /// A host that lends nothing.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Answers HTTP requests.
+    #[must_use]
+    pub fn http(
+        self,
+        script: impl FnMut(http::Request) -> Result<http::Response, net::Error> + 'static,
+    ) -> Self {
+        self.0.http.replace(Some(Box::new(script)));
+        self
+    }
+
+    /// Answers TCP dialogues.
+    #[must_use]
+    pub fn tcp(
+        self,
+        script: impl FnMut(tcp::Request) -> Result<tcp::Response, net::Error> + 'static,
+    ) -> Self {
+        self.0.tcp.replace(Some(Box::new(script)));
+        self
+    }
+
+    /// Answers requests to restart, start and stop containers.
+    #[must_use]
+    pub fn docker(self, script: impl FnMut(docker::Call) -> Result<(), docker::Error> + 'static) -> Self {
+        self.0.docker.replace(Some(Box::new(script)));
+        self
+    }
+
+    /// Answers what a container is doing.
+    #[must_use]
+    pub fn container(
+        self,
+        script: impl FnMut(String) -> Result<docker::Container, docker::Error> + 'static,
+    ) -> Self {
+        self.0.container.replace(Some(Box::new(script)));
+        self
+    }
+
+    /// Takes lines for files: path and line.
+    #[must_use]
+    pub fn files(self, script: impl FnMut((String, String)) -> Result<(), files::Error> + 'static) -> Self {
+        self.0.files.replace(Some(Box::new(script)));
+        self
+    }
+
+    /// Runs something on this thread against this host. Returns what came of it, and the log lines.
+    pub fn run<T>(self, call: impl FnOnce() -> T) -> (T, Vec<(Level, String)>) {
+        let before = SCRIPTS.replace(self.0);
+        let result = call();
+        (result, SCRIPTS.replace(before).log.into_inner())
+    }
+}
+
+fn ask<Question, Answer>(
+    choose: impl FnOnce(&Scripts) -> &Script<Question, Answer>,
+    question: Question,
+    denied: impl FnOnce() -> Answer,
+) -> Answer {
+    SCRIPTS.with_borrow(|scripts| match choose(scripts).borrow_mut().as_mut() {
+        Some(script) => script(question),
+        None => denied(),
+    })
+}
+
+fn denied(what: &str) -> net::Error {
+    net_error(
+        net::ErrorCode::Denied,
+        net::Phase::Prepare,
+        &format!("the test lends no {what}"),
+    )
+}
+
+pub(crate) fn http(request: &http::Request) -> Result<http::Response, net::Error> {
+    ask(|scripts| &scripts.http, request.clone(), || Err(denied("http")))
+}
+
+pub(crate) fn tcp(request: &tcp::Request) -> Result<tcp::Response, net::Error> {
+    ask(|scripts| &scripts.tcp, request.clone(), || Err(denied("tcp")))
+}
+
+pub(crate) fn docker(call: docker::Call) -> Result<(), docker::Error> {
+    let denied = || Err(docker::Error::Denied("the test lends no docker".into()));
+    ask(|scripts| &scripts.docker, call, denied)
+}
+
+pub(crate) fn container(name: &str) -> Result<docker::Container, docker::Error> {
+    let denied = || Err(docker::Error::Denied("the test lends no docker".into()));
+    ask(|scripts| &scripts.container, name.to_owned(), denied)
+}
+
+pub(crate) fn append(path: &str, line: &str) -> Result<(), files::Error> {
+    let denied = || Err(files::Error::Denied("the test lends no files".into()));
+    ask(
+        |scripts| &scripts.files,
+        (path.to_owned(), line.to_owned()),
+        denied,
+    )
+}
+
+pub(crate) fn log(level: Level, message: &str) {
+    SCRIPTS.with_borrow(|scripts| scripts.log.borrow_mut().push((level, message.to_owned())));
+}
+
+/// A network error.
+#[must_use]
+pub fn net_error(code: net::ErrorCode, phase: net::Phase, message: &str) -> net::Error {
+    net::Error {
+        code,
+        phase,
+        message: message.to_owned(),
+    }
+}
+
+/// An answer over plain HTTP that took 1 ms to connect, 20 ms to process and 4 ms to transfer.
+#[must_use]
+pub fn response(status: u16, body: &str) -> http::Response {
+    http::Response {
+        status,
+        version: "HTTP/1.1".into(),
+        headers: Vec::new(),
+        body: body.as_bytes().to_vec(),
+        body_truncated: false,
+        url: "http://shop.example/".into(),
+        redirects: 0,
+        peer: "192.0.2.7:80".into(),
+        timings: net::Timings {
+            resolve_us: 0,
+            connect_us: 1_000,
+            tls_us: 0,
+            processing_us: 20_000,
+            transfer_us: 4_000,
+        },
+        tls: None,
+    }
+}
+
+/// What a handshake shows of a peer whose certificate ends at that second since the Unix epoch.
+#[must_use]
+pub fn tls_facts(not_after: i64) -> net::TlsFacts {
+    net::TlsFacts {
+        version: "TLSv1.3".into(),
+        cipher: "TLS_AES_128_GCM_SHA256".into(),
+        alpn: Some("http/1.1".into()),
+        certificates: vec![net::Certificate {
+            subject: "CN=shop.example".into(),
+            issuer: "CN=Example CA".into(),
+            names: vec!["shop.example".into()],
+            not_before: 0,
+            not_after,
+            sha256: "0".repeat(64),
+        }],
+    }
+}
+
+/// The monitor `shop` of the tenant `default`, labelled `team: core`.
+#[must_use]
+pub fn subject() -> Subject {
+    Subject {
+        monitor: "shop".into(),
+        tenant: "default".into(),
+        labels: vec![Label {
+            name: "team".into(),
+            value: "core".into(),
+        }],
+    }
+}
+
+/// The first attempt, with 5 s to go, due at 2026-11-24T06:40:00Z.
+#[must_use]
+pub fn attempt() -> Attempt {
+    Attempt {
+        number: 1,
+        deadline_ms: 5_000,
+        scheduled_at: 1_795_502_400_000,
+    }
+}
+
+/// An incident of `shop`, opened a minute before [`attempt`] fell due.
+#[must_use]
+pub fn incident() -> Incident {
+    Incident {
+        id: "01jdf0".into(),
+        key: "default/shop/01jdf0".into(),
+        opened_at: 1_795_502_340_000,
+        summary: "HTTP 503, expected 2xx".into(),
+        reason: "unexpected-status".into(),
+    }
+}
+
+/// A check.
+pub fn pulse_job<S>(settings: S) -> PulseJob<S> {
+    PulseJob {
+        subject: subject(),
+        attempt: attempt(),
+        settings,
+    }
+}
+
+/// A repair.
+pub fn intervention_job<S>(settings: S) -> InterventionJob<S> {
+    InterventionJob {
+        subject: subject(),
+        attempt: attempt(),
+        settings,
+        incident: incident(),
+        idempotency_key: "01jdf0/1".into(),
+    }
+}
+
+/// An alert.
+pub fn code_job<S>(color: Color, settings: S) -> CodeJob<S> {
+    CodeJob {
+        subject: subject(),
+        attempt: attempt(),
+        settings,
+        color,
+        title: format!("shop is {}", color.name()),
+        body: "HTTP 503, expected 2xx\nfor 1 minute".into(),
+        happened_at: 1_795_502_400_000,
+        reminder: false,
+        incident: Some(incident()),
+        incident_key: incident().key,
+        delivery_id: format!("01jdf0/{}/1/alerts", color.name()),
+    }
+}
+
+/// Runs a component's `pulse` export natively, the reading of its settings included.
+///
+/// # Errors
+/// The component's own.
+pub fn pulse<E: private::pulse_interface::Guest>(settings: &Value) -> Result<Report, Fault> {
+    E::run(private::pulse_interface::Job {
+        subject: subject(),
+        attempt: attempt(),
+        settings: settings.to_string(),
+    })
+}
+
+/// Runs a component's `code` export natively, the reading of its settings included.
+///
+/// # Errors
+/// The component's own.
+pub fn code<E: private::code_interface::Guest>(
+    color: Color,
+    settings: &Value,
+) -> Result<Receipt, DeliveryFailure> {
+    let job = code_job(color, ());
+    E::notify(private::code_interface::Job {
+        subject: job.subject,
+        attempt: job.attempt,
+        settings: settings.to_string(),
+        color: job.color,
+        title: job.title,
+        body: job.body,
+        happened_at: job.happened_at,
+        reminder: job.reminder,
+        incident: job.incident,
+        incident_key: job.incident_key,
+        delivery_id: job.delivery_id,
+    })
+}
+
+/// Runs a component's `intervention` export natively, the reading of its settings included.
+///
+/// # Errors
+/// The component's own.
+pub fn intervention<E: private::intervention_interface::Guest>(
+    settings: &Value,
+) -> Result<crate::ActionReport, crate::ActionFailure> {
+    let job = intervention_job(());
+    E::run(private::intervention_interface::Job {
+        subject: job.subject,
+        attempt: job.attempt,
+        settings: settings.to_string(),
+        incident: job.incident,
+        idempotency_key: job.idempotency_key,
+    })
+}
+
+/// What a component says of its settings: each property's description, by name. For tests that hold a README's
+/// table against it.
+#[must_use]
+pub fn documented_settings<E: private::plugin_interface::Guest>() -> BTreeMap<String, String> {
+    let schema: Value = serde_json::from_str(&E::describe().settings_schema).unwrap_or_default();
+    let properties = schema.get("properties").and_then(Value::as_object);
+    properties
+        .into_iter()
+        .flatten()
+        .map(|(name, property)| {
+            let text = property.get("description").and_then(Value::as_str);
+            (name.clone(), text.unwrap_or_default().to_owned())
+        })
+        .collect()
+}

@@ -1,0 +1,262 @@
+//! The deeds that all three kinds can do.
+
+use crate::settings::{Deed, Settings};
+use pulse_plugin_sdk::{
+    Measurement, docker, files, http,
+    log::{self, Level},
+    net, tcp,
+};
+use std::{
+    hash::{BuildHasher, RandomState},
+    hint::black_box,
+    io::Write,
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+/// What came of a deed.
+#[derive(Debug, Default)]
+pub struct Done {
+    pub words: String,
+    pub reason: Option<String>,
+    pub measurements: Vec<Measurement>,
+}
+
+impl Done {
+    fn said(words: impl Into<String>) -> Self {
+        Self {
+            words: words.into(),
+            ..Self::default()
+        }
+    }
+}
+
+/// What a lent call answered, as far as a pulse cares.
+pub type Failure = net::Error;
+
+/// Does it. Deeds that have no end never return.
+pub fn perform(settings: &Settings) -> Result<Done, Failure> {
+    let count = settings.count.unwrap_or(1);
+    let bytes = settings.bytes.unwrap_or(64);
+    let time = Duration::from_millis(settings.ms.unwrap_or(0));
+    match settings.deed {
+        Deed::Panic => panic!("chaos panics"),
+        Deed::Trap => trap(),
+        Deed::OutOfBounds => out_of_bounds(),
+        Deed::Exit => std::process::exit(1),
+        Deed::Spin => spin(),
+        Deed::SpinMs => {
+            let start = Instant::now();
+            while start.elapsed() < time {
+                black_box(());
+            }
+            Ok(Done::said("spun"))
+        }
+        Deed::Alloc => alloc(settings.bytes),
+        Deed::GrowLoop => grow_loop(),
+        Deed::CopyLoop => copy_loop(),
+        Deed::Recurse => Ok(Done::said(recurse(1).to_string())),
+        Deed::RecurseInMemory => Ok(Done::said(recurse_in_memory(1).to_string())),
+        Deed::Sleep => {
+            std::thread::sleep(time);
+            Ok(Done::said("slept"))
+        }
+        Deed::Http => {
+            let url = settings.url.as_deref().unwrap_or_default();
+            let response = http::Request::get(url).send()?;
+            let mut done = Done::said(format!("HTTP {}", response.status));
+            let size = Measurement::new("body_size", response.body.len() as f64, "By");
+            done.measurements.push(size);
+            Ok(done)
+        }
+        Deed::Tcp => dialogue(settings, false),
+        Deed::TcpWait => dialogue(settings, true),
+        Deed::Append => append(settings, count, bytes),
+        Deed::Docker => {
+            let name = settings.container.as_deref().unwrap_or_default();
+            match docker::restart(name, 1) {
+                Ok(()) => Ok(Done::said(format!("restarted {name}"))),
+                Err(docker::Error::Denied(text)) => Err(failure(net::ErrorCode::Denied, &text)),
+                Err(error) => Err(failure(net::ErrorCode::Protocol, &error.to_string())),
+            }
+        }
+        Deed::LogFlood => {
+            let line = "x".repeat(bytes);
+            for _ in 0..count {
+                log::write(Level::Info, &line);
+            }
+            Ok(Done::said("logged"))
+        }
+        Deed::Stdout => lines(std::io::stdout().lock(), count, bytes),
+        Deed::Stderr => lines(std::io::stderr().lock(), count, bytes),
+        Deed::HugeSummary => Ok(Done::said("x".repeat(bytes))),
+        Deed::Measurements => Ok(Done {
+            measurements: (0..count)
+                .map(|index| Measurement::new(format!("number_{index}"), f64::from(index), ""))
+                .collect(),
+            ..Done::said("measured")
+        }),
+        Deed::Nan => Ok(Done {
+            measurements: vec![
+                Measurement::new("not_a_number", f64::NAN, ""),
+                Measurement::new("infinite", f64::INFINITY, ""),
+                Measurement::new("negative_infinite", f64::NEG_INFINITY, ""),
+                Measurement::new("good", 1.0, ""),
+            ],
+            ..Done::said("measured")
+        }),
+        Deed::ControlCharacters => Ok(Done {
+            words: "one\ntwo\r\0three\u{1b}[31mfour\u{202e}five".into(),
+            reason: Some("bad\nreason\u{1b}[0m".into()),
+            measurements: vec![Measurement::new("bad\nname", 1.0, "u\nnit")],
+        }),
+        Deed::Clocks => Ok(clocks()),
+        Deed::Random => Ok(Done {
+            // The keys of a `RandomState` are all the randomness that std asks the host for.
+            measurements: vec![Measurement::new(
+                "random",
+                f64::from(RandomState::new().hash_one(0) as u32),
+                "",
+            )],
+            ..Done::said("measured")
+        }),
+        Deed::Healthy
+        | Deed::Degraded
+        | Deed::Unhealthy
+        | Deed::FaultInvalidSettings
+        | Deed::FaultUnsupported
+        | Deed::FaultInternal
+        | Deed::Done
+        | Deed::Receipt
+        | Deed::Retryable
+        | Deed::Permanent
+        | Deed::EffectUnknown => Ok(Done::said("nothing was done")),
+    }
+}
+
+fn failure(code: net::ErrorCode, message: &str) -> Failure {
+    net::Error {
+        code,
+        phase: net::Phase::Prepare,
+        message: message.to_owned(),
+    }
+}
+
+fn trap() -> ! {
+    #[cfg(target_family = "wasm")]
+    core::arch::wasm32::unreachable();
+    #[cfg(not(target_family = "wasm"))]
+    std::process::abort();
+}
+
+fn out_of_bounds() -> ! {
+    // SAFETY: none, on purpose: the sandbox has to stop it.
+    let value = unsafe { std::ptr::read_volatile(black_box(0xffff_ff00_usize) as *const u64) };
+    panic!("read {value} from outside the memory");
+}
+
+fn spin() -> ! {
+    loop {
+        black_box(());
+    }
+}
+
+/// Takes a mebibyte at a time and writes to every page of it, and to no more: fuel should not end it first.
+fn alloc(stop_at: Option<usize>) -> Result<Done, Failure> {
+    const MIB: usize = 1 << 20;
+    let mut taken: Vec<Vec<u8>> = Vec::new();
+    while stop_at.is_none_or(|bytes| taken.len() * MIB < bytes) {
+        let mut block = Vec::with_capacity(MIB);
+        for page in block.spare_capacity_mut().chunks_mut(4_096) {
+            page[0].write(1);
+        }
+        taken.push(black_box(block));
+    }
+    Ok(Done::said(format!("touched {} MiB", taken.len())))
+}
+
+fn grow_loop() -> ! {
+    loop {
+        #[cfg(target_family = "wasm")]
+        black_box(core::arch::wasm32::memory_grow(0, 1));
+        #[cfg(not(target_family = "wasm"))]
+        black_box(());
+    }
+}
+
+fn copy_loop() -> ! {
+    let mut block = vec![1_u8; 2 << 20];
+    loop {
+        block.copy_within(0..1 << 20, 1 << 20);
+        black_box(&mut block);
+    }
+}
+
+/// Keeps everything in locals, so that it is the host's stack that runs over. What is done after the call keeps
+/// the compiler from making a loop of it.
+#[inline(never)]
+#[allow(unconditional_recursion, reason = "that is the point")]
+fn recurse(depth: u64) -> u64 {
+    static DEEPEST: AtomicU64 = AtomicU64::new(0);
+    DEEPEST.store(depth, Ordering::Relaxed);
+    recurse(depth + 1) ^ DEEPEST.load(Ordering::Relaxed)
+}
+
+/// Keeps a kilobyte of each frame in memory, so that it is the guest's own stack that runs over, out of the bottom
+/// of its memory.
+#[inline(never)]
+#[allow(unconditional_recursion, reason = "that is the point")]
+fn recurse_in_memory(depth: u64) -> u64 {
+    let frame = black_box([depth; 128]);
+    recurse_in_memory(depth + 1) + frame[0]
+}
+
+fn dialogue(settings: &Settings, wait: bool) -> Result<Done, Failure> {
+    let address = settings.address.as_deref().unwrap_or_default();
+    let (host, port) = address.rsplit_once(':').unwrap_or((address, "0"));
+    let mut request = tcp::Request::to(host, port.parse().unwrap_or(0));
+    if wait {
+        request = request.then_read_line();
+    }
+    let response = request.run()?;
+    Ok(Done::said(format!(
+        "{} bytes from {}",
+        response.received.len(),
+        response.peer
+    )))
+}
+
+fn append(settings: &Settings, count: u32, bytes: usize) -> Result<Done, Failure> {
+    let path = settings.path.as_deref().unwrap_or_default();
+    let line = "x".repeat(bytes);
+    for _ in 0..count {
+        files::append_line(path, &line).map_err(|error| match error {
+            files::Error::Denied(text) => failure(net::ErrorCode::Denied, &text),
+            other => failure(net::ErrorCode::Protocol, &other.to_string()),
+        })?;
+    }
+    Ok(Done::said(format!("appended {count} lines")))
+}
+
+fn lines(mut stream: impl Write, count: u32, bytes: usize) -> Result<Done, Failure> {
+    let line = "x".repeat(bytes);
+    for _ in 0..count {
+        // A stream that the host closes is no reason to stop trying.
+        let _ = writeln!(stream, "{line}");
+    }
+    let _ = stream.flush();
+    Ok(Done::said("written"))
+}
+
+fn clocks() -> Done {
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let start = Instant::now();
+    let elapsed = start.elapsed();
+    Done {
+        measurements: vec![
+            Measurement::new("wall_clock", wall.as_millis() as f64, "ms"),
+            Measurement::new("monotonic_step", elapsed.as_nanos() as f64, "ns"),
+        ],
+        ..Done::said("measured")
+    }
+}

@@ -1,0 +1,2 @@
+;; A component that exports nothing: valid, but no plugin.
+(component)
