@@ -28,7 +28,7 @@ impl Intervention for Repair {
             );
         match request.send() {
             Ok(response) => answered(&response),
-            Err(error) => Err(failed(&error)),
+            Err(error) => Err(failed(&error, job.settings.follow_redirects > 0)),
         }
     }
 }
@@ -60,26 +60,23 @@ fn answered(response: &Response) -> Result<ActionReport, ActionFailure> {
         408 | 425 | 429 | 503 => Err(ActionFailure::Retryable(words)),
         // Not a thing that this receiver does.
         501 | 505 => Err(ActionFailure::Permanent(words)),
-        // It began and broke, or a proxy lost sight of it.
-        500..=599 => Err(ActionFailure::EffectUnknown(words)),
-        // Redirects that were not followed, and refusals.
+        // It began and broke, a proxy lost sight of it, or it was done: many applications answer a form so.
+        302 | 303 | 500..=599 => Err(ActionFailure::EffectUnknown(words)),
+        // The request belongs elsewhere, or is refused.
         _ => Err(ActionFailure::Permanent(words)),
     }
 }
 
-fn failed(error: &Error) -> ActionFailure {
+/// Where redirects are followed, an error may be that of a later hop, after the first one did what was asked.
+fn failed(error: &Error, redirects: bool) -> ActionFailure {
     let words = error.message.clone();
-    if error.after_sending() {
-        return ActionFailure::EffectUnknown(words);
-    }
     match error.code {
+        ErrorCode::InvalidRequest => ActionFailure::Permanent(words),
+        _ if redirects || error.after_sending() => ActionFailure::EffectUnknown(words),
         ErrorCode::Denied
-        | ErrorCode::InvalidRequest
         | ErrorCode::CertificateExpired
         | ErrorCode::CertificateNameMismatch
         | ErrorCode::CertificateUntrusted => ActionFailure::Permanent(words),
-        // Each hop before the last was answered with a redirect, and an answer may come after an effect.
-        ErrorCode::TooManyRedirects => ActionFailure::EffectUnknown(words),
         _ => ActionFailure::Retryable(words),
     }
 }
@@ -159,10 +156,10 @@ mod tests {
         for status in [408, 425, 429, 503] {
             assert_eq!(answer(status), Err(ActionFailure::Retryable(words(status))));
         }
-        for status in [301, 302, 400, 401, 403, 404, 409, 410, 422, 501, 505] {
+        for status in [301, 307, 308, 400, 401, 403, 404, 409, 410, 422, 501, 505] {
             assert_eq!(answer(status), Err(ActionFailure::Permanent(words(status))));
         }
-        for status in [500, 502, 504, 507, 599] {
+        for status in [302, 303, 500, 502, 504, 507, 599] {
             assert_eq!(answer(status), Err(ActionFailure::EffectUnknown(words(status))));
         }
     }
@@ -197,10 +194,26 @@ mod tests {
             (ErrorCode::Timeout, Phase::Processing),
             (ErrorCode::ConnectionReset, Phase::Processing),
             (ErrorCode::Protocol, Phase::Transfer),
-            (ErrorCode::TooManyRedirects, Phase::Prepare),
         ] {
             assert_eq!(fail(code, phase), ActionFailure::EffectUnknown(why()), "{code:?}");
         }
+    }
+
+    #[test]
+    fn behind_a_redirect_nobody_knows_what_was_done() {
+        let fail = |code| {
+            let host = Host::new().http(move |_| Err(testing::net_error(code, Phase::Connect, "why")));
+            run(&json!({"url": "http://a", "follow-redirects": 1}), host).unwrap_err()
+        };
+        let why = || "why".to_owned();
+        for code in [
+            ErrorCode::ConnectionRefused,
+            ErrorCode::Denied,
+            ErrorCode::TooManyRedirects,
+        ] {
+            assert_eq!(fail(code), ActionFailure::EffectUnknown(why()), "{code:?}");
+        }
+        assert_eq!(fail(ErrorCode::InvalidRequest), ActionFailure::Permanent(why()));
     }
 
     #[test]

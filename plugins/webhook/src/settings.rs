@@ -34,7 +34,7 @@ pub struct Settings {
     /// How many redirects to follow; each is checked against the grants again. None by default: most receivers
     /// that redirect a POST are addressed wrongly.
     #[serde(default)]
-    follow_redirects: u8,
+    pub follow_redirects: u8,
     /// Address family.
     #[serde(default)]
     ip_family: IpFamily,
