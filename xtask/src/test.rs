@@ -47,6 +47,7 @@ const STEPS: &[Step] = &[
     ("build guests", || {
         plugins::build_guests(plugins::Lock::Fixed).map(quiet)
     }),
+    ("build host", || demo::build_host().map(|_| String::new())),
     ("test", || tests(ROOT, &["--lib", "--bins", "--tests"])),
     ("test, docs", || tests(ROOT, &["--doc"])),
     ("test, plugins", || {

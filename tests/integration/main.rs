@@ -1,0 +1,11 @@
+//! Everything that needs real components or the real program. One binary: linking wasmtime takes a while.
+//!
+//! The plugins and guests must be built (`cargo xtask plugins`), and so must the program (`cargo build`);
+//! `cargo xtask test` does both.
+
+mod cli;
+mod loading;
+mod outcomes;
+mod pipeline;
+mod recovery;
+mod support;
