@@ -668,7 +668,7 @@ fn a_missing_file_is_a_problem() {
 }
 
 #[test]
-fn schemas_in_circles_end() {
+fn wrong_schemas_are_said_to_be_and_circles_end() {
     let mut facts = facts();
     let circle = |schema: Value| Facts {
         name: "http".into(),
@@ -678,22 +678,36 @@ fn schemas_in_circles_end() {
         needs: vec![Capability::Http],
         schema: Arc::new(schema),
     };
-    for schema in [
-        json!({ "$ref": "#" }),
-        json!({ "allOf": [{ "$ref": "#" }, { "$ref": "#" }], "properties": { "url": { "type": "string" } } }),
-        json!({ "type": "nothing" }),
-        json!({ "$ref": "https://example.com/elsewhere.json" }),
-        json!(true),
-        json!(7),
-    ] {
+    let cases = [
+        (json!({ "$ref": "#" }), true),
+        (
+            json!({ "allOf": [{ "$ref": "#" }, { "$ref": "#" }], "properties": { "url": { "type": "string" } } }),
+            true,
+        ),
+        (json!(true), true),
+        (json!({ "type": "nothing" }), false),
+        (json!({ "$ref": "https://example.com/elsewhere.json" }), false),
+        (json!({ "properties": { "url": { "pattern": "(a" } } }), false),
+        (json!(7), false),
+    ];
+    for (schema, right) in cases {
+        let shown = schema.to_string();
         facts.insert("http".to_owned(), circle(schema));
         let text = with_grants(
             "[[monitor]]\nname = \"m\"\npulse = { plugin = \"http\", settings.url = \"https://e/\" }",
         );
-        // Whatever comes of it, it comes.
-        let _ = draft(&text)
-            .finish(&facts)
-            .map_err(|problems| problems.to_string());
+        match draft(&text).finish(&facts) {
+            Ok(_) => assert!(right, "{shown}"),
+            Err(problems) => {
+                assert!(!right, "{shown}: {problems}");
+                assert!(
+                    problems
+                        .to_string()
+                        .contains("the schema of the plugin `http` is wrong"),
+                    "{problems}"
+                );
+            }
+        }
     }
 }
 
