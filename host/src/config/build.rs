@@ -18,7 +18,7 @@ use crate::domain::{
     spec::{Budget, InterventionSpec, Kind, MonitorSpec, Policy, Profile, Sink, Subject},
 };
 use std::{
-    collections::{BTreeMap, HashMap, HashSet, hash_map},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
     time::Duration,
 };
@@ -67,7 +67,7 @@ pub(super) fn build<'a>(
         checked: HashSet::new(),
         granted: HashSet::new(),
         profiles: HashMap::new(),
-        labels: HashMap::new(),
+        labels: HashSet::new(),
         policies: HashMap::new(),
         interventions: HashMap::new(),
         sinks: BTreeMap::new(),
@@ -109,6 +109,9 @@ pub(super) struct Owner<'a> {
     pub own: Option<&'a Table>,
 }
 
+/// Name and value.
+type Label = (Arc<str>, Arc<str>);
+
 /// All the shared parts of an intervention; the pointers are those of interned values.
 type InterventionKey = (
     *const Profile,
@@ -134,7 +137,7 @@ pub(super) struct Builder<'a> {
     /// Plugins whose grants were looked at.
     pub granted: HashSet<&'a str>,
     pub profiles: HashMap<(Arc<str>, Limits), Arc<Profile>>,
-    labels: HashMap<Vec<(Arc<str>, Arc<str>)>, Arc<[(Arc<str>, Arc<str>)]>>,
+    labels: HashSet<Arc<[Label]>>,
     policies: HashMap<Policy, Arc<Policy>>,
     interventions: HashMap<InterventionKey, Arc<InterventionSpec>>,
     /// By name; none where the notifier is wrong.
@@ -264,12 +267,13 @@ impl<'a> Builder<'a> {
             .and_then(|repair| self.intervention(&owner, repair, &policy, pulse_timeout));
         let notify = layer.notify.iter().flatten().chain(&layer.notify_add);
         let sinks = self.sink_list(notify);
-        let labels: Vec<_> = layer.labels.into_iter().collect();
-        let labels = match self.labels.entry(labels) {
-            hash_map::Entry::Occupied(known) => Arc::clone(known.get()),
-            hash_map::Entry::Vacant(fresh) => {
-                let shared: Arc<[_]> = fresh.key().as_slice().into();
-                Arc::clone(fresh.insert(shared))
+        let labels: Vec<Label> = layer.labels.into_iter().collect();
+        let labels = match self.labels.get(labels.as_slice()) {
+            Some(known) => Arc::clone(known),
+            None => {
+                let shared: Arc<[Label]> = labels.into();
+                self.labels.insert(Arc::clone(&shared));
+                shared
             }
         };
         Some(Arc::new(MonitorSpec {

@@ -14,8 +14,11 @@ const FILE_BYTES_MAX: u64 = 64 << 10;
 
 /// What of the world outside its files a configuration can see.
 pub(super) struct Surroundings {
-    env: Box<dyn Fn(&str) -> Option<OsString>>,
+    env: Box<Lookup>,
 }
+
+/// The value of an environment variable.
+type Lookup = dyn Fn(&str) -> Option<OsString>;
 
 impl Surroundings {
     /// The process's own environment.

@@ -43,7 +43,6 @@ use problem::{Findings, Severity};
 use read::Reader;
 use source::Sources;
 use std::{collections::BTreeMap, path::Path, sync::Arc};
-use tree::Table;
 
 /// A configuration that runs.
 #[derive(Debug)]
@@ -96,7 +95,7 @@ impl Draft {
             findings: &mut findings,
         };
         // Half of a configuration would only be full of references to the other half.
-        let root = root.filter(|_| readable).unwrap_or_else(Table::default);
+        let root = root.filter(|_| readable).unwrap_or_default();
         let document = Document::read(&mut reader, &root, surroundings);
         Self {
             sources: Arc::new(sources),

@@ -338,7 +338,7 @@ pub(super) fn show_duration(span: Duration) -> String {
 pub(super) fn show_size(bytes: u64) -> String {
     SIZE_UNITS
         .iter()
-        .find(|(_, unit)| bytes >= *unit && bytes % unit == 0)
+        .find(|(_, unit)| bytes >= *unit && bytes.is_multiple_of(*unit))
         .map_or_else(
             || "0B".to_owned(),
             |(name, unit)| format!("{}{name}", bytes / unit),

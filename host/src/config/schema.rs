@@ -62,12 +62,12 @@ impl<'s> Schema<'s> {
         }
         let mut complaints = Vec::new();
         for error in self.validator.iter_errors(settings).take(COMPLAINTS_MAX) {
-            self.complain(&error, settings, &mut complaints);
+            self.complain(&error, &mut complaints);
         }
         complaints
     }
 
-    fn complain(&self, error: &ValidationError<'_>, settings: &Value, complaints: &mut Vec<Complaint>) {
+    fn complain(&self, error: &ValidationError<'_>, complaints: &mut Vec<Complaint>) {
         use ValidationErrorKind as Kind;
         let mut push = |key: Option<&str>, missing: Option<&str>, wrong: String, help: Option<String>| {
             complaints.push(Complaint {
@@ -99,7 +99,7 @@ impl<'s> Schema<'s> {
                 Some(errors) => errors
                     .iter()
                     .take(COMPLAINTS_MAX)
-                    .for_each(|error| self.complain(error, settings, complaints)),
+                    .for_each(|error| self.complain(error, complaints)),
                 None => push(
                     None,
                     None,
