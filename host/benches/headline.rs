@@ -9,13 +9,6 @@
 mod support;
 
 use anyhow::{Context as _, Result, bail};
-use serde_json::{Value, json};
-use std::{path::Path, sync::Arc, time::Duration};
-use support::{
-    Arguments,
-    process::{self, Figures},
-    target,
-};
 use pulse_host::{
     app::{Host, Plan},
     clock::Clock,
@@ -29,6 +22,13 @@ use pulse_host::{
     plugins,
     sandbox::{Compiler, Library, Sandbox, SandboxSettings, compile},
     scheduler::stats::Snapshot,
+};
+use serde_json::{Value, json};
+use std::{path::Path, sync::Arc, time::Duration};
+use support::{
+    Arguments,
+    process::{self, Figures},
+    target,
 };
 
 /// Time that caches, pools and the spread of first checks get before anything is measured.
@@ -83,7 +83,9 @@ fn pipeline(arguments: &Arguments) -> Result<()> {
         grants: Arc::default(),
         reuse: 0,
     });
-    let monitors = monitors(arguments.monitors, |_| lane(&profile, "{}", Duration::from_secs(5)));
+    let monitors = monitors(arguments.monitors, |_| {
+        lane(&profile, "{}", Duration::from_secs(5))
+    });
     let result = watch(settings, &support::guest("noop")?, monitors, arguments)?;
     arguments.report(&result)
 }
@@ -105,7 +107,11 @@ fn targets(arguments: &Arguments) -> Result<()> {
     let monitors = monitors(arguments.target_monitors(), |number| {
         let path = if number % 100 == 0 { "hang" } else { "ok" };
         let url = format!("http://{}/{path}", server.address(number));
-        lane(&profile, &json!({ "url": url }).to_string(), Duration::from_secs(2))
+        lane(
+            &profile,
+            &json!({ "url": url }).to_string(),
+            Duration::from_secs(2),
+        )
     });
     let settings = HostSettings::new(process::scratch()?);
     let result = watch(settings, &support::plugin("http")?, monitors, arguments)?;
@@ -243,7 +249,12 @@ fn mib(bytes: u64) -> f64 {
 }
 
 fn print(result: &Value) -> Result<()> {
-    let figure = |path: &str| result.pointer(path).and_then(Value::as_f64).context(path.to_owned());
+    let figure = |path: &str| {
+        result
+            .pointer(path)
+            .and_then(Value::as_f64)
+            .context(path.to_owned())
+    };
     println!("{:38}{:>12}{:>12}", "", "pipeline", "targets");
     for (label, key) in [
         ("monitors, each every second", "monitors"),

@@ -188,12 +188,19 @@ pub fn inspect(paths: &[PathBuf], plugin: &str) -> Result<Plugin> {
             .map_err(|messages| anyhow!("{} is not usable: {}", path.display(), messages.join("; ")));
     }
     let (library, problems) = load_plugins(&sandbox, paths);
-    let names: Vec<String> = library.iter().map(|plugin| plugin.facts.name.to_string()).collect();
+    let names: Vec<String> = library
+        .iter()
+        .map(|plugin| plugin.facts.name.to_string())
+        .collect();
     library.into_plugin(plugin).ok_or_else(|| {
         let mut message = format!(
             "there is no usable plugin `{plugin}`; there {}: {}",
             if names.len() == 1 { "is" } else { "are" },
-            if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+            if names.is_empty() {
+                "none".to_owned()
+            } else {
+                names.join(", ")
+            }
         );
         for problem in problems {
             message.push_str(&format!("\nnot usable: {problem}"));
@@ -220,19 +227,22 @@ pub struct Probed {
 /// When there is no such monitor.
 pub fn probe_monitor(prepared: &Prepared, name: &str) -> Result<Probed> {
     let monitors = &prepared.config.monitors;
-    let spec = monitors.iter().find(|spec| &*spec.subject.monitor == name).ok_or_else(|| {
-        let nearest = monitors
-            .iter()
-            .map(|spec| &*spec.subject.monitor)
-            .min_by_key(|other| strsim::damerau_levenshtein(other, name));
-        match nearest {
-            Some(other) => anyhow!(
-                "there is no monitor `{name}` in {}; did you mean `{other}`?",
-                prepared.config_path.display()
-            ),
-            None => anyhow!("there is no monitor at all in {}", prepared.config_path.display()),
-        }
-    })?;
+    let spec = monitors
+        .iter()
+        .find(|spec| &*spec.subject.monitor == name)
+        .ok_or_else(|| {
+            let nearest = monitors
+                .iter()
+                .map(|spec| &*spec.subject.monitor)
+                .min_by_key(|other| strsim::damerau_levenshtein(other, name));
+            match nearest {
+                Some(other) => anyhow!(
+                    "there is no monitor `{name}` in {}; did you mean `{other}`?",
+                    prepared.config_path.display()
+                ),
+                None => anyhow!("there is no monitor at all in {}", prepared.config_path.display()),
+            }
+        })?;
     probe(&prepared.sandbox, &prepared.library, &prepared.clock, spec)
 }
 
@@ -290,7 +300,9 @@ fn probe(
         spec: Arc::clone(spec),
         payload: Payload::Pulse,
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let (result, log) = runtime.block_on(async {
         let executor = Executor::new(Arc::clone(sandbox), Arc::clone(library));
         executor.execute_keeping_log(job).await
@@ -331,8 +343,15 @@ impl Host {
     pub fn start(sandbox: Arc<Sandbox>, library: Arc<Library>, plan: Plan, clock: Clock) -> Result<Self> {
         let settings = plan.settings;
         let wiring = Wiring::new(&settings, plan.monitors, plan.host_entry, clock.clone());
-        let workers = Workers::start(sandbox, library, wiring.inlets, wiring.results, &settings, clock.clone())
-            .context("the workers could not be started")?;
+        let workers = Workers::start(
+            sandbox,
+            library,
+            wiring.inlets,
+            wiring.results,
+            &settings,
+            clock.clone(),
+        )
+        .context("the workers could not be started")?;
         let scheduler = Running::start(Scheduler::new(wiring.parts), wiring.bell)
             .context("the scheduler's thread could not be started")?;
         Ok(Self {
@@ -352,7 +371,11 @@ impl Host {
 
     /// Logs what happens until a signal comes, then drains.
     async fn serve(self, stop: impl Future<Output = &'static str>) -> Result<Summary> {
-        let journal = tokio::spawn(journal::keep(self.events.clone(), self.stats(), self.clock.clone()));
+        let journal = tokio::spawn(journal::keep(
+            self.events.clone(),
+            self.stats(),
+            self.clock.clone(),
+        ));
         let signal = stop.await;
         tracing::info!(
             "{signal}: no more checks; what runs has {:?} to end (once more to stop at once)",

@@ -53,7 +53,10 @@ pub fn rss_bytes() -> Result<u64> {
 /// A folder for compiled components and results, in the build folder.
 pub fn scratch() -> Result<PathBuf> {
     let program = std::env::current_exe()?;
-    let folder = program.parent().context("the program has no folder")?.join("bench-data");
+    let folder = program
+        .parent()
+        .context("the program has no folder")?
+        .join("bench-data");
     std::fs::create_dir_all(&folder)?;
     Ok(folder)
 }

@@ -27,7 +27,10 @@ pub fn check_config(args: CheckConfigArgs) -> Result<ExitCode> {
     match (prepared, args.output) {
         (Ok(prepared), Output::Text) => {
             let config = &prepared.config;
-            eprint!("{}", config.warnings.render(telemetry::colored(&std::io::stderr())));
+            eprint!(
+                "{}",
+                config.warnings.render(telemetry::colored(&std::io::stderr()))
+            );
             println!(
                 "{} is valid: {} monitors, {} plugins",
                 prepared.config_path.display(),

@@ -10,10 +10,7 @@ mod plugin;
 mod probe;
 mod run;
 
-use crate::{
-    sandbox::compile,
-    telemetry::LogFormat,
-};
+use crate::{sandbox::compile, telemetry::LogFormat};
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::{path::PathBuf, process::ExitCode};
@@ -82,7 +79,13 @@ pub struct Sources {
     #[arg(long, value_name = "PATH", env = "PULSE_HOST_CONFIG")]
     pub config: Option<PathBuf>,
     /// How log lines on standard error look
-    #[arg(long, value_enum, value_name = "FORMAT", env = "PULSE_HOST_LOG_FORMAT", default_value_t)]
+    #[arg(
+        long,
+        value_enum,
+        value_name = "FORMAT",
+        env = "PULSE_HOST_LOG_FORMAT",
+        default_value_t
+    )]
     pub log_format: LogFormat,
 }
 

@@ -1,6 +1,10 @@
 //! `plugin`: what plugins there are, and what each is.
 
-use super::{Output, paint::{BOLD, Paint}, print_json};
+use super::{
+    Output,
+    paint::{BOLD, Paint},
+    print_json,
+};
 use crate::{
     app,
     domain::{plugin::Capability, spec::Kind},
@@ -27,7 +31,13 @@ Examples:
 #[derive(Debug, Args)]
 pub struct ListArgs {
     /// Folder with plugins, or a single plugin; may be given more than once
-    #[arg(long, value_name = "PATH", env = "PULSE_HOST_PLUGINS", value_delimiter = ',', default_value = "./plugins")]
+    #[arg(
+        long,
+        value_name = "PATH",
+        env = "PULSE_HOST_PLUGINS",
+        value_delimiter = ',',
+        default_value = "./plugins"
+    )]
     plugins: Vec<PathBuf>,
     /// How the result looks
     #[arg(long, value_enum, env = "PULSE_HOST_OUTPUT", default_value_t)]
@@ -39,7 +49,13 @@ pub struct InspectArgs {
     /// Name of a plugin in the plugins folder, or path of a component or of a plugin's folder
     plugin: String,
     /// Folder with plugins, or a single plugin; may be given more than once
-    #[arg(long, value_name = "PATH", env = "PULSE_HOST_PLUGINS", value_delimiter = ',', default_value = "./plugins")]
+    #[arg(
+        long,
+        value_name = "PATH",
+        env = "PULSE_HOST_PLUGINS",
+        value_delimiter = ',',
+        default_value = "./plugins"
+    )]
     plugins: Vec<PathBuf>,
     /// How the result looks
     #[arg(long, value_enum, env = "PULSE_HOST_OUTPUT", default_value_t)]
@@ -81,7 +97,11 @@ fn list(args: &ListArgs) -> Result<ExitCode> {
             }
         }
     }
-    Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if problems.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn inspect(args: &InspectArgs) -> Result<ExitCode> {
@@ -96,7 +116,11 @@ fn inspect(args: &InspectArgs) -> Result<ExitCode> {
 fn print(plugin: &Plugin) -> Result<()> {
     let facts = &plugin.facts;
     let on = telemetry::stdout_colored();
-    let name = Paint { text: &facts.name, code: BOLD, on };
+    let name = Paint {
+        text: &facts.name,
+        code: BOLD,
+        on,
+    };
     println!("{name} {}: {}", facts.version, facts.summary);
     println!("  file     {}", plugin.path.display());
     println!("  size     {} bytes", plugin.size_bytes);
@@ -130,11 +154,16 @@ fn grants(needs: &[Capability]) -> Vec<&'static str> {
         lines.push(match need {
             Capability::Http => r#"grants.http = ["@settings.url"]"#,
             Capability::Tcp => r#"grants.tcp = ["@settings.address"]"#,
-            Capability::Docker => r#"grants.docker = { containers = ["web-*"], socket = "/var/run/docker.sock" }"#,
+            Capability::Docker => {
+                r#"grants.docker = { containers = ["web-*"], socket = "/var/run/docker.sock" }"#
+            }
             Capability::Files => r#"grants.directories = [{ path = "./alerts", access = "append" }]"#,
         });
     }
-    if needs.iter().any(|need| matches!(need, Capability::Http | Capability::Tcp)) {
+    if needs
+        .iter()
+        .any(|need| matches!(need, Capability::Http | Capability::Tcp))
+    {
         lines.push(r#"grants.networks = ["public"]"#);
     }
     lines
@@ -159,7 +188,11 @@ fn to_json(plugin: &Plugin) -> Value {
 
 fn names<'a>(names: impl Iterator<Item = &'a str>) -> String {
     let names: Vec<&str> = names.collect();
-    if names.is_empty() { "-".to_owned() } else { names.join(", ") }
+    if names.is_empty() {
+        "-".to_owned()
+    } else {
+        names.join(", ")
+    }
 }
 
 fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) {

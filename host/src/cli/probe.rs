@@ -78,7 +78,11 @@ pub fn probe(args: ProbeArgs) -> Result<ExitCode> {
         Output::Json => print_json(&to_json(&probed))?,
     }
     let alive = matches!(report(&probed.outcome), Some(report) if report.status != Status::Unhealthy);
-    Ok(if alive { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if alive {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 /// `a.b=1` becomes `{"a": {"b": 1}}`.
@@ -249,7 +253,14 @@ mod tests {
     #[test]
     fn settings_are_json_or_text_and_dots_go_deeper() {
         assert_eq!(
-            set(&["url=http://x/?a=1", "max-latency=5", "basic.user=me", "basic.password=\"1\"", "on=true"]).unwrap(),
+            set(&[
+                "url=http://x/?a=1",
+                "max-latency=5",
+                "basic.user=me",
+                "basic.password=\"1\"",
+                "on=true"
+            ])
+            .unwrap(),
             json!({
                 "url": "http://x/?a=1",
                 "max-latency": 5,

@@ -146,7 +146,10 @@ fn inside(folder: &Path, component: &Path) -> Result<(), Problem> {
     if leads_out {
         return Err(Problem {
             path: component.to_owned(),
-            message: format!("lies outside {}; a plugin's component must be in its folder", folder.display()),
+            message: format!(
+                "lies outside {}; a plugin's component must be in its folder",
+                folder.display()
+            ),
         });
     }
     Ok(())
@@ -159,7 +162,9 @@ fn read_file(path: &Path, bytes_max: u64) -> Result<Vec<u8>, Problem> {
         message,
     };
     let file = std::fs::File::open(path).map_err(|error| problem(format!("can't be read: {error}")))?;
-    let metadata = file.metadata().map_err(|error| problem(format!("can't be read: {error}")))?;
+    let metadata = file
+        .metadata()
+        .map_err(|error| problem(format!("can't be read: {error}")))?;
     if !metadata.is_file() {
         return Err(problem("is no regular file".to_owned()));
     }
@@ -206,7 +211,10 @@ pub fn discover(paths: &[PathBuf]) -> (Vec<Found>, Vec<Problem>) {
     if candidates.len() > PLUGINS_MAX {
         problems.push(Problem {
             path: paths.first().cloned().unwrap_or_default(),
-            message: format!("holds {} plugins; only the first {PLUGINS_MAX} are taken", candidates.len()),
+            message: format!(
+                "holds {} plugins; only the first {PLUGINS_MAX} are taken",
+                candidates.len()
+            ),
         });
         candidates.truncate(PLUGINS_MAX);
     }
@@ -238,7 +246,10 @@ pub fn unique<T>(
             kept.insert(name, plugin);
             continue;
         }
-        let paths: Vec<String> = plugins.iter().map(|plugin| path(plugin).display().to_string()).collect();
+        let paths: Vec<String> = plugins
+            .iter()
+            .map(|plugin| path(plugin).display().to_string())
+            .collect();
         for plugin in &plugins {
             problems.push(Problem {
                 path: path(plugin).to_owned(),
@@ -284,10 +295,12 @@ mod tests {
         assert_eq!(names, ["bare.wasm", "one/a.wasm"]);
         let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
         assert_eq!(problems.len(), 4, "{problems:?}");
-        for (problem, part) in problems
-            .iter()
-            .zip(["does not exist", "lies outside", "no WebAssembly binary", "core module"])
-        {
+        for (problem, part) in problems.iter().zip([
+            "does not exist",
+            "lies outside",
+            "no WebAssembly binary",
+            "core module",
+        ]) {
             assert!(problem.contains(part), "{problem}");
         }
     }

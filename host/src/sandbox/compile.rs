@@ -139,7 +139,9 @@ fn run_child(program: &Path, from: &Path, to: &Path) -> Result<(), String> {
             Ok(None) => {
                 let _ = child.kill();
                 let _ = child.wait();
-                return Err(format!("took longer than {CHILD_WALL:?} to compile and was stopped"));
+                return Err(format!(
+                    "took longer than {CHILD_WALL:?} to compile and was stopped"
+                ));
             }
             Err(error) => return Err(format!("the compiler got lost: {error}")),
         }
@@ -152,7 +154,11 @@ fn run_child(program: &Path, from: &Path, to: &Path) -> Result<(), String> {
         use std::io::Read as _;
         let _ = stderr.take(4096).read_to_string(&mut said);
     }
-    let last = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
+    let last = said
+        .lines()
+        .rev()
+        .find(|line| !line.trim().is_empty())
+        .unwrap_or_default();
     Err(match (last, status.code()) {
         ("", _) | (_, None) => format!(
             "could not be compiled within {} s of CPU time and {} GiB of memory ({status})",

@@ -10,7 +10,10 @@ use super::{
     store,
 };
 use crate::{
-    capability::{Lease, Lender, Waiting, log::{Line, LogBook}},
+    capability::{
+        Lease, Lender, Waiting,
+        log::{Line, LogBook},
+    },
     domain::{
         job::{Job, JobResult},
         limits::Limits,
@@ -147,7 +150,10 @@ impl Executor {
                 tracing::error!(
                     "a host function panicked ({message}); this is a defect of pulse-host, the job counts as not run"
                 );
-                (Outcome::HostError(format!("a host function panicked: {message}")), None)
+                (
+                    Outcome::HostError(format!("a host function panicked: {message}")),
+                    None,
+                )
             }
         };
         if let (Some(key), Some(instance)) = (key, instance)
@@ -182,7 +188,10 @@ impl Executor {
             let answered = plugin.exports.run(store, &instance, job).await?;
             Ok((answered, instance))
         });
-        let mut call = Metered { inner: call, meter: &meter };
+        let mut call = Metered {
+            inner: call,
+            meter: &meter,
+        };
         let left = ends.since(clock.mono());
         match tokio::time::timeout(left, &mut call).await {
             Ok(Ok(Ok((answered, instance)))) => Ended::Answered(answered, instance),
@@ -220,7 +229,10 @@ pub async fn describe(
             let instance = plugin.pre.instantiate_async(&mut store).await?;
             plugin.exports.describe(&mut store, &instance).await
         });
-        let metered = Metered { inner: call, meter: &meter };
+        let metered = Metered {
+            inner: call,
+            meter: &meter,
+        };
         tokio::time::timeout(timeout, metered).await
     };
     match result {
@@ -304,4 +316,3 @@ fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
     answer::line(&mut message);
     message
 }
-

@@ -59,7 +59,14 @@ impl std::error::Error for CpuExceeded {}
 
 /// Makes a store for one instance.
 #[must_use]
-pub fn new(engine: &Engine, limits: Limits, lender: Arc<Lender>, lease: Arc<Lease>, log: LogBook, clock: Clock) -> Store<State> {
+pub fn new(
+    engine: &Engine,
+    limits: Limits,
+    lender: Arc<Lender>,
+    lease: Arc<Lease>,
+    log: LogBook,
+    clock: Clock,
+) -> Store<State> {
     let log = Arc::new(Mutex::new(log));
     let mut table = ResourceTable::new();
     table.set_max_capacity(RESOURCES_MAX);
@@ -214,13 +221,24 @@ impl Memory {
 }
 
 impl ResourceLimiter for Memory {
-    fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
         // Growth beyond the memory's own maximum fails anyway; it is not the cap's doing.
         Ok(maximum.is_some_and(|maximum| desired > maximum) || self.grow(current, desired, 1))
     }
 
-    fn table_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
-        Ok(maximum.is_some_and(|maximum| desired > maximum) || self.grow(current, desired, size_of::<usize>()))
+    fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        Ok(maximum.is_some_and(|maximum| desired > maximum)
+            || self.grow(current, desired, size_of::<usize>()))
     }
 }
 
