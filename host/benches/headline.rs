@@ -193,7 +193,9 @@ fn watch(
         rss_max = rss_max.max(process::rss_bytes()?);
     }
     let (after, figures) = (stats.snapshot(), Figures::now()?);
-    let span = clock.mono().since(since);
+    // The figures are a little older than the moment at which they were asked for.
+    let span = after.at.since(before.at);
+    let elapsed = clock.mono().since(since);
     let summary = host.stop()?;
     let used = figures.since(&figures_before);
     let jobs = completed(&after) - completed(&before);
@@ -206,7 +208,7 @@ fn watch(
         "jobs": jobs,
         "jobs_per_second": jobs as f64 / span.as_secs_f64(),
         "cpu_us_per_job": used.cpu.as_secs_f64() * 1e6 / jobs.max(1) as f64,
-        "cores_used": used.cpu.as_secs_f64() / span.as_secs_f64(),
+        "cores_used": used.cpu.as_secs_f64() / elapsed.as_secs_f64(),
         "minor_faults_per_job": used.minor_faults as f64 / jobs.max(1) as f64,
         "rss_mib_before": mib(figures_before.rss_bytes),
         "rss_mib_after": mib(figures.rss_bytes),

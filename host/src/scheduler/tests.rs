@@ -371,6 +371,33 @@ fn a_full_channel_leaves_lanes_needed_and_the_most_overdue_go_first() {
 }
 
 #[test]
+fn under_load_no_batch_is_smaller_than_the_least_and_the_rest_of_a_burst_is_not_kept_back() {
+    let specs = (0..50).map(|n| spec(&format!("m{n}"))).collect();
+    let mut rig = Rig::new(specs, |settings| {
+        settings.queues.pulse = QueueSettings {
+            capacity: 8,
+            batch_min: 3,
+            batch_max: 5,
+            in_flight: 8,
+        };
+    });
+    rig.hand.advance(Duration::from_secs(10));
+    let mut sizes = Vec::new();
+    while sizes.iter().sum::<usize>() < 50 {
+        rig.run();
+        let batch = rig
+            .inlets
+            .pulse
+            .try_recv()
+            .expect("something is due and the channel has room");
+        sizes.push(batch.len());
+    }
+    let (last, full) = sizes.split_last().unwrap();
+    assert!(full.iter().all(|size| (3..=5).contains(size)), "{sizes:?}");
+    assert!((1..=5).contains(last), "{sizes:?}");
+}
+
+#[test]
 fn nobody_listening_is_a_full_channel() {
     let mut rig = Rig::new(vec![spec("shop")], |_| {});
     for kind in Kind::ALL {
