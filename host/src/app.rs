@@ -132,8 +132,10 @@ pub fn run(prepared: Prepared) -> Result<()> {
         };
         let host = Host::start(sandbox, library, plan, clock)?;
         host.serve(stop).await
-    })?;
-    summary.report();
+    });
+    // After a second signal the drain still runs in the background; nobody waits for it.
+    runtime.shutdown_background();
+    summary?.report();
     Ok(())
 }
 

@@ -8,7 +8,7 @@
 //! of the engine that shapes machine code.
 
 use super::engine;
-use crate::plugins::Digest;
+use crate::plugins::{Digest, Found};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use std::{
     hash::{Hash as _, Hasher as _},
@@ -48,9 +48,11 @@ pub fn load(
     engine: &Engine,
     compiler: &Compiler,
     data_dir: &Path,
-    bytes: &[u8],
-    digest: &Digest,
+    found: &Found,
 ) -> Result<Component, String> {
+    let Found {
+        path, bytes, digest, ..
+    } = found;
     let folder = data_dir.join("compiled");
     make_private(&folder)?;
     let artefact = folder.join(format!("{digest}-{:016x}.cwasm", fingerprint(engine)));
@@ -60,6 +62,11 @@ pub fn load(
             Err(error) => tracing::warn!("{error}; compiled anew"),
         }
     }
+    tracing::info!(
+        "compiling {} ({} KiB); this is done once for each version of a plugin",
+        path.display(),
+        bytes.len() >> 10
+    );
     let fresh = folder.join(format!("{digest}-{}.tmp", std::process::id()));
     let compiled = match compiler {
         Compiler::InProcess => write_compiled(engine, bytes, &fresh),
