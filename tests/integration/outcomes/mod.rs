@@ -1,0 +1,3 @@
+//! What executions come to: every class of outcome, provoked by a real guest.
+
+mod classes;
