@@ -123,6 +123,11 @@ impl Lab {
         }
     }
 
+    /// The job itself, due now.
+    pub fn job(&self, work: &Work) -> Job {
+        work.job(&self.clock)
+    }
+
     /// Runs a job to its end.
     pub fn run(&self, job: &Work) -> JobResult {
         let job = job.job(&self.clock);
@@ -151,6 +156,16 @@ impl Lab {
                 results.push(task.await.unwrap());
             }
             results
+        })
+    }
+
+    /// Runs a job, and does something once it has come to its first wait.
+    pub fn run_while(&self, job: &Work, then: impl FnOnce()) -> Outcome {
+        let job = job.job(&self.clock);
+        self.wait_for(async |executor| {
+            // Of the two, the job is looked at first.
+            let (result, ()) = tokio::join!(biased; executor.execute(job), async { then() });
+            result.outcome
         })
     }
 
