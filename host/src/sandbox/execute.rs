@@ -130,25 +130,20 @@ impl Executor {
         let ended = self.call(&mut store, plugin, instance, job, &waiting, ends).await;
         let usage = usage(&store, limits, self.sandbox.clock.mono().since(started));
         lines.extend_from_slice(store.data().log().lines());
-        let (outcome, instance) = match ended {
-            Ended::Answered(answered, instance) => match store.data_mut().taint.take() {
-                Some(taint) => (classify::tainted(taint), None),
-                None => match answered {
-                    Ok(answer) => (Outcome::Answer(answer::bound(answer)), Some(instance)),
-                    Err(fault) => (Outcome::PluginFault(answer::bound_fault(fault)), Some(instance)),
-                },
-            },
-            Ended::Failed(error) => (classify::error(&error, store.data(), limits), None),
-            Ended::TimedOut(outcome) => match store.data_mut().taint.take() {
-                Some(taint) => (classify::tainted(taint), None),
-                None => (outcome, None),
-            },
-            Ended::Panicked(message) => {
+        let (outcome, instance) = match (ended, store.data_mut().taint.take()) {
+            (Ended::Panicked(message), _) => {
                 tracing::error!(
                     "a host function panicked ({message}); this is a defect of pulse-host, the job counts as not run"
                 );
                 (Outcome::HostError(format!("a host function panicked: {message}")), None)
             }
+            (_, Some(taint)) => (classify::tainted(taint), None),
+            (Ended::Answered(Ok(answer), instance), None) => (Outcome::Answer(answer::bound(answer)), Some(instance)),
+            (Ended::Answered(Err(fault), instance), None) => {
+                (Outcome::PluginFault(answer::bound_fault(fault)), Some(instance))
+            }
+            (Ended::Failed(error), None) => (classify::error(&error, store.data().memory.refused(), limits), None),
+            (Ended::TimedOut(outcome), None) => (outcome, None),
         };
         if let (Some(key), Some(instance)) = (key, instance)
             && jobs + 1 < lane.profile.reuse
@@ -223,14 +218,12 @@ pub async fn describe(
         let metered = Metered { inner: call, meter: &meter };
         tokio::time::timeout(timeout, metered).await
     };
-    match result {
-        Ok(Ok(Ok(description))) => match store.data_mut().taint.take() {
-            Some(taint) => Err(classify::tainted(taint)),
-            None => Ok(description),
-        },
-        Ok(Ok(Err(error))) => Err(classify::error(&error, store.data(), limits)),
-        Ok(Err(message)) => Err(Outcome::HostError(format!("a host function panicked: {message}"))),
-        Err(_) => Err(Outcome::Deadline),
+    match (result, store.data_mut().taint.take()) {
+        (Ok(Err(message)), _) => Err(Outcome::HostError(format!("a host function panicked: {message}"))),
+        (_, Some(taint)) => Err(classify::tainted(taint)),
+        (Ok(Ok(Ok(description))), None) => Ok(description),
+        (Ok(Ok(Err(error))), None) => Err(classify::error(&error, store.data().memory.refused(), limits)),
+        (Err(_), None) => Err(Outcome::Deadline),
     }
 }
 
