@@ -129,7 +129,7 @@ impl Executor {
         };
         let ended = self.call(&mut store, plugin, instance, job, &waiting, ends).await;
         let usage = usage(&store, limits, self.sandbox.clock.mono().since(started));
-        lines.extend_from_slice(store.data().log().lines());
+        lines.extend(store.data().end_log());
         let (outcome, instance) = match (ended, store.data_mut().taint.take()) {
             (Ended::Panicked(message), _) => {
                 tracing::error!(
@@ -218,6 +218,7 @@ pub async fn describe(
         let metered = Metered { inner: call, meter: &meter };
         tokio::time::timeout(timeout, metered).await
     };
+    store.data().end_log();
     match (result, store.data_mut().taint.take()) {
         (Ok(Err(message)), _) => Err(Outcome::HostError(format!("a host function panicked: {message}"))),
         (_, Some(taint)) => Err(classify::tainted(taint)),

@@ -1,8 +1,11 @@
 //! What one instance carries: its caps, its lease, its logs, and why it may be cut.
 
-use super::stdio::LineStream;
+use super::stdio::{LineStream, Log};
 use crate::{
-    capability::{Lease, Lender, Taint, log::LogBook},
+    capability::{
+        Lease, Lender, Taint,
+        log::{Level, Line, LogBook},
+    },
     clock::Clock,
     domain::{
         limits::Limits,
@@ -11,7 +14,7 @@ use crate::{
 };
 use std::{
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -37,7 +40,8 @@ pub struct State {
     pub lender: Arc<Lender>,
     /// What the running job may use.
     pub lease: Arc<Lease>,
-    log: Arc<Mutex<LogBook>>,
+    log: Log,
+    streams: [LineStream; 2],
     /// Why the running job says nothing about its target; the first reason stands.
     pub taint: Option<Taint>,
     host: Duration,
@@ -60,12 +64,13 @@ impl std::error::Error for CpuExceeded {}
 /// Makes a store for one instance.
 #[must_use]
 pub fn new(engine: &Engine, limits: Limits, lender: Arc<Lender>, lease: Arc<Lease>, log: LogBook, clock: Clock) -> Store<State> {
-    let log = Arc::new(Mutex::new(log));
+    let log = Arc::new(Mutex::new(Some(log)));
+    let (stdout, stderr) = (LineStream::stdout(&log), LineStream::stderr(&log));
     let mut table = ResourceTable::new();
     table.set_max_capacity(RESOURCES_MAX);
     let wasi = WasiCtxBuilder::new()
-        .stdout(LineStream::stdout(&log))
-        .stderr(LineStream::stderr(&log))
+        .stdout(stdout.clone())
+        .stderr(stderr.clone())
         .max_random_size(RANDOM_BYTES_MAX)
         .allow_tcp(false)
         .allow_udp(false)
@@ -80,6 +85,7 @@ pub fn new(engine: &Engine, limits: Limits, lender: Arc<Lender>, lease: Arc<Leas
             lender,
             lease,
             log,
+            streams: [stdout, stderr],
             taint: None,
             host: Duration::ZERO,
             host_since: None,
@@ -105,7 +111,7 @@ pub fn new(engine: &Engine, limits: Limits, lender: Arc<Lender>, lease: Arc<Leas
 pub fn renew(store: &mut Store<State>, limits: Limits, lease: Arc<Lease>, log: LogBook) {
     let state = store.data_mut();
     state.lease = lease;
-    *state.log.lock().unwrap_or_else(PoisonError::into_inner) = log;
+    *state.log.lock().unwrap_or_else(PoisonError::into_inner) = Some(log);
     state.taint = None;
     state.host = Duration::ZERO;
     state.host_since = None;
@@ -121,9 +127,20 @@ fn refill(store: &mut Store<State>, limits: Limits) {
 }
 
 impl State {
-    /// Where its log lines go.
-    pub fn log(&self) -> MutexGuard<'_, LogBook> {
-        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Writes a line into the log of the running job.
+    pub fn write_log(&self, level: Level, message: &str) {
+        if let Some(log) = &mut *self.log.lock().unwrap_or_else(PoisonError::into_inner) {
+            log.write(level, message);
+        }
+    }
+
+    /// The job has ended, and so has its log. Returns the lines, if they were kept.
+    pub fn end_log(&self) -> Vec<Line> {
+        for stream in &self.streams {
+            stream.finish();
+        }
+        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner).take();
+        log.map_or_else(Vec::new, |log| log.lines().to_vec())
     }
 
     /// A host call begins.
