@@ -1,7 +1,8 @@
 //! Runs one job: an instance, one call, one outcome.
 //!
 //! Architecture invariant: every execution ends in exactly one outcome. Nothing that a guest does reaches beyond
-//! it: its store is dropped, unless the call came to a good end and the plugin may be used again.
+//! it: its store is dropped, unless the call came to a good end, which a `fault.internal` is not, and the plugin may
+//! be used again.
 
 use super::{
     Sandbox, answer, classify,
@@ -14,7 +15,7 @@ use crate::{
     domain::{
         job::{Job, JobResult},
         limits::Limits,
-        outcome::{Outcome, Usage},
+        outcome::{Outcome, PluginFault, Usage},
         spec::Profile,
         time::Mono,
     },
@@ -138,9 +139,13 @@ impl Executor {
                 (Outcome::HostError(format!("a host function panicked: {message}")), None)
             }
             (_, Some(taint)) => (classify::tainted(taint), None),
-            (Ended::Answered(Ok(answer), instance), None) => (Outcome::Answer(answer::bound(answer)), Some(instance)),
-            (Ended::Answered(Err(fault), instance), None) => {
-                (Outcome::PluginFault(answer::bound_fault(fault)), Some(instance))
+            (Ended::Answered(answered, instance), None) => {
+                let instance = sound(&answered, &store).then_some(instance);
+                let outcome = match answered {
+                    Ok(answer) => Outcome::Answer(answer::bound(answer)),
+                    Err(fault) => Outcome::PluginFault(answer::bound_fault(fault)),
+                };
+                (outcome, instance)
             }
             (Ended::Failed(error), None) => (classify::error(&error, store.data().memory.refused(), limits), None),
             (Ended::TimedOut(outcome), None) => (outcome, None),
@@ -251,6 +256,12 @@ enum Ended {
     Failed(wasmtime::Error),
     TimedOut(Outcome),
     Panicked(String),
+}
+
+/// Whether an instance that answered may go on. One that calls itself defective is believed, and so is one that has
+/// used its memory up: the next job would pay for it. The other faults are about the job, not the instance.
+fn sound(answered: &super::abi::Answered, store: &Store<store::State>) -> bool {
+    !matches!(answered, Err(PluginFault::Internal(_))) && store.data().memory.refused().is_none()
 }
 
 fn failed(message: &str) -> (Outcome, Usage) {
