@@ -27,7 +27,7 @@ use std::{
     task::{Context, Poll},
     time::Duration,
 };
-use wasmtime::{Store, component::Instance};
+use wasmtime::{PoolConcurrencyLimitError, Store, component::Instance};
 
 /// A deadline that fires later than that shows a host that was late in polling: then nobody knows whether the
 /// target answered in time.
@@ -106,29 +106,35 @@ impl Executor {
             ends,
             waiting: Arc::clone(&waiting),
         });
-        let log = book(&lease);
         let limits = lane.profile.limits;
         let key = (lane.profile.reuse > 1)
             .then(|| Key::new(&job.spec.subject.tenant, &plugin.digest, &lane.profile));
-        let kept = key.as_ref().and_then(|key| self.pool.take(key));
-        let (mut store, instance, jobs) = match kept {
-            Some(mut live) => {
-                store::renew(&mut live.store, limits, lease, log);
-                (live.store, Some(live.instance), live.jobs)
-            }
-            None => {
-                let store = store::new(
-                    &self.sandbox.engine,
-                    limits,
-                    Arc::clone(&self.lender),
-                    lease,
-                    log,
-                    self.sandbox.clock.clone(),
-                );
-                (store, None, 0)
+        let mut kept = key.as_ref().and_then(|key| self.pool.take(key));
+        let (ended, mut store, jobs) = loop {
+            let (lease, log) = (Arc::clone(&lease), book(&lease));
+            let (mut store, instance, jobs) = match kept.take() {
+                Some(mut live) => {
+                    store::renew(&mut live.store, limits, lease, log);
+                    (live.store, Some(live.instance), live.jobs)
+                }
+                None => {
+                    let store = store::new(
+                        &self.sandbox.engine,
+                        limits,
+                        Arc::clone(&self.lender),
+                        lease,
+                        log,
+                        self.sandbox.clock.clone(),
+                    );
+                    (store, None, 0)
+                }
+            };
+            let ended = self.call(&mut store, plugin, instance, job, &waiting, ends).await;
+            // An instance that waits is no reason to refuse a job. Each round takes one of them away.
+            if !(lacks_slot(&ended, &store, limits) && self.pool.give_way()) {
+                break (ended, store, jobs);
             }
         };
-        let ended = self.call(&mut store, plugin, instance, job, &waiting, ends).await;
         let usage = usage(&store, limits, self.sandbox.clock.mono().since(started));
         lines.extend(store.data().end_log());
         let (outcome, instance) = match (ended, store.data_mut().taint.take()) {
@@ -158,7 +164,7 @@ impl Executor {
                 instance,
                 jobs: jobs + 1,
             };
-            self.pool.put(key, live, &lane.profile);
+            self.pool.put(key, live);
         }
         (outcome, usage)
     }
@@ -262,6 +268,12 @@ enum Ended {
 /// used its memory up: the next job would pay for it. The other faults are about the job, not the instance.
 fn sound(answered: &super::abi::Answered, store: &Store<store::State>) -> bool {
     !matches!(answered, Err(PluginFault::Internal(_))) && store.data().memory.refused().is_none()
+}
+
+/// Whether there was no slot, and nothing of the guest has run: only then can it be tried again.
+fn lacks_slot(ended: &Ended, store: &Store<store::State>, limits: Limits) -> bool {
+    matches!(ended, Ended::Failed(error) if error.is::<PoolConcurrencyLimitError>())
+        && store.get_fuel().is_ok_and(|fuel| fuel == limits.fuel)
 }
 
 fn failed(message: &str) -> (Outcome, Usage) {
