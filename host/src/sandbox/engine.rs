@@ -28,10 +28,10 @@ const TABLE_KEEP_BYTES: usize = 64 << 10;
 const WASM_STACK_BYTES: usize = 512 << 10;
 const FIBER_STACK_BYTES: usize = 2 << 20;
 
-/// Of one component; more are refused when it is loaded.
-const CORE_INSTANCES_PER_COMPONENT: u32 = 16;
-const MEMORIES_PER_COMPONENT: u32 = 4;
-const TABLES_PER_COMPONENT: u32 = 8;
+/// Of one component; more are refused when it is loaded, and where there is no pool, when it is instantiated.
+pub(super) const CORE_INSTANCES_PER_COMPONENT: u32 = 16;
+pub(super) const MEMORIES_PER_COMPONENT: u32 = 4;
+pub(super) const TABLES_PER_COMPONENT: u32 = 8;
 const TABLE_ELEMENTS: usize = 20_000;
 
 /// Memory mappings that one slot may need: memory with its image and guards, stack with its guard, tables.

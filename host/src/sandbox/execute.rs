@@ -137,7 +137,7 @@ impl Executor {
         };
         let usage = usage(&store, limits, self.sandbox.clock.mono().since(started));
         lines.extend(store.data().end_log());
-        let (outcome, instance) = match (ended, store.data_mut().taint.take()) {
+        let (outcome, instance) = match (ended, store.data_mut().take_taint()) {
             (Ended::Panicked(message), _) => {
                 tracing::error!(
                     "a host function panicked ({message}); this is a defect of pulse-host, the job counts as not run"
@@ -230,7 +230,7 @@ pub async fn describe(
         tokio::time::timeout(timeout, metered).await
     };
     store.data().end_log();
-    match (result, store.data_mut().taint.take()) {
+    match (result, store.data_mut().take_taint()) {
         (Ok(Err(message)), _) => Err(Outcome::HostError(format!("a host function panicked: {message}"))),
         (_, Some(taint)) => Err(classify::tainted(taint)),
         (Ok(Ok(Ok(description))), None) => Ok(description),

@@ -1,6 +1,9 @@
 //! What one instance carries: its caps, its lease, its logs, and why it may be cut.
 
-use super::stdio::{LineStream, Log};
+use super::{
+    engine,
+    stdio::{LineStream, Log},
+};
 use crate::{
     capability::{
         Lease, Lender, Taint,
@@ -43,7 +46,7 @@ pub struct State {
     log: Log,
     streams: [LineStream; 2],
     /// Why the running job says nothing about its target; the first reason stands.
-    pub taint: Option<Taint>,
+    taint: Option<Taint>,
     host: Duration,
     host_since: Option<Mono>,
     clock: Clock,
@@ -165,6 +168,15 @@ impl State {
             .map_or(Duration::ZERO, |since| self.clock.mono().since(since))
     }
 
+    /// Takes out why the execution says nothing about its target. Memory that the operating system did not give is a
+    /// reason, whatever the guest made of it.
+    pub fn take_taint(&mut self) -> Option<Taint> {
+        let failed = self.memory.failed.take();
+        self.taint
+            .take()
+            .or_else(|| failed.map(|error| Taint::Host(format!("no memory for the guest: {error}"))))
+    }
+
     /// The execution says nothing about its target.
     pub fn taint(&mut self, taint: Option<Taint>) {
         if self.taint.is_none() {
@@ -189,6 +201,7 @@ pub struct Memory {
     used: u64,
     peak: u64,
     refused: Option<u64>,
+    failed: Option<String>,
 }
 
 impl Memory {
@@ -198,6 +211,7 @@ impl Memory {
             used: 0,
             peak: 0,
             refused: None,
+            failed: None,
         }
     }
 
@@ -205,6 +219,7 @@ impl Memory {
         self.limit = limit;
         self.peak = self.used;
         self.refused = None;
+        self.failed = None;
     }
 
     /// Greatest sum so far, in bytes.
@@ -217,6 +232,14 @@ impl Memory {
     #[must_use]
     pub fn refused(&self) -> Option<(u64, u64)> {
         self.refused.map(|wanted| (self.limit, wanted))
+    }
+
+    /// A growth that was allowed came to nothing. It stays counted: wasmtime also calls this for growth that was never
+    /// asked about, and who took that back could grow for ever.
+    fn grow_failed(&mut self, error: &wasmtime::Error) {
+        if error.is::<rustix::io::Errno>() && self.failed.is_none() {
+            self.failed = Some(super::classify::one_line(error));
+        }
     }
 
     fn grow(&mut self, current: usize, desired: usize, bytes_each: usize) -> bool {
@@ -236,6 +259,28 @@ impl ResourceLimiter for Memory {
     fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
         // Growth beyond the memory's own maximum fails anyway; it is not the cap's doing.
         Ok(maximum.is_some_and(|maximum| desired > maximum) || self.grow(current, desired, 1))
+    }
+
+    fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
+        self.grow_failed(&error);
+        Ok(())
+    }
+
+    fn table_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
+        self.grow_failed(&error);
+        Ok(())
+    }
+
+    fn instances(&self) -> usize {
+        engine::CORE_INSTANCES_PER_COMPONENT as usize
+    }
+
+    fn memories(&self) -> usize {
+        engine::MEMORIES_PER_COMPONENT as usize
+    }
+
+    fn tables(&self) -> usize {
+        engine::TABLES_PER_COMPONENT as usize
     }
 
     fn table_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
@@ -293,5 +338,71 @@ impl Meter {
 
     fn exceeded(&self) -> bool {
         nanos(self.spent()) > self.limit_ns.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::time::Wall;
+    use rustix::io::Errno;
+
+    const PAGE: usize = 64 << 10;
+
+    #[test]
+    fn memory_is_the_sum_of_memories_and_tables() {
+        let mut memory = Memory::new(4 * PAGE as u64);
+        assert!(memory.memory_growing(0, PAGE, None).unwrap());
+        assert!(memory.memory_growing(0, PAGE, None).unwrap());
+        assert!(memory.table_growing(0, PAGE / 8, None).unwrap());
+        assert_eq!((memory.peak(), memory.refused()), (3 * PAGE as u64, None));
+        assert!(!memory.memory_growing(PAGE, 3 * PAGE, None).unwrap());
+        assert_eq!(memory.refused(), Some((4 * PAGE as u64, 5 * PAGE as u64)));
+        assert!(!memory.table_growing(PAGE / 8, usize::MAX, None).unwrap());
+        // What was refused was not taken.
+        assert!(memory.memory_growing(PAGE, 2 * PAGE, None).unwrap());
+        assert_eq!(memory.peak(), 4 * PAGE as u64);
+        // Beyond the guest's own maximum it fails by itself.
+        memory.renew(4 * PAGE as u64);
+        assert!(memory.memory_growing(PAGE, 9 * PAGE, Some(2 * PAGE)).unwrap());
+        assert_eq!((memory.peak(), memory.refused()), (4 * PAGE as u64, None));
+    }
+
+    #[test]
+    fn growth_that_fails_gives_nothing_back_and_is_the_hosts_when_the_system_says_so() {
+        let mut memory = Memory::new(2 * PAGE as u64);
+        memory.memory_growing(0, 2 * PAGE, None).unwrap();
+        // As for growth beyond what an address can name, which nobody is asked about.
+        for _ in 0..3 {
+            memory.memory_grow_failed(wasmtime::Error::msg("too much")).unwrap();
+            assert!(!memory.memory_growing(2 * PAGE, 3 * PAGE, None).unwrap());
+        }
+        assert_eq!(memory.failed, None);
+        memory.memory_grow_failed(wasmtime::Error::from(Errno::NOMEM).context("mprotect")).unwrap();
+        assert!(memory.failed.as_deref().unwrap().starts_with("mprotect"), "{memory:?}");
+        memory.renew(2 * PAGE as u64);
+        assert_eq!(memory.failed, None);
+    }
+
+    #[test]
+    fn a_meter_adds_polls_up() {
+        let (clock, hand) = Clock::manual(Mono(1), Wall(0));
+        let ms = Duration::from_millis;
+        let meter = Meter::new(clock, ms(10));
+        for _ in 0..2 {
+            meter.begin();
+            hand.advance(ms(5));
+            assert!(!meter.exceeded());
+            meter.end();
+            // Between polls the guest waits.
+            hand.advance(ms(100));
+        }
+        assert_eq!(meter.spent(), ms(10));
+        meter.begin();
+        hand.advance(ms(1));
+        assert!(meter.exceeded(), "the running poll counts");
+        meter.end();
+        meter.renew(ms(10));
+        assert_eq!(meter.spent(), Duration::ZERO);
     }
 }
