@@ -156,15 +156,18 @@ fn inside(folder: &Path, component: &Path) -> Result<(), Problem> {
 }
 
 fn read_file(path: &Path, bytes_max: u64) -> Result<Vec<u8>, Problem> {
-    use std::io::Read as _;
+    use std::{io::Read as _, os::unix::fs::OpenOptionsExt as _};
     let problem = |message: String| Problem {
         path: path.to_owned(),
         message,
     };
-    let file = std::fs::File::open(path).map_err(|error| problem(format!("can't be read: {error}")))?;
-    let metadata = file
-        .metadata()
+    // Not blocking: a pipe in the file's place would hold the host up until somebody writes into it.
+    let file = std::fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed())
+        .open(path)
         .map_err(|error| problem(format!("can't be read: {error}")))?;
+    let metadata = file.metadata().map_err(|error| problem(format!("can't be read: {error}")))?;
     if !metadata.is_file() {
         return Err(problem("is no regular file".to_owned()));
     }
@@ -286,6 +289,8 @@ mod tests {
         std::fs::write(dir.path().join("bare.wasm"), component).unwrap();
         std::fs::write(dir.path().join("text.wasm"), b"(component)").unwrap();
         std::os::unix::fs::symlink("../bare.wasm", dir.path().join("outside/a.wasm")).unwrap();
+        let fifo = rustix::fs::FileType::Fifo;
+        rustix::fs::mknodat(rustix::fs::CWD, dir.path().join("pipe.wasm"), fifo, 0o600.into(), 0).unwrap();
 
         let (found, problems) = discover(&[dir.path().to_owned()]);
         let names: Vec<_> = found
@@ -294,13 +299,11 @@ mod tests {
             .collect();
         assert_eq!(names, ["bare.wasm", "one/a.wasm"]);
         let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
-        assert_eq!(problems.len(), 4, "{problems:?}");
-        for (problem, part) in problems.iter().zip([
-            "does not exist",
-            "lies outside",
-            "no WebAssembly binary",
-            "core module",
-        ]) {
+        assert_eq!(problems.len(), 5, "{problems:?}");
+        for (problem, part) in problems
+            .iter()
+            .zip(["does not exist", "lies outside", "no regular file", "no WebAssembly binary", "core module"])
+        {
             assert!(problem.contains(part), "{problem}");
         }
     }

@@ -3,7 +3,7 @@
 use super::{
     Sandbox,
     abi::{self, Description, Exports},
-    compile, execute,
+    compile, execute, schema,
     store::State,
 };
 use crate::{
@@ -28,7 +28,6 @@ const DESCRIBE_LIMITS: Limits = Limits {
     memory_bytes: 64 << 20,
 };
 const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(5);
-const SCHEMA_BYTES_MAX: usize = 256 << 10;
 
 /// A plugin that is ready to run.
 pub struct Plugin {
@@ -202,7 +201,7 @@ fn check(
             description.version.escape_debug()
         ));
     }
-    let schema = schema(&description.settings_schema).unwrap_or_else(|message| {
+    let schema = schema::parse(&description.settings_schema).unwrap_or_else(|message| {
         wrong.push(message);
         serde_json::Value::Null
     });
@@ -236,20 +235,6 @@ fn check(
         }
     }
     if wrong.is_empty() { Ok(schema) } else { Err(wrong) }
-}
-
-fn schema(text: &str) -> Result<serde_json::Value, String> {
-    if text.len() > SCHEMA_BYTES_MAX {
-        return Err(format!(
-            "its settings schema has {} bytes; at most {SCHEMA_BYTES_MAX} are allowed",
-            text.len()
-        ));
-    }
-    let schema: serde_json::Value =
-        serde_json::from_str(text).map_err(|error| format!("its settings schema is no JSON: {error}"))?;
-    jsonschema::draft202012::new(&schema)
-        .map_err(|error| format!("its settings schema is no JSON Schema (draft 2020-12): {error}"))?;
-    Ok(schema)
 }
 
 fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {

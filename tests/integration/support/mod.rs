@@ -1,5 +1,7 @@
 //! What the tests share.
 
+pub mod sandbox;
+
 use std::path::PathBuf;
 
 /// The root of the project.

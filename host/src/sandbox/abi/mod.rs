@@ -30,6 +30,18 @@ pub struct Description {
     pub settings_schema: String,
 }
 
+/// The job does not fit the plugin, which is checked when the configuration is loaded: a mistake of the host's.
+#[derive(Debug)]
+pub struct Misfit(pub String);
+
+impl std::fmt::Display for Misfit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Misfit {}
+
 /// What a guest answered: by the interface's own types, before it is bounded.
 pub type Answered = Result<Answer, PluginFault>;
 

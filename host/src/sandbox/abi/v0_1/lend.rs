@@ -23,7 +23,7 @@ impl log::Host for State {
             log::Level::Warn => capability::log::Level::Warn,
             log::Level::Error => capability::log::Level::Error,
         };
-        self.log().write(level, &message);
+        self.write_log(level, &message);
         Ok(())
     }
 }

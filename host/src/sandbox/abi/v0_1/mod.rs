@@ -4,7 +4,7 @@ mod lend;
 
 pub use lend::lend;
 
-use super::{Answered, Call, Description};
+use super::{Answered, Call, Description, Misfit};
 use crate::{
     domain::{
         job::{Incident, Job, Payload},
@@ -126,7 +126,7 @@ impl super::Exports for Exports {
         job: &'a Job,
     ) -> Call<'a, Answered> {
         Box::pin(async move {
-            let missing = || wasmtime::Error::msg(format!("the plugin has no {} export", job.key.kind));
+            let missing = || Misfit(format!("the plugin has no {} export", job.key.kind));
             match (job.key.kind, &job.payload) {
                 (Kind::Pulse, Payload::Pulse) => {
                     let guest = self
@@ -166,7 +166,7 @@ impl super::Exports for Exports {
                     let result = guest.call_notify(store, &code_job(job, alert)).await?;
                     Ok(Ok(Answer::Code(result.map(Into::into).map_err(Into::into))))
                 }
-                (kind, _) => Err(wasmtime::Error::msg(format!("a {kind} job without its payload"))),
+                (kind, _) => Err(Misfit(format!("a {kind} job without its payload")).into()),
             }
         })
     }
