@@ -419,7 +419,9 @@ impl Health {
             }
         }
         if red {
-            episode.red = Some((now.mono, 0));
+            // A second cause does not count from the start: a reminder's number is part of its delivery id.
+            let count = episode.red.map_or(0, |(_, count)| count);
+            episode.red = Some((now.mono, count));
         } else if let (Some(span), Some((last, count))) = (spec.policy.repeat, episode.red)
             && now.mono >= last.after(span)
         {
