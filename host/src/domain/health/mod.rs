@@ -104,6 +104,8 @@ pub struct Health {
     maintenance: bool,
     /// A parent is down: no codes, no intervention.
     unreachable: bool,
+    /// Maintenance ended or a parent came back, and no pulse has said since how the target is.
+    unsure: bool,
     /// Times of the interventions within the budget's window, oldest first. Bounded by the budget's attempts.
     spent: VecDeque<Mono>,
     /// From the first bad report to the end of it.
@@ -330,8 +332,8 @@ impl Health {
             Repair::Verifying { until, .. } => until,
             _ => Mono::NEVER,
         };
-        if self.suppressed() {
-            // Nothing is emitted and nothing started; leaving looks at everything again.
+        if self.suppressed() || self.unsure {
+            // Nothing is emitted and nothing started; the pulse after leaving looks at everything again.
             return match episode.repair {
                 Repair::Verifying { until, .. } => until,
                 _ => Mono::NEVER,
@@ -376,6 +378,7 @@ impl Health {
             incident: self.incident(spec),
         });
         self.withdraw_wish();
+        self.unsure |= !on;
         effects.recheck |= !on;
     }
 
@@ -386,6 +389,7 @@ impl Health {
         }
         self.unreachable = on;
         self.withdraw_wish();
+        self.unsure |= !on;
         effects.recheck |= !on;
     }
 
@@ -397,7 +401,7 @@ impl Health {
 
     /// Emits what is true and was not yet emitted in this episode. Called after every change.
     fn show(&mut self, spec: &MonitorSpec, now: Now, effects: &mut Effects) {
-        if self.suppressed() {
+        if self.suppressed() || self.unsure {
             return;
         }
         let (failing, degraded, faults) = (self.failures > 0, self.degraded, self.faults);

@@ -23,6 +23,7 @@ impl Health {
         self.seen = true;
         self.faults = 0;
         self.purple = false;
+        self.unsure = false;
         self.degraded = report.status == Status::Degraded;
         match report.status {
             Status::Healthy => self.on_healthy(spec, report, started, now, effects),

@@ -2,6 +2,12 @@
 
 use super::*;
 
+impl Stage {
+    fn maintenance(&mut self, on: bool) -> Vec<Color> {
+        self.step(|stage, effects| stage.health.set_maintenance(&stage.spec, "m1", on, effects))
+    }
+}
+
 #[test]
 fn reminders_go_on_counting_when_red_gets_a_second_cause() {
     let mut stage = Stage::new(spec(1, 1, Some(1)));
@@ -17,4 +23,37 @@ fn reminders_go_on_counting_when_red_gets_a_second_cause() {
         causes,
         ["down", "failing", "page-after", "reminder-1", "reminder-2"]
     );
+}
+
+#[test]
+fn nothing_is_said_between_the_end_of_maintenance_and_the_next_pulse() {
+    for unreachable in [false, true] {
+        let mut stage = Stage::new(spec(1, 2, Some(1)));
+        assert_eq!(stage.bad(), [Yellow]);
+        let set = |stage: &mut Stage, on: bool| {
+            if unreachable {
+                stage.step(|stage, effects| stage.health.set_unreachable(on, effects));
+            } else {
+                stage.maintenance(on);
+            }
+        };
+        set(&mut stage, true);
+        stage.wait(500);
+        stage.ok();
+        set(&mut stage, false);
+        assert_eq!(
+            stage.wait(2),
+            [],
+            "page-after has passed, but how is the target now?"
+        );
+        assert_eq!(stage.fault(), [], "nobody knows yet");
+        assert_eq!(stage.wait(2), []);
+        assert_eq!(stage.ok(), [Green]);
+        stage.bad();
+        set(&mut stage, true);
+        stage.wait(500);
+        set(&mut stage, false);
+        assert_eq!(stage.wait(2), []);
+        assert_eq!(stage.bad(), [Red], "now it is known");
+    }
 }
