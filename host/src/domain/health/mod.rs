@@ -343,8 +343,8 @@ impl Health {
             Some(since) if !episode.has_emitted(Color::Red) => since.after(spec.policy.page_after),
             _ => Mono::NEVER,
         };
-        let repeat = match (spec.policy.repeat, episode.red) {
-            (Some(span), Some((last, _))) => last.after(span),
+        let repeat = match (spec.policy.repeat, episode.red, episode.incident) {
+            (Some(span), Some((last, _)), Some(_)) => last.after(span),
             _ => Mono::NEVER,
         };
         repair.min(page).min(repeat)
@@ -427,6 +427,7 @@ impl Health {
             let count = episode.red.map_or(0, |(_, count)| count);
             episode.red = Some((now.mono, count));
         } else if let (Some(span), Some((last, count))) = (spec.policy.repeat, episode.red)
+            && episode.incident.is_some()
             && now.mono >= last.after(span)
         {
             let count = count.saturating_add(1);

@@ -57,3 +57,24 @@ fn nothing_is_said_between_the_end_of_maintenance_and_the_next_pulse() {
         assert_eq!(stage.bad(), [Red], "now it is known");
     }
 }
+
+#[test]
+fn who_gets_well_in_maintenance_is_up_and_fails_anew_from_the_start() {
+    let mut stage = Stage::new(spec(3, 2, Some(2)));
+    for _ in 0..3 {
+        stage.bad();
+    }
+    assert_eq!(stage.health.state(), State::Down);
+    stage.maintenance(true);
+    stage.ok();
+    assert_eq!(stage.health.state(), State::Down, "once is not enough");
+    stage.ok();
+    assert_eq!(stage.health.state(), State::Up);
+    assert_eq!(stage.health.pace(&stage.spec.policy), Pace::Regular);
+    stage.wait(500);
+    stage.maintenance(false);
+    assert_eq!(stage.bad(), []);
+    assert_eq!(stage.intervene(), Permission::NotWanted, "one failure of three");
+    assert_eq!(stage.health.state(), State::Degraded);
+    assert_eq!(stage.ok(), [Green], "who was told yellow is told green");
+}
