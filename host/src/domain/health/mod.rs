@@ -154,7 +154,7 @@ enum Repair {
     Held { since: Mono },
     /// In a channel or running.
     Running,
-    /// Carried out, or perhaps: pulses that started after `since` decide.
+    /// Carried out, or perhaps: pulses that started after `since` decide. `failures` are those in a row.
     Verifying { since: Mono, until: Mono, failures: u32 },
     /// No repair is left.
     Exhausted(Exhausted),

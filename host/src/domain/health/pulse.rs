@@ -25,6 +25,9 @@ impl Health {
         self.purple = false;
         self.unsure = false;
         self.degraded = report.status == Status::Degraded;
+        if report.status != Status::Unhealthy {
+            self.alive_while_verifying(started);
+        }
         match report.status {
             Status::Healthy => self.on_healthy(spec, report, started, now, effects),
             Status::Degraded => {

@@ -78,3 +78,22 @@ fn who_gets_well_in_maintenance_is_up_and_fails_anew_from_the_start() {
     assert_eq!(stage.health.state(), State::Degraded);
     assert_eq!(stage.ok(), [Green], "who was told yellow is told green");
 }
+
+#[test]
+fn verification_fails_by_failures_in_a_row() {
+    let mut stage = Stage::new(spec(2, 3, Some(2)));
+    stage.bad();
+    stage.bad();
+    stage.intervene();
+    stage.end(Stage::done());
+    stage.wait(6);
+    stage.bad();
+    stage.degraded();
+    stage.bad();
+    assert_eq!(stage.health.state(), State::Verifying, "degraded counts as alive");
+    stage.ok();
+    stage.bad();
+    assert_eq!(stage.health.state(), State::Verifying);
+    stage.bad();
+    assert_eq!(stage.intervene(), Permission::Granted, "two in a row");
+}
