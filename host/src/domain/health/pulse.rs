@@ -23,7 +23,11 @@ impl Health {
         self.seen = true;
         self.faults = 0;
         self.purple = false;
+        self.unsure = false;
         self.degraded = report.status == Status::Degraded;
+        if report.status != Status::Unhealthy {
+            self.alive_while_verifying(started);
+        }
         match report.status {
             Status::Healthy => self.on_healthy(spec, report, started, now, effects),
             Status::Degraded => {
@@ -91,6 +95,7 @@ impl Health {
     ) {
         self.failures = 0;
         self.successes = self.successes.saturating_add(1);
+        let suppressed = self.suppressed();
         let Some(episode) = self.episode.as_deref_mut() else {
             return;
         };
@@ -107,10 +112,16 @@ impl Health {
             _ => {}
         }
         let enough = episode.incident.is_none() || self.successes >= spec.policy.success_threshold;
-        // In maintenance the episode stays open if anybody was told of it, so that green can follow.
         let told = !episode.colors.is_empty();
-        if !enough || (self.suppressed() && told) {
+        if !enough {
             self.withdraw_wish();
+            return;
+        }
+        if suppressed && told {
+            // It is up again, and what fails next fails from the start; but the episode stays open in maintenance,
+            // so that green can follow.
+            episode.incident = None;
+            episode.repair = Repair::None;
             return;
         }
         if let Some(mut episode) = self.episode.take() {

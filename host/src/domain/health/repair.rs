@@ -247,6 +247,18 @@ impl Health {
         }
     }
 
+    /// A pulse found the target alive; `started` is when it began.
+    pub(super) fn alive_while_verifying(&mut self, started: Mono) {
+        if let Some(Episode {
+            repair: Repair::Verifying { since, failures, .. },
+            ..
+        }) = self.episode.as_deref_mut()
+            && started >= *since
+        {
+            *failures = 0;
+        }
+    }
+
     /// A wish that was not yet carried out is withdrawn: the target answered, or acting is forbidden now. Only
     /// a fresh failing pulse brings it back.
     pub(super) fn withdraw_wish(&mut self) {
