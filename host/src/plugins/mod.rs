@@ -167,7 +167,9 @@ fn read_file(path: &Path, bytes_max: u64) -> Result<Vec<u8>, Problem> {
         .custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed())
         .open(path)
         .map_err(|error| problem(format!("can't be read: {error}")))?;
-    let metadata = file.metadata().map_err(|error| problem(format!("can't be read: {error}")))?;
+    let metadata = file
+        .metadata()
+        .map_err(|error| problem(format!("can't be read: {error}")))?;
     if !metadata.is_file() {
         return Err(problem("is no regular file".to_owned()));
     }
@@ -290,7 +292,14 @@ mod tests {
         std::fs::write(dir.path().join("text.wasm"), b"(component)").unwrap();
         std::os::unix::fs::symlink("../bare.wasm", dir.path().join("outside/a.wasm")).unwrap();
         let fifo = rustix::fs::FileType::Fifo;
-        rustix::fs::mknodat(rustix::fs::CWD, dir.path().join("pipe.wasm"), fifo, 0o600.into(), 0).unwrap();
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            dir.path().join("pipe.wasm"),
+            fifo,
+            0o600.into(),
+            0,
+        )
+        .unwrap();
 
         let (found, problems) = discover(&[dir.path().to_owned()]);
         let names: Vec<_> = found
@@ -300,10 +309,13 @@ mod tests {
         assert_eq!(names, ["bare.wasm", "one/a.wasm"]);
         let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
         assert_eq!(problems.len(), 5, "{problems:?}");
-        for (problem, part) in problems
-            .iter()
-            .zip(["does not exist", "lies outside", "no regular file", "no WebAssembly binary", "core module"])
-        {
+        for (problem, part) in problems.iter().zip([
+            "does not exist",
+            "lies outside",
+            "no regular file",
+            "no WebAssembly binary",
+            "core module",
+        ]) {
             assert!(problem.contains(part), "{problem}");
         }
     }

@@ -159,7 +159,10 @@ impl Executor {
                 };
                 (outcome, instance)
             }
-            (Ended::Failed(error), None) => (classify::error(&error, store.data().memory.refused(), limits), None),
+            (Ended::Failed(error), None) => (
+                classify::error(&error, store.data().memory.refused(), limits),
+                None,
+            ),
             (Ended::TimedOut(outcome), None) => (outcome, None),
         };
         if let (Some(key), Some(instance)) = (key, instance)

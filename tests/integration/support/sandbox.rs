@@ -47,7 +47,11 @@ pub fn settings(slots: u32) -> SandboxSettings {
 /// The path of a guest that `cargo xtask plugins` has built.
 pub fn built(name: &str) -> PathBuf {
     let path = root().join(format!("tests/guests/target/wasm32-wasip2/release/{name}.wasm"));
-    assert!(path.is_file(), "{} is missing: cargo xtask plugins", path.display());
+    assert!(
+        path.is_file(),
+        "{} is missing: cargo xtask plugins",
+        path.display()
+    );
     path
 }
 
@@ -181,7 +185,10 @@ impl Lab {
     /// The lab still works: the one slot that it may have is free again, and a healthy guest is healthy.
     pub fn assert_works(&self, after: &str) {
         let outcome = self.run(&Work::chaos(json!({"do": "healthy"}))).outcome;
-        assert!(matches!(outcome, Outcome::Answer(_)), "after {after}: {outcome:?}");
+        assert!(
+            matches!(outcome, Outcome::Answer(_)),
+            "after {after}: {outcome:?}"
+        );
     }
 }
 
@@ -259,7 +266,11 @@ impl Work {
 
     fn bounds(&self) -> (String, Grants, u32) {
         let profile = &self.profile;
-        (profile.plugin.to_string(), Grants::clone(&profile.grants), profile.reuse)
+        (
+            profile.plugin.to_string(),
+            Grants::clone(&profile.grants),
+            profile.reuse,
+        )
     }
 
     fn job(&self, clock: &Clock) -> Job {
@@ -311,7 +322,11 @@ impl Work {
             },
             due: now,
             due_wall: clock.wall(),
-            expires: if self.expired { Mono(now.0 - 1) } else { Mono::NEVER },
+            expires: if self.expired {
+                Mono(now.0 - 1)
+            } else {
+                Mono::NEVER
+            },
             spec: Arc::new(spec),
             payload: match self.kind {
                 Kind::Pulse => Payload::Pulse,
