@@ -39,8 +39,9 @@ fn artefact(data: &Path) -> PathBuf {
 
 fn names(data: &Path) -> Vec<String> {
     let entries = fs::read_dir(data.join("compiled")).unwrap();
-    let mut names: Vec<String> =
-        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let mut names: Vec<String> = entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
     names.sort();
     names
 }
@@ -48,8 +49,16 @@ fn names(data: &Path) -> Vec<String> {
 #[test]
 fn a_child_compiles_and_what_it_made_is_used_again() {
     let data = tempfile::tempdir().unwrap();
-    assert!(try_load(data.path(), no_compiler()).unwrap_err().contains("can't be started"));
-    assert_eq!(names(data.path()), [""; 0], "a compiler that can't be started leaves nothing");
+    assert!(
+        try_load(data.path(), no_compiler())
+            .unwrap_err()
+            .contains("can't be started")
+    );
+    assert_eq!(
+        names(data.path()),
+        [""; 0],
+        "a compiler that can't be started leaves nothing"
+    );
 
     let sandbox = sandbox(data.path(), Compiler::Child(program()));
     let chaos = || plugins::read(&built("chaos")).unwrap();
@@ -58,14 +67,25 @@ fn a_child_compiles_and_what_it_made_is_used_again() {
     let compiled = artefact(data.path());
     let metadata = fs::metadata(&compiled).unwrap();
     assert_eq!(metadata.mode() & 0o777, 0o600);
-    assert_eq!(fs::metadata(data.path().join("compiled")).unwrap().mode() & 0o777, 0o700);
-    assert_eq!(names(data.path()).len(), 2, "the artefact and its digest: {:?}", names(data.path()));
+    assert_eq!(
+        fs::metadata(data.path().join("compiled")).unwrap().mode() & 0o777,
+        0o700
+    );
+    assert_eq!(
+        names(data.path()).len(),
+        2,
+        "the artefact and its digest: {:?}",
+        names(data.path())
+    );
 
     // The same bytes, another file and a process of its own, as it were: nothing is compiled.
     let (loaded, problems) = load(&super::sandbox(data.path(), no_compiler()), vec![chaos()]);
     assert_eq!((loaded, problems), (vec!["chaos".to_owned()], vec![]));
     let after = fs::metadata(&compiled).unwrap();
-    assert_eq!((after.ino(), after.mtime_nsec()), (metadata.ino(), metadata.mtime_nsec()));
+    assert_eq!(
+        (after.ino(), after.mtime_nsec()),
+        (metadata.ino(), metadata.mtime_nsec())
+    );
 
     // Other bytes are another artefact.
     let (loaded, problems) = load(&sandbox, vec![found(in_shell("good"))]);
@@ -86,7 +106,10 @@ fn a_child_says_why_it_could_not() {
     assert_eq!(names(data.path()), [""; 0]);
 
     // One that dies without a word, or does nothing and says that all is well.
-    for (program, part) in [("/bin/false", "could not be compiled"), ("/bin/true", "No such file")] {
+    for (program, part) in [
+        ("/bin/false", "could not be compiled"),
+        ("/bin/true", "No such file"),
+    ] {
         let error = try_load(data.path(), Compiler::Child(program.into())).unwrap_err();
         assert!(error.contains(part), "{program}: {error}");
         assert_eq!(names(data.path()), [""; 0], "{program}");
@@ -114,7 +137,9 @@ fn what_is_not_trusted_is_compiled_anew() {
             let bytes = fs::read(path).unwrap();
             fs::write(path, &bytes[..bytes.len() / 2]).unwrap();
         }),
-        ("something else in it", |path| fs::write(path, b"\x7fELF of another").unwrap()),
+        ("something else in it", |path| {
+            fs::write(path, b"\x7fELF of another").unwrap()
+        }),
         ("another head", |path| flip(path, |_| 3)),
         // In the machine code, where wasmtime does not look.
         ("a bit in the middle", |path| flip(path, |length| length / 2)),
@@ -130,9 +155,15 @@ fn what_is_not_trusted_is_compiled_anew() {
             fs::remove_file(path).unwrap();
             symlink("/nonexistent/artefact", path).unwrap();
         }),
-        ("no digest", |path| fs::remove_file(path.with_extension("sha256")).unwrap()),
-        ("another digest", |path| flip(&path.with_extension("sha256"), |_| 0)),
-        ("a digest writable by all", |path| mode(&path.with_extension("sha256"), 0o666)),
+        ("no digest", |path| {
+            fs::remove_file(path.with_extension("sha256")).unwrap()
+        }),
+        ("another digest", |path| {
+            flip(&path.with_extension("sha256"), |_| 0)
+        }),
+        ("a digest writable by all", |path| {
+            mode(&path.with_extension("sha256"), 0o666)
+        }),
     ];
     if fs::metadata("/proc/self").unwrap().uid() == 0 {
         // Only root can give files away.
@@ -191,7 +222,8 @@ fn what_a_killed_process_left_behind_is_removed() {
         fs::write(&path, b"half an artefact").unwrap();
         let file = fs::File::options().write(true).open(&path).unwrap();
         let modified = file.metadata().unwrap().modified().unwrap();
-        file.set_modified(modified - std::time::Duration::from_secs(age_s)).unwrap();
+        file.set_modified(modified - std::time::Duration::from_secs(age_s))
+            .unwrap();
         path
     };
     let [old, young] = [left("old.tmp", 100_000), left("young.tmp", 60)];
@@ -205,8 +237,9 @@ fn what_a_killed_process_left_behind_is_removed() {
 fn several_at_once_do_not_disturb_each_other() {
     let data = tempfile::tempdir().unwrap();
     std::thread::scope(|scope| {
-        let threads: Vec<_> =
-            (0..6).map(|_| scope.spawn(|| try_load(data.path(), Compiler::InProcess))).collect();
+        let threads: Vec<_> = (0..6)
+            .map(|_| scope.spawn(|| try_load(data.path(), Compiler::InProcess)))
+            .collect();
         for thread in threads {
             assert_eq!(thread.join().unwrap(), Ok(()));
         }

@@ -26,6 +26,9 @@ fn sandbox(data_dir: &Path, compiler: Compiler) -> Arc<Sandbox> {
 /// The names of what was loaded, and the problems with the rest.
 fn load(sandbox: &Arc<Sandbox>, found: Vec<Found>) -> (Vec<String>, Vec<String>) {
     let (library, problems) = Library::load(sandbox, found);
-    let names = library.iter().map(|plugin| plugin.facts.name.to_string()).collect();
+    let names = library
+        .iter()
+        .map(|plugin| plugin.facts.name.to_string())
+        .collect();
     (names, problems.iter().map(ToString::to_string).collect())
 }

@@ -51,7 +51,10 @@ fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {
 fn breed(name: &str, original: &[u8], count: u64) {
     let data = tempfile::tempdir().unwrap();
     let sandbox = sandbox(data.path(), Compiler::InProcess);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     let limits = Limits {
         fuel: 5_000_000,
         memory_bytes: 8 << 20,
@@ -71,17 +74,25 @@ fn breed(name: &str, original: &[u8], count: u64) {
         let work = Work::of(&name).limits(limits).timeout(Duration::from_secs(60));
         let job = work.job(&Clock::system());
         let result = runtime.block_on(async {
-            Executor::new(Arc::clone(&sandbox), Arc::new(library)).execute(job).await
+            Executor::new(Arc::clone(&sandbox), Arc::new(library))
+                .execute(job)
+                .await
         });
         assert!(
-            !matches!(result.outcome, Outcome::HostError(_) | Outcome::NoCapacity(_) | Outcome::Denied(_)),
+            !matches!(
+                result.outcome,
+                Outcome::HostError(_) | Outcome::NoCapacity(_) | Outcome::Denied(_)
+            ),
             "{name} {seed}: {:?}",
             result.outcome
         );
         ran += 1;
     }
     // Otherwise the mutants are too tame, or too wild, to show anything.
-    assert!(refused > count / 10 && ran > count / 20, "{name}: {refused} refused, {ran} ran");
+    assert!(
+        refused > count / 10 && ran > count / 20,
+        "{name}: {refused} refused, {ran} ran"
+    );
 }
 
 #[test]

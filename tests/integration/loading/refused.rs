@@ -1,7 +1,7 @@
 //! What is no plugin, or lies about itself.
 
 use super::{load, sandbox};
-use crate::support::sandbox::{built, found, in_shell, in_shell_text, root_of, settings, wat};
+use crate::support::sandbox::{built, found, in_shell, in_shell_text, pooled, root_of, settings, wat};
 use pulse_host::{
     clock::Clock,
     plugins::{self, COMPONENT_BYTES_MAX},
@@ -31,7 +31,9 @@ fn what_is_no_component_says_what_it_is() {
     let sandbox = Sandbox::new(settings(2), Clock::system()).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let chaos = std::fs::read(built("chaos")).unwrap();
-    let garbage: Vec<u8> = (0..50_000_u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let garbage: Vec<u8> = (0..50_000_u32)
+        .map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8)
+        .collect();
     let head = |rest: &[u8]| [b"\0asm\x0d\0\x01\0", rest].concat();
     let many = |what: &str| format!("(component {})", what.repeat(100_000));
     for (name, bytes, part) in [
@@ -40,23 +42,60 @@ fn what_is_no_component_says_what_it_is() {
         ("garbage with a head", head(&garbage), "does not compile"),
         ("half a head", chaos[..6].to_vec(), "does not compile"),
         ("a head", head(&[]), "exports nothing"),
-        ("half of it", chaos[..chaos.len() / 2].to_vec(), "does not compile"),
-        ("almost all of it", chaos[..chaos.len() - 1].to_vec(), "does not compile"),
+        (
+            "half of it",
+            chaos[..chaos.len() / 2].to_vec(),
+            "does not compile",
+        ),
+        (
+            "almost all of it",
+            chaos[..chaos.len() - 1].to_vec(),
+            "does not compile",
+        ),
         ("text", b"(component)".to_vec(), "no WebAssembly binary"),
         ("core module", wat("core-module"), "core module"),
-        ("thousands of modules", ::wat::parse_str(many("(core module)")).unwrap(), "does not compile"),
+        (
+            "thousands of modules",
+            ::wat::parse_str(many("(core module)")).unwrap(),
+            "does not compile",
+        ),
         ("no exports", wat("no-exports"), "exports nothing"),
-        ("no kind", wat("no-kind"), "neither pulse nor intervention nor code"),
+        (
+            "no kind",
+            wat("no-kind"),
+            "neither pulse nor intervention nor code",
+        ),
         ("unknown version", wat("unknown-abi"), "pulse:plugin/plugin@9.0.0"),
         ("other types", wat("wrong-export"), "describe"),
-        ("undeclared import", in_shell("unknown-import"), "pulse:host/teleport@0.1.0"),
-        ("import of another type", in_shell("wrong-import"), "pulse:host/log@0.1.0"),
-        ("import of the future", in_shell("future-import"), "pulse:host/log@9.0.0"),
+        (
+            "undeclared import",
+            in_shell("unknown-import"),
+            "pulse:host/teleport@0.1.0",
+        ),
+        (
+            "import of another type",
+            in_shell("wrong-import"),
+            "pulse:host/log@0.1.0",
+        ),
+        (
+            "import of the future",
+            in_shell("future-import"),
+            "pulse:host/log@9.0.0",
+        ),
         ("4 GiB of memory", in_shell("memory-minimum"), "memory"),
-        ("a table of ten million", in_shell("table-minimum"), "table"),
+        // A pool does not even try.
+        (
+            "a table of ten million",
+            in_shell("table-minimum"),
+            if pooled() { "table" } else { "bytes of memory" },
+        ),
         ("endless start", in_shell("start-loop"), "fuel"),
         ("endless description", in_shell("describe-loop"), "fuel"),
-        ("wild description", in_shell("describe-out-of-bounds"), "can't describe itself"),
+        (
+            "wild description",
+            in_shell("describe-out-of-bounds"),
+            "can't describe itself",
+        ),
         ("bad schema", in_shell("describe-bad-schema"), "no JSON"),
     ] {
         let path = folder.path().join("guest.wasm");
@@ -88,8 +127,16 @@ fn a_description_is_held_against_the_rules() {
         ("\"good\"", "\"a\\0ab\"", "no plugin name"),
         ("\"good\"", "\"../a\"", "no plugin name"),
         ("\"0.1.0\"", "\"1.0.x\"", "no semantic version"),
-        ("{\\\"type\\\":\\\"object\\\"}", "{\\\"type\\\":\\\"obiect\\\"}", "no JSON Schema"),
-        ("{\\\"type\\\":\\\"object\\\"}", "{\\\"$ref\\\":\\\"http:/\\\"}", "not in it"),
+        (
+            "{\\\"type\\\":\\\"object\\\"}",
+            "{\\\"type\\\":\\\"obiect\\\"}",
+            "no JSON Schema",
+        ),
+        (
+            "{\\\"type\\\":\\\"object\\\"}",
+            "{\\\"$ref\\\":\\\"http:/\\\"}",
+            "not in it",
+        ),
     ] {
         let text = good.replacen(right, wrong, 1);
         assert_ne!(text, good, "{right}");
@@ -118,11 +165,27 @@ fn a_manifest_that_lies_is_found_out() {
     for (right, wrong, part) in [
         ("name = \"chaos\"", "name = \"order\"", "calls itself `chaos`"),
         ("0.1.0", "0.2.0", "says version 0.2.0, but it calls itself 0.1.0"),
-        ("\"pulse\", ", "", "says kinds intervention and code, but the component exports pulse"),
+        (
+            "\"pulse\", ",
+            "",
+            "says kinds intervention and code, but the component exports pulse",
+        ),
         ("\"docker\", ", "", "imports docker"),
-        ("component = \"chaos.wasm\"", "component = \"other.wasm\"", "does not exist"),
-        ("component = \"chaos.wasm\"", "component = \"../chaos.wasm\"", "no file name"),
-        ("component = \"chaos.wasm\"", "component = \"plugin.toml\"", "no WebAssembly binary"),
+        (
+            "component = \"chaos.wasm\"",
+            "component = \"other.wasm\"",
+            "does not exist",
+        ),
+        (
+            "component = \"chaos.wasm\"",
+            "component = \"../chaos.wasm\"",
+            "no file name",
+        ),
+        (
+            "component = \"chaos.wasm\"",
+            "component = \"plugin.toml\"",
+            "no WebAssembly binary",
+        ),
         ("component = \"chaos.wasm\"", "component = \".\"", "no file name"),
     ] {
         let manifest = honest.replacen(right, wrong, 1);
@@ -181,6 +244,9 @@ fn of_two_plugins_with_one_name_none_is_taken_and_the_others_are() {
     assert_eq!(names, ["good"]);
     assert_eq!(problems.len(), 2, "{problems:?}");
     for problem in &problems {
-        assert!(problem.contains("a/noop.wasm") && problem.contains("c/noop.wasm"), "{problem}");
+        assert!(
+            problem.contains("a/noop.wasm") && problem.contains("c/noop.wasm"),
+            "{problem}"
+        );
     }
 }

@@ -16,7 +16,11 @@ fn assert_clean(text: &str) {
 #[test]
 fn a_flood_of_lines_is_cut_and_the_job_goes_on() {
     let lab = Lab::new(1, &[]);
-    for (deed, level) in [("log-flood", Level::Info), ("stdout", Level::Info), ("stderr", Level::Warn)] {
+    for (deed, level) in [
+        ("log-flood", Level::Info),
+        ("stdout", Level::Info),
+        ("stderr", Level::Warn),
+    ] {
         for (count, bytes) in [(1_000, 10), (1_000, 1_000), (20, 100_000)] {
             let name = format!("{count} lines of {bytes} bytes by {deed}");
             let work = Work::chaos(json!({"do": deed, "count": count, "bytes": bytes}));
@@ -26,13 +30,20 @@ fn a_flood_of_lines_is_cut_and_the_job_goes_on() {
             let total: usize = lines.iter().map(|line| line.message.len()).sum();
             assert!(total <= BYTES_MAX + LINE_BYTES_MAX, "{name}: {total}");
             // As much as fits is there.
-            assert!(lines.len() == LINES_MAX as usize || total >= BYTES_MAX || lines.len() == count, "{name}");
+            assert!(
+                lines.len() == LINES_MAX as usize || total >= BYTES_MAX || lines.len() == count,
+                "{name}"
+            );
             for Line { level: at, message } in &lines {
                 assert_eq!(*at, level, "{name}");
                 assert!(message.len() <= LINE_BYTES_MAX, "{name}: {}", message.len());
                 // A line that was cut shows it.
                 let whole = message.len() == bytes && message.chars().all(|character| character == 'x');
-                assert!(whole || (bytes > LINE_BYTES_MAX && message.ends_with('…')), "{name}: {} bytes", message.len());
+                assert!(
+                    whole || (bytes > LINE_BYTES_MAX && message.ends_with('…')),
+                    "{name}: {} bytes",
+                    message.len()
+                );
             }
         }
     }
@@ -56,7 +67,11 @@ fn nothing_can_be_forged_with_control_characters() {
     let (result, _) = lab.run_keeping_log(&Work::chaos(json!({"do": "control-characters"})));
     let report = report(&result);
     assert_clean(&report.summary);
-    assert!(report.summary.contains("one\\ntwo\\r\\u{0}three"), "{}", report.summary);
+    assert!(
+        report.summary.contains("one\\ntwo\\r\\u{0}three"),
+        "{}",
+        report.summary
+    );
     assert_clean(report.reason.as_deref().unwrap());
     for measurement in &report.measurements {
         assert_clean(&measurement.name);
@@ -74,7 +89,11 @@ fn summaries_and_measurements_are_bounded() {
     let lab = Lab::new(1, &[]);
     let result = lab.run(&Work::chaos(json!({"do": "huge-summary", "bytes": 1 << 20})));
     let summary = &report(&result).summary;
-    assert!(summary.len() <= 1_024 && summary.len() > 1_000 && summary.ends_with('…'), "{}", summary.len());
+    assert!(
+        summary.len() <= 1_024 && summary.len() > 1_000 && summary.ends_with('…'),
+        "{}",
+        summary.len()
+    );
 
     // More than one call may carry: the guest is cut for it.
     let result = lab.run(&Work::chaos(json!({"do": "huge-summary", "bytes": 5 << 20})));

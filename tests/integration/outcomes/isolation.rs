@@ -20,8 +20,9 @@ fn every_execution_has_random_numbers_of_its_own() {
     let lab = Lab::new(2, &[]);
     for reuse in [0, 100] {
         let work = Work::chaos(json!({"do": "random"})).reuse(reuse);
-        let numbers: BTreeSet<u64> =
-            (0..8).map(|_| measured(&lab.run(&work), "random").to_bits()).collect();
+        let numbers: BTreeSet<u64> = (0..8)
+            .map(|_| measured(&lab.run(&work), "random").to_bits())
+            .collect();
         // Of eight numbers of 32 bits two are the same once in 150 million times; all but one, never.
         assert!(numbers.len() >= 7, "reuse = {reuse}: {numbers:?}");
     }
@@ -40,20 +41,37 @@ fn clocks_go_on_from_one_execution_to_the_next() {
     assert!(measured(&first, "monotonic_step") >= 0.0);
     // The guest's monotonic time starts with its instance: it tells nothing about the host's own.
     let since_start = measured(&second, "monotonic_clock");
-    assert!(since_start <= second.usage.wall.as_nanos() as f64, "{since_start}");
+    assert!(
+        since_start <= second.usage.wall.as_nanos() as f64,
+        "{since_start}"
+    );
 }
 
 #[test]
 fn a_slot_that_is_used_again_is_clean() {
     let lab = Lab::new(1, &["canary"]);
     let canary = Work::of("canary");
-    let hostile = ["alloc", "recurse-in-memory", "recurse", "panic", "copy-loop", "grow-loop"];
+    let hostile = [
+        "alloc",
+        "recurse-in-memory",
+        "recurse",
+        "panic",
+        "copy-loop",
+        "grow-loop",
+    ];
     for round in 0..4 {
         for deed in hostile {
             let result = lab.run(&canary);
             let report = report(&result);
-            assert_eq!((report.status, report.summary.as_str()), (Status::Healthy, "WAT."), "{round} {deed}");
-            assert!(!matches!(lab.run(&Work::chaos(json!({"do": deed}))).outcome.class(), "answer"));
+            assert_eq!(
+                (report.status, report.summary.as_str()),
+                (Status::Healthy, "WAT."),
+                "{round} {deed}"
+            );
+            assert!(!matches!(
+                lab.run(&Work::chaos(json!({"do": deed}))).outcome.class(),
+                "answer"
+            ));
         }
     }
     // The scan does find what is there: an instance that is used again by right still has its own traces.

@@ -12,12 +12,21 @@ use std::{
 #[test]
 fn a_thousand_hostile_executions_leave_nothing_behind() {
     let output = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "outcomes::leaks::in_a_process_of_its_own", "--ignored", "--nocapture"])
+        .args([
+            "--exact",
+            "outcomes::leaks::in_a_process_of_its_own",
+            "--ignored",
+            "--nocapture",
+        ])
         .stdin(Stdio::null())
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{said}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     assert!(said.contains("1 passed"), "{said}");
 }
 
@@ -87,7 +96,11 @@ fn in_a_process_of_its_own() {
             .limits(roomy()),
     );
     // Instances that wait hold slots, but never more than there are.
-    hostile.push(Work::chaos(json!({"do": "alloc", "bytes": 4 << 20})).limits(little).reuse(2));
+    hostile.push(
+        Work::chaos(json!({"do": "alloc", "bytes": 4 << 20}))
+            .limits(little)
+            .reuse(2),
+    );
 
     let mut executions = 0;
     let mut run = |rounds: usize| {
@@ -110,5 +123,8 @@ fn in_a_process_of_its_own() {
     assert_eq!(after.descriptors, before.descriptors, "{before:?} {after:?}");
     // What each slot may keep resident, twice, and something for the allocator.
     let allowed = SLOTS as usize * (2 << 20) * 2 + (16 << 20);
-    assert!(after.resident_bytes <= before.resident_bytes + allowed, "{before:?} {after:?}");
+    assert!(
+        after.resident_bytes <= before.resident_bytes + allowed,
+        "{before:?} {after:?}"
+    );
 }

@@ -24,6 +24,9 @@ fn report(result: &JobResult) -> &Report {
 /// A number that the guest measured.
 fn measured(result: &JobResult, name: &str) -> f64 {
     let report = report(result);
-    let found = report.measurements.iter().find(|measurement| measurement.name == name);
+    let found = report
+        .measurements
+        .iter()
+        .find(|measurement| measurement.name == name);
     found.unwrap_or_else(|| panic!("no {name}: {report:?}")).value
 }

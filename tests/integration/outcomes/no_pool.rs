@@ -18,7 +18,11 @@ fn limited(tests: &[&str]) -> String {
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{said}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     said
 }
 
@@ -27,10 +31,21 @@ fn without_a_pool_every_class_is_the_same() {
     let said = limited(&["--ignored", "--exact", "outcomes::no_pool::there_is_no_pool"]);
     assert!(said.contains("1 passed"), "{said}");
     // Slots are what a pool has.
-    let said = limited(&["outcomes::classes::", "outcomes::isolation::", "--skip", "without_a_slot_nothing_is_run"]);
+    let said = limited(&[
+        "outcomes::classes::",
+        "outcomes::isolation::",
+        "--skip",
+        "without_a_slot_nothing_is_run",
+    ]);
     assert!(said.contains("cpu_is_cut_by_fuel_or_by_time ... ok"), "{said}");
-    assert!(said.contains("a_slot_that_is_used_again_is_clean ... ok"), "{said}");
-    let said = limited(&["loading::refused::what_is_no_component_says_what_it_is", "--exact"]);
+    assert!(
+        said.contains("a_slot_that_is_used_again_is_clean ... ok"),
+        "{said}"
+    );
+    let said = limited(&[
+        "loading::refused::what_is_no_component_says_what_it_is",
+        "--exact",
+    ]);
     assert!(said.contains("1 passed"), "{said}");
 }
 
@@ -44,7 +59,11 @@ fn there_is_no_pool() {
     for result in lab.run_together(&[sleeps.clone(), sleeps.clone(), sleeps]) {
         assert_eq!(result.outcome.class(), "answer");
     }
-    assert!(reserved_bytes() - before < 1 << 33, "{} {before}", reserved_bytes());
+    assert!(
+        reserved_bytes() - before < 1 << 33,
+        "{} {before}",
+        reserved_bytes()
+    );
 }
 
 fn reserved_bytes() -> u64 {

@@ -18,7 +18,12 @@ fn calls(lab: &Lab, work: &Work) -> u32 {
 #[test]
 fn an_instance_does_that_many_jobs_and_no_more() {
     let lab = Lab::new(4, &[]);
-    for (reuse, expected) in [(0, [1; 7]), (1, [1; 7]), (2, [1, 2, 1, 2, 1, 2, 1]), (3, [1, 2, 3, 1, 2, 3, 1])] {
+    for (reuse, expected) in [
+        (0, [1; 7]),
+        (1, [1; 7]),
+        (2, [1, 2, 1, 2, 1, 2, 1]),
+        (3, [1, 2, 3, 1, 2, 3, 1]),
+    ] {
         let work = healthy().reuse(reuse);
         assert_eq!([(); 7].map(|()| calls(&lab, &work)), expected, "reuse = {reuse}");
     }
@@ -28,7 +33,10 @@ fn an_instance_does_that_many_jobs_and_no_more() {
 fn an_instance_knows_one_tenant_and_one_profile() {
     let lab = Lab::new(8, &[]);
     let [one, same] = [(); 2].map(|()| profile("chaos", roomy(), Grants::default(), 9));
-    assert_eq!(one, same, "two profiles that say the same, as a reload makes them");
+    assert_eq!(
+        one, same,
+        "two profiles that say the same, as a reload makes them"
+    );
     let mut seen = Vec::new();
     for _ in 0..2 {
         for tenant in ["acme", "globex"] {
@@ -77,11 +85,16 @@ fn only_a_good_end_lets_an_instance_go_on() {
         (denied, "denied", false),
     ] {
         let bounds = profile("chaos", limits, Grants::default(), 100);
-        let work = |settings: &Value, timeout| Work::chaos(settings.clone()).profile(&bounds).timeout(timeout);
+        let work =
+            |settings: &Value, timeout| Work::chaos(settings.clone()).profile(&bounds).timeout(timeout);
         let well = work(&json!({"do": "healthy"}), PATIENCE);
         assert_eq!(calls(&lab, &well), 1);
         assert_eq!(calls(&lab, &well), 2);
-        let timeout = if class == "deadline" { Duration::from_millis(50) } else { PATIENCE };
+        let timeout = if class == "deadline" {
+            Duration::from_millis(50)
+        } else {
+            PATIENCE
+        };
         let result = lab.run(&work(&settings, timeout));
         assert_eq!(result.outcome.class(), class, "{settings}");
         let expected = if goes_on { 4 } else { 1 };
@@ -124,7 +137,11 @@ fn an_instance_serves_all_kinds_of_its_profile() {
     let lab = Lab::new(1, &[]);
     let bounds = profile("chaos", roomy(), Grants::default(), 100);
     assert_eq!(calls(&lab, &healthy().profile(&bounds)), 1);
-    let receipt = lab.run(&Work::chaos(json!({"do": "receipt"})).kind(Kind::Code).profile(&bounds));
+    let receipt = lab.run(
+        &Work::chaos(json!({"do": "receipt"}))
+            .kind(Kind::Code)
+            .profile(&bounds),
+    );
     assert!(receipt.outcome.to_string().ends_with("calls 2"), "{receipt:?}");
 }
 
@@ -139,5 +156,9 @@ fn an_instance_that_waits_gives_its_slot_to_a_job() {
     assert_eq!(calls(&lab, &waits), 1);
     let fresh = healthy();
     assert_eq!(calls(&lab, &fresh), 1);
-    assert_eq!(Arc::strong_count(&waits.profile), 1, "an instance that is gone keeps its profile");
+    assert_eq!(
+        Arc::strong_count(&waits.profile),
+        1,
+        "an instance that is gone keeps its profile"
+    );
 }

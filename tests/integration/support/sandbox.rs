@@ -48,6 +48,11 @@ pub fn settings(slots: u32) -> SandboxSettings {
     }
 }
 
+/// Whether instances come from a pool: not in a process that was started without room for one.
+pub fn pooled() -> bool {
+    std::env::var_os(SLOTS).is_none()
+}
+
 /// A file of the project.
 pub fn root_of(path: &str) -> PathBuf {
     root().join(path)
@@ -56,7 +61,11 @@ pub fn root_of(path: &str) -> PathBuf {
 /// The path of a guest that `cargo xtask plugins` has built.
 pub fn built(name: &str) -> PathBuf {
     let path = root().join(format!("tests/guests/target/wasm32-wasip2/release/{name}.wasm"));
-    assert!(path.is_file(), "{} is missing: cargo xtask plugins", path.display());
+    assert!(
+        path.is_file(),
+        "{} is missing: cargo xtask plugins",
+        path.display()
+    );
     path
 }
 
@@ -68,7 +77,9 @@ pub fn wat(name: &str) -> Vec<u8> {
 
 /// The bytes of a guest of `tests/guests/wat/in-shell`.
 pub fn in_shell(name: &str) -> Vec<u8> {
-    in_shell_text(&std::fs::read_to_string(root_of(&format!("tests/guests/wat/in-shell/{name}.wat"))).unwrap())
+    in_shell_text(
+        &std::fs::read_to_string(root_of(&format!("tests/guests/wat/in-shell/{name}.wat"))).unwrap(),
+    )
 }
 
 /// The shell around a core module that is given as text.
@@ -189,7 +200,10 @@ impl Lab {
     /// The lab still works: the one slot that it may have is free again, and a healthy guest is healthy.
     pub fn assert_works(&self, after: &str) {
         let outcome = self.run(&Work::chaos(json!({"do": "healthy"}))).outcome;
-        assert!(matches!(outcome, Outcome::Answer(_)), "after {after}: {outcome:?}");
+        assert!(
+            matches!(outcome, Outcome::Answer(_)),
+            "after {after}: {outcome:?}"
+        );
     }
 }
 
@@ -267,7 +281,11 @@ impl Work {
 
     fn bounds(&self) -> (String, Grants, u32) {
         let profile = &self.profile;
-        (profile.plugin.to_string(), Grants::clone(&profile.grants), profile.reuse)
+        (
+            profile.plugin.to_string(),
+            Grants::clone(&profile.grants),
+            profile.reuse,
+        )
     }
 
     /// The job itself, due now.
@@ -320,7 +338,11 @@ impl Work {
             },
             due: now,
             due_wall: clock.wall(),
-            expires: if self.expired { Mono(now.0 - 1) } else { Mono::NEVER },
+            expires: if self.expired {
+                Mono(now.0 - 1)
+            } else {
+                Mono::NEVER
+            },
             spec: Arc::new(spec),
             payload: match self.kind {
                 Kind::Pulse => Payload::Pulse,
