@@ -160,7 +160,10 @@ fn inside(folder: &Path, component: &Path) -> Result<(), Problem> {
     if leads_out {
         return Err(Problem {
             path: component.to_owned(),
-            message: format!("lies outside {}; a plugin's component must be in its folder", folder.display()),
+            message: format!(
+                "lies outside {}; a plugin's component must be in its folder",
+                folder.display()
+            ),
         });
     }
     Ok(())
@@ -178,7 +181,9 @@ fn read_file(path: &Path, bytes_max: u64) -> Result<Vec<u8>, Problem> {
         .custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed())
         .open(path)
         .map_err(|error| problem(format!("can't be read: {error}")))?;
-    let metadata = file.metadata().map_err(|error| problem(format!("can't be read: {error}")))?;
+    let metadata = file
+        .metadata()
+        .map_err(|error| problem(format!("can't be read: {error}")))?;
     if !metadata.is_file() {
         return Err(problem("is no regular file".to_owned()));
     }
@@ -225,7 +230,10 @@ pub fn discover(paths: &[PathBuf]) -> (Vec<Found>, Vec<Problem>) {
     if candidates.len() > PLUGINS_MAX {
         problems.push(Problem {
             path: paths.first().cloned().unwrap_or_default(),
-            message: format!("holds {} plugins; only the first {PLUGINS_MAX} are taken", candidates.len()),
+            message: format!(
+                "holds {} plugins; only the first {PLUGINS_MAX} are taken",
+                candidates.len()
+            ),
         });
         candidates.truncate(PLUGINS_MAX);
     }
@@ -257,7 +265,10 @@ pub fn unique<T>(
             kept.insert(name, plugin);
             continue;
         }
-        let paths: Vec<String> = plugins.iter().map(|plugin| path(plugin).display().to_string()).collect();
+        let paths: Vec<String> = plugins
+            .iter()
+            .map(|plugin| path(plugin).display().to_string())
+            .collect();
         for plugin in &plugins {
             problems.push(Problem {
                 path: path(plugin).to_owned(),
@@ -295,7 +306,14 @@ mod tests {
         std::fs::write(dir.path().join("text.wasm"), b"(component)").unwrap();
         std::os::unix::fs::symlink("../bare.wasm", dir.path().join("outside/a.wasm")).unwrap();
         let fifo = rustix::fs::FileType::Fifo;
-        rustix::fs::mknodat(rustix::fs::CWD, dir.path().join("pipe.wasm"), fifo, 0o600.into(), 0).unwrap();
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            dir.path().join("pipe.wasm"),
+            fifo,
+            0o600.into(),
+            0,
+        )
+        .unwrap();
 
         let (found, problems) = discover(&[dir.path().to_owned()]);
         let names: Vec<_> = found
@@ -305,10 +323,13 @@ mod tests {
         assert_eq!(names, ["bare.wasm", "one/a.wasm"]);
         let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
         assert_eq!(problems.len(), 5, "{problems:?}");
-        for (problem, part) in problems
-            .iter()
-            .zip(["does not exist", "lies outside", "no regular file", "no WebAssembly binary", "core module"])
-        {
+        for (problem, part) in problems.iter().zip([
+            "does not exist",
+            "lies outside",
+            "no regular file",
+            "no WebAssembly binary",
+            "core module",
+        ]) {
             assert!(problem.contains(part), "{problem}");
         }
     }

@@ -20,7 +20,11 @@ pub fn error(error: &wasmtime::Error, refused: Option<(u64, u64)>, limits: Limit
     }
     // The operating system gave no memory, or the job does not fit the plugin: no doing of the guest's. What lent
     // calls meet never arrives here as an error.
-    if error.is::<Misfit>() || error.is::<Errno>() || error.is::<std::io::Error>() || error.is::<OutOfMemory>() {
+    if error.is::<Misfit>()
+        || error.is::<Errno>()
+        || error.is::<std::io::Error>()
+        || error.is::<OutOfMemory>()
+    {
         return Outcome::HostError(one_line(error));
     }
     match error.downcast_ref::<Trap>() {
@@ -90,19 +94,27 @@ mod tests {
             assert_eq!(class(Trap::OutOfFuel, refused), "out-of-fuel");
             assert_eq!(class(Trap::StackOverflow, refused), "stack-overflow");
             assert_eq!(class(Errno::NOMEM, refused), "host-error");
-            assert_eq!(class(std::io::Error::from(std::io::ErrorKind::OutOfMemory), refused), "host-error");
+            assert_eq!(
+                class(std::io::Error::from(std::io::ErrorKind::OutOfMemory), refused),
+                "host-error"
+            );
             assert_eq!(class(Misfit("no such export".into()), refused), "host-error");
         }
         for trap in [Trap::UnreachableCodeReached, Trap::MemoryOutOfBounds] {
             assert_eq!(class(trap, false), "trap");
             assert_eq!(class(trap, true), "out-of-memory");
         }
-        assert_eq!(class(wasmtime::Error::msg("invalid utf-8 sequence"), false), "trap");
+        assert_eq!(
+            class(wasmtime::Error::msg("invalid utf-8 sequence"), false),
+            "trap"
+        );
     }
 
     #[test]
     fn a_message_is_one_line_of_causes() {
-        let error = wasmtime::Error::msg("the cause\nof it").context("while this\u{1b}[31m").context("the cause of it");
+        let error = wasmtime::Error::msg("the cause\nof it")
+            .context("while this\u{1b}[31m")
+            .context("the cause of it");
         assert_eq!(one_line(&error), "the cause of it: while this\\u{1b}[31m");
         let long = wasmtime::Error::msg("x".repeat(1 << 20));
         assert!(one_line(&long).len() <= 1_024);

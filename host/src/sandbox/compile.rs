@@ -90,10 +90,13 @@ pub fn load(
 fn keep(folder: &Path, digest: &Digest, fresh: &Path, artefact: &Path) -> Result<(), String> {
     let unwritable = |error: std::io::Error| format!("{} can't be written: {error}", artefact.display());
     sweep(folder, fresh).map_err(unwritable)?;
-    let seal = std::fs::File::open(fresh).and_then(Digest::of_reader).map_err(unwritable)?;
+    let seal = std::fs::File::open(fresh)
+        .and_then(Digest::of_reader)
+        .map_err(unwritable)?;
     let fresh_seal = scratch(folder, digest);
     write_private(&fresh_seal, seal.as_str().as_bytes())?;
-    let moved = std::fs::rename(fresh, artefact).and_then(|()| std::fs::rename(&fresh_seal, sealed(artefact)));
+    let moved =
+        std::fs::rename(fresh, artefact).and_then(|()| std::fs::rename(&fresh_seal, sealed(artefact)));
     let _ = std::fs::remove_file(&fresh_seal);
     moved.map_err(unwritable)
 }
@@ -114,8 +117,13 @@ fn sweep(folder: &Path, fresh: &Path) -> std::io::Result<()> {
     let now = fresh.metadata()?.modified()?;
     for entry in std::fs::read_dir(folder)?.flatten() {
         let path = entry.path();
-        let age = entry.metadata().and_then(|metadata| metadata.modified()).map(|modified| now.duration_since(modified));
-        if path.extension().is_some_and(|ending| ending == SCRATCH) && matches!(age, Ok(Ok(age)) if age > SCRATCH_AGE) {
+        let age = entry
+            .metadata()
+            .and_then(|metadata| metadata.modified())
+            .map(|modified| now.duration_since(modified));
+        if path.extension().is_some_and(|ending| ending == SCRATCH)
+            && matches!(age, Ok(Ok(age)) if age > SCRATCH_AGE)
+        {
             let _ = std::fs::remove_file(path);
         }
     }
@@ -185,7 +193,9 @@ fn run_child(program: &Path, from: &Path, to: &Path) -> Result<(), String> {
             Ok(None) => {
                 let _ = child.kill();
                 let _ = child.wait();
-                return Err(format!("took longer than {CHILD_WALL:?} to compile and was stopped"));
+                return Err(format!(
+                    "took longer than {CHILD_WALL:?} to compile and was stopped"
+                ));
             }
             Err(error) => return Err(format!("the compiler got lost: {error}")),
         }
@@ -197,7 +207,11 @@ fn run_child(program: &Path, from: &Path, to: &Path) -> Result<(), String> {
     if let Some(stderr) = child.stderr.take() {
         let _ = stderr.take(4096).read_to_string(&mut said);
     }
-    let last = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
+    let last = said
+        .lines()
+        .rev()
+        .find(|line| !line.trim().is_empty())
+        .unwrap_or_default();
     Err(match (last, status.code()) {
         ("", _) | (_, None) => format!(
             "could not be compiled within {} s of CPU time and {} GiB of memory ({status})",
@@ -242,7 +256,10 @@ fn open_private(path: &Path) -> Result<std::fs::File, String> {
         .map_err(unreadable)?;
     let metadata = file.metadata().map_err(unreadable)?;
     if !metadata.is_file() || metadata.uid() != own_user() || metadata.mode() & 0o022 != 0 {
-        return Err(format!("{} does not belong to this user alone and is not trusted", path.display()));
+        return Err(format!(
+            "{} does not belong to this user alone and is not trusted",
+            path.display()
+        ));
     }
     Ok(file)
 }

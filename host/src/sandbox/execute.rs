@@ -11,7 +11,10 @@ use super::{
     store,
 };
 use crate::{
-    capability::{Lease, Lender, Waiting, log::{Line, LogBook}},
+    capability::{
+        Lease, Lender, Waiting,
+        log::{Line, LogBook},
+    },
     domain::{
         job::{Job, JobResult},
         limits::Limits,
@@ -142,7 +145,10 @@ impl Executor {
                 tracing::error!(
                     "a host function panicked ({message}); this is a defect of pulse-host, the job counts as not run"
                 );
-                (Outcome::HostError(format!("a host function panicked: {message}")), None)
+                (
+                    Outcome::HostError(format!("a host function panicked: {message}")),
+                    None,
+                )
             }
             (_, Some(taint)) => (classify::tainted(taint), None),
             (Ended::Answered(answered, instance), None) => {
@@ -153,7 +159,10 @@ impl Executor {
                 };
                 (outcome, instance)
             }
-            (Ended::Failed(error), None) => (classify::error(&error, store.data().memory.refused(), limits), None),
+            (Ended::Failed(error), None) => (
+                classify::error(&error, store.data().memory.refused(), limits),
+                None,
+            ),
             (Ended::TimedOut(outcome), None) => (outcome, None),
         };
         if let (Some(key), Some(instance)) = (key, instance)
@@ -188,7 +197,10 @@ impl Executor {
             let answered = plugin.exports.run(store, &instance, job).await?;
             Ok((answered, instance))
         });
-        let mut call = Metered { inner: call, meter: &meter };
+        let mut call = Metered {
+            inner: call,
+            meter: &meter,
+        };
         let left = ends.since(clock.mono());
         match tokio::time::timeout(left, &mut call).await {
             Ok(Ok(Ok((answered, instance)))) => Ended::Answered(answered, instance),
@@ -226,7 +238,10 @@ pub async fn describe(
             let instance = plugin.pre.instantiate_async(&mut store).await?;
             plugin.exports.describe(&mut store, &instance).await
         });
-        let metered = Metered { inner: call, meter: &meter };
+        let metered = Metered {
+            inner: call,
+            meter: &meter,
+        };
         tokio::time::timeout(timeout, metered).await
     };
     store.data().end_log();
@@ -322,7 +337,6 @@ fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
     message
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -337,7 +351,11 @@ mod tests {
             what().await;
             hand.advance(Duration::from_millis(4));
         });
-        let ended = Metered { inner: call, meter: &meter }.await;
+        let ended = Metered {
+            inner: call,
+            meter: &meter,
+        }
+        .await;
         (ended, meter.spent())
     }
 
@@ -346,11 +364,20 @@ mod tests {
         let ms = Duration::from_millis;
         assert_eq!(polled(async || {}).await, (Ok(()), ms(7)));
         assert_eq!(polled(tokio::task::yield_now).await, (Ok(()), ms(7)));
-        assert_eq!(polled(async || panic!("static")).await, (Err("static".into()), ms(3)));
+        assert_eq!(
+            polled(async || panic!("static")).await,
+            (Err("static".into()), ms(3))
+        );
         let (error, spent) = polled(async || panic!("line\n{}", "x".repeat(5_000))).await;
         let error = error.unwrap_err();
-        assert!(error.starts_with("line\\nxxx") && error.len() <= answer::TEXT_BYTES_MAX, "{error}");
+        assert!(
+            error.starts_with("line\\nxxx") && error.len() <= answer::TEXT_BYTES_MAX,
+            "{error}"
+        );
         assert_eq!(spent, ms(3));
-        assert_eq!(polled(async || std::panic::panic_any(7)).await.0, Err("no message".into()));
+        assert_eq!(
+            polled(async || std::panic::panic_any(7)).await.0,
+            Err("no message".into())
+        );
     }
 }

@@ -138,9 +138,14 @@ pub fn load(sandbox: &Arc<Sandbox>, found: Found) -> Result<Plugin, Vec<String>>
         pre: &pre,
         exports: &*exports,
     };
-    let description = block_on(execute::describe(sandbox, &loading, DESCRIBE_LIMITS, DESCRIBE_TIMEOUT))
-        .and_then(|described| described.map_err(|outcome| format!("can't describe itself: {outcome}")))
-        .map_err(|message| vec![message])?;
+    let description = block_on(execute::describe(
+        sandbox,
+        &loading,
+        DESCRIBE_LIMITS,
+        DESCRIBE_TIMEOUT,
+    ))
+    .and_then(|described| described.map_err(|outcome| format!("can't describe itself: {outcome}")))
+    .map_err(|message| vec![message])?;
     let needs = needs(&imports);
     let schema = check(&description, found.manifest.as_ref(), &exports.kinds(), &needs)?;
     let mut summary = description.summary;
@@ -191,7 +196,10 @@ fn check(
 ) -> Result<serde_json::Value, Vec<String>> {
     let mut wrong = Vec::new();
     if !plugins::name_is_valid(&description.name) {
-        wrong.push(format!("describes itself wrongly: {}", plugins::name_rule(&description.name)));
+        wrong.push(format!(
+            "describes itself wrongly: {}",
+            plugins::name_rule(&description.name)
+        ));
     }
     if !plugins::version_is_valid(&description.version) {
         wrong.push(format!(

@@ -48,7 +48,9 @@ impl Key {
 impl PartialEq for Key {
     /// The very same profile, not one that says the same: a reload ends what was granted before it.
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.profile, &other.profile) && self.tenant == other.tenant && self.digest == other.digest
+        Arc::ptr_eq(&self.profile, &other.profile)
+            && self.tenant == other.tenant
+            && self.digest == other.digest
     }
 }
 
@@ -69,7 +71,11 @@ impl Pool {
     pub fn put(&self, key: Key, live: Live) {
         let mut idle = self.idle();
         idle.push_back((key, live));
-        let over = if idle.len() > IDLE_MAX { idle.pop_front() } else { None };
+        let over = if idle.len() > IDLE_MAX {
+            idle.pop_front()
+        } else {
+            None
+        };
         // A store takes a while to drop.
         drop(idle);
         drop(over);

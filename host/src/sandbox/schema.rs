@@ -20,7 +20,10 @@ const DEPTH_MAX: usize = 128;
 /// One line for people.
 pub fn parse(text: &str) -> Result<Value, String> {
     if text.len() > BYTES_MAX {
-        return Err(format!("its settings schema has {} bytes; at most {BYTES_MAX} are allowed", text.len()));
+        return Err(format!(
+            "its settings schema has {} bytes; at most {BYTES_MAX} are allowed",
+            text.len()
+        ));
     }
     let schema: Value =
         serde_json::from_str(text).map_err(|error| format!("its settings schema is no JSON: {error}"))?;
@@ -65,7 +68,9 @@ impl<'s> Walk<'s> {
 
     fn steps(&mut self, schema: &'s Value, depth: usize) -> Result<u64, String> {
         if depth > DEPTH_MAX {
-            return Err(format!("its settings schema is nested more than {DEPTH_MAX} deep"));
+            return Err(format!(
+                "its settings schema is nested more than {DEPTH_MAX} deep"
+            ));
         }
         if let Some(known) = self.known.get(&std::ptr::from_ref(schema)) {
             return Ok(known.unwrap_or(0));
@@ -79,7 +84,9 @@ impl<'s> Walk<'s> {
                 }
                 // It would change what the references below it mean.
                 ("$id", Value::String(_)) if depth > 0 => {
-                    return Err("its settings schema has an `$id` inside; only the whole may have one".to_owned());
+                    return Err(
+                        "its settings schema has an `$id` inside; only the whole may have one".to_owned(),
+                    );
                 }
                 _ => self.steps(child, depth + 1)?,
             };
@@ -92,7 +99,11 @@ impl<'s> Walk<'s> {
     fn target(&self, reference: &str) -> Result<&'s Value, String> {
         let place = reference.strip_prefix('#');
         place
-            .and_then(|place| self.document.pointer(place).or_else(|| self.anchors.get(place).copied()))
+            .and_then(|place| {
+                self.document
+                    .pointer(place)
+                    .or_else(|| self.anchors.get(place).copied())
+            })
             .ok_or_else(|| {
                 format!(
                     "its settings schema refers to `{}`, which is not in it",
@@ -119,7 +130,10 @@ mod tests {
     fn chain(length: usize, link: impl Fn(&str, &str) -> Value) -> Value {
         let mut defs = Map::new();
         for index in 0..length {
-            defs.insert(format!("a{index}"), link(&format!("a{index}"), &format!("a{}", index + 1)));
+            defs.insert(
+                format!("a{index}"),
+                link(&format!("a{index}"), &format!("a{}", index + 1)),
+            );
         }
         defs.insert(format!("a{length}"), link(&format!("a{length}"), "end"));
         defs.insert("end".into(), json!({"$anchor": "end", "type": "object"}));
@@ -140,7 +154,10 @@ mod tests {
             json!({"$ref": "#"}),
             // A setting that is called like a keyword.
             json!({"properties": {"$id": {"type": "string"}, "$ref": {"type": "string"}}}),
-            chain(50, |_, next| json!({"properties": {"x": {"$ref": format!("#/$defs/{next}")}}})),
+            chain(
+                50,
+                |_, next| json!({"properties": {"x": {"$ref": format!("#/$defs/{next}")}}}),
+            ),
         ] {
             assert_eq!(parse(&schema.to_string()), Ok(schema));
         }
@@ -160,13 +177,22 @@ mod tests {
             let error = parse(&bomb.to_string()).unwrap_err();
             assert!(error.contains("steps to check"), "{error}");
         }
-        let long = chain(5_000, |_, next| json!({"not": {"$ref": format!("#/$defs/{next}")}}));
+        let long = chain(
+            5_000,
+            |_, next| json!({"not": {"$ref": format!("#/$defs/{next}")}}),
+        );
         assert!(parse(&long.to_string()).unwrap_err().contains("deep"));
     }
 
     #[test]
     fn a_schema_refers_to_nothing_outside_itself() {
-        for reference in ["http://127.0.0.1:1/a.json", "file:///etc/passwd", "other.json", "#/$defs/none", "#none"] {
+        for reference in [
+            "http://127.0.0.1:1/a.json",
+            "file:///etc/passwd",
+            "other.json",
+            "#/$defs/none",
+            "#none",
+        ] {
             let error = parse(&json!({"$ref": reference}).to_string()).unwrap_err();
             assert!(error.contains("is not in it"), "{error}");
         }

@@ -66,7 +66,14 @@ impl std::error::Error for CpuExceeded {}
 
 /// Makes a store for one instance.
 #[must_use]
-pub fn new(engine: &Engine, limits: Limits, lender: Arc<Lender>, lease: Arc<Lease>, log: LogBook, clock: Clock) -> Store<State> {
+pub fn new(
+    engine: &Engine,
+    limits: Limits,
+    lender: Arc<Lender>,
+    lease: Arc<Lease>,
+    log: LogBook,
+    clock: Clock,
+) -> Store<State> {
     let log = Arc::new(Mutex::new(Some(log)));
     let (stdout, stderr) = (LineStream::stdout(&log), LineStream::stderr(&log));
     let mut table = ResourceTable::new();
@@ -256,7 +263,12 @@ impl Memory {
 }
 
 impl ResourceLimiter for Memory {
-    fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
         // Growth beyond the memory's own maximum fails anyway; it is not the cap's doing.
         Ok(maximum.is_some_and(|maximum| desired > maximum) || self.grow(current, desired, 1))
     }
@@ -283,8 +295,14 @@ impl ResourceLimiter for Memory {
         engine::TABLES_PER_COMPONENT as usize
     }
 
-    fn table_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
-        Ok(maximum.is_some_and(|maximum| desired > maximum) || self.grow(current, desired, size_of::<usize>()))
+    fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        Ok(maximum.is_some_and(|maximum| desired > maximum)
+            || self.grow(current, desired, size_of::<usize>()))
     }
 }
 
@@ -376,12 +394,19 @@ mod tests {
         memory.memory_growing(0, 2 * PAGE, None).unwrap();
         // As for growth beyond what an address can name, which nobody is asked about.
         for _ in 0..3 {
-            memory.memory_grow_failed(wasmtime::Error::msg("too much")).unwrap();
+            memory
+                .memory_grow_failed(wasmtime::Error::msg("too much"))
+                .unwrap();
             assert!(!memory.memory_growing(2 * PAGE, 3 * PAGE, None).unwrap());
         }
         assert_eq!(memory.failed, None);
-        memory.memory_grow_failed(wasmtime::Error::from(Errno::NOMEM).context("mprotect")).unwrap();
-        assert!(memory.failed.as_deref().unwrap().starts_with("mprotect"), "{memory:?}");
+        memory
+            .memory_grow_failed(wasmtime::Error::from(Errno::NOMEM).context("mprotect"))
+            .unwrap();
+        assert!(
+            memory.failed.as_deref().unwrap().starts_with("mprotect"),
+            "{memory:?}"
+        );
         memory.renew(2 * PAGE as u64);
         assert_eq!(memory.failed, None);
     }
