@@ -29,8 +29,22 @@ impl Digest {
     /// Of these bytes.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
+        Self::hex(&Sha256::digest(bytes))
+    }
+
+    /// Of everything that can be read there.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub fn of_reader(mut reader: impl std::io::Read) -> std::io::Result<Self> {
+        let mut hasher = Sha256::new();
+        std::io::copy(&mut reader, &mut hasher)?;
+        Ok(Self::hex(&hasher.finalize()))
+    }
+
+    fn hex(bytes: &[u8]) -> Self {
         let mut text = String::with_capacity(64);
-        for byte in Sha256::digest(bytes) {
+        for byte in bytes {
             text.push_str(&format!("{byte:02x}"));
         }
         Self(text.into())
@@ -330,6 +344,7 @@ mod tests {
 
     #[test]
     fn the_digest_is_sha_256() {
+        assert_eq!(Digest::of_reader(&b"abc"[..]).unwrap(), Digest::of(b"abc"));
         assert_eq!(
             Digest::of(b"abc").as_str(),
             "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

@@ -336,3 +336,48 @@ fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
     answer::line(&mut message);
     message
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{clock::Clock, domain::time::Wall};
+
+    /// What a call may do in one poll.
+    async fn polled(what: impl AsyncFnOnce()) -> (Result<(), String>, Duration) {
+        let (clock, hand) = Clock::manual(Mono(1), Wall(0));
+        let meter = store::Meter::new(clock, Duration::MAX);
+        let call = pin!(async {
+            hand.advance(Duration::from_millis(3));
+            what().await;
+            hand.advance(Duration::from_millis(4));
+        });
+        let ended = Metered {
+            inner: call,
+            meter: &meter,
+        }
+        .await;
+        (ended, meter.spent())
+    }
+
+    #[tokio::test]
+    async fn a_panic_of_a_host_function_is_an_error_of_this_call_alone() {
+        let ms = Duration::from_millis;
+        assert_eq!(polled(async || {}).await, (Ok(()), ms(7)));
+        assert_eq!(polled(tokio::task::yield_now).await, (Ok(()), ms(7)));
+        assert_eq!(
+            polled(async || panic!("static")).await,
+            (Err("static".into()), ms(3))
+        );
+        let (error, spent) = polled(async || panic!("line\n{}", "x".repeat(5_000))).await;
+        let error = error.unwrap_err();
+        assert!(
+            error.starts_with("line\\nxxx") && error.len() <= answer::TEXT_BYTES_MAX,
+            "{error}"
+        );
+        assert_eq!(spent, ms(3));
+        assert_eq!(
+            polled(async || std::panic::panic_any(7)).await.0,
+            Err("no message".into())
+        );
+    }
+}

@@ -317,7 +317,9 @@ pub struct Meter {
 }
 
 impl Meter {
-    fn new(clock: Clock, limit: Duration) -> Self {
+    /// Nothing spent so far.
+    #[must_use]
+    pub fn new(clock: Clock, limit: Duration) -> Self {
         Self {
             clock,
             limit_ns: AtomicU64::new(nanos(limit)),

@@ -5,6 +5,7 @@ mod classes;
 mod fairness;
 mod isolation;
 mod leaks;
+mod no_pool;
 mod reuse;
 
 use pulse_host::domain::{

@@ -34,14 +34,28 @@ fn data_dir() -> PathBuf {
     PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("sandbox")
 }
 
+/// Names the number of slots that all sandboxes of this process ask for.
+pub const SLOTS: &str = "PULSE_HOST_TEST_SLOTS";
+
 /// Settings with that many slots, compiling in this process.
 pub fn settings(slots: u32) -> SandboxSettings {
+    let wanted = std::env::var(SLOTS).ok().map(|slots| slots.parse().unwrap());
     SandboxSettings {
-        slots,
+        slots: wanted.unwrap_or(slots),
         max_memory_bytes: MEMORY_MAX,
         data_dir: data_dir(),
         compiler: Compiler::InProcess,
     }
+}
+
+/// Whether instances come from a pool: not in a process that was started without room for one.
+pub fn pooled() -> bool {
+    std::env::var_os(SLOTS).is_none()
+}
+
+/// A file of the project.
+pub fn root_of(path: &str) -> PathBuf {
+    root().join(path)
 }
 
 /// The path of a guest that `cargo xtask plugins` has built.
@@ -63,8 +77,9 @@ pub fn wat(name: &str) -> Vec<u8> {
 
 /// The bytes of a guest of `tests/guests/wat/in-shell`.
 pub fn in_shell(name: &str) -> Vec<u8> {
-    let read = |path: &str| std::fs::read_to_string(root().join("tests/guests/wat").join(path)).unwrap();
-    in_shell_text(&read(&format!("in-shell/{name}.wat")))
+    in_shell_text(
+        &std::fs::read_to_string(root_of(&format!("tests/guests/wat/in-shell/{name}.wat"))).unwrap(),
+    )
 }
 
 /// The shell around a core module that is given as text.
@@ -273,7 +288,8 @@ impl Work {
         )
     }
 
-    fn job(&self, clock: &Clock) -> Job {
+    /// The job itself, due now.
+    pub fn job(&self, clock: &Clock) -> Job {
         let now = clock.mono();
         let lane = || Lane {
             profile: Arc::clone(&self.profile),
