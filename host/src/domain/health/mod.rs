@@ -154,8 +154,14 @@ enum Repair {
     Held { since: Mono },
     /// In a channel or running.
     Running,
-    /// Carried out, or perhaps: pulses that started after `since` decide. `failures` are those in a row.
-    Verifying { since: Mono, until: Mono, failures: u32 },
+    /// Carried out, or perhaps: pulses that started after `since` decide. `failures` are those in a row;
+    /// `looked`: at least one of those pulses was answered.
+    Verifying {
+        since: Mono,
+        until: Mono,
+        failures: u32,
+        looked: bool,
+    },
     /// No repair is left.
     Exhausted(Exhausted),
 }

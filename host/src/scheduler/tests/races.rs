@@ -207,3 +207,26 @@ proptest! {
         prop_assert_eq!(rig.scheduler.unfinished().jobs(), 0);
     }
 }
+
+#[test]
+fn a_stall_that_outlasts_the_verification_is_no_failed_repair() {
+    let mut spec = spec("shop");
+    let mut repair = InterventionSpec {
+        lane: lane(),
+        ..*spec.intervention.take().unwrap()
+    };
+    repair.max_attempts = 1;
+    spec.intervention = Some(Arc::new(repair));
+    let mut rig = Rig::new(vec![spec], |_| {});
+    rig.unhealthy();
+    assert_eq!(rig.deliver(), Yellow);
+    let job = rig.next(Kind::Intervention);
+    rig.answer(&job, done());
+    assert_eq!(rig.deliver(), Cyan);
+    rig.hand.advance(Duration::from_secs(60));
+    rig.run();
+    rig.pass(50);
+    assert!(rig.take(Kind::Code).is_empty(), "no pulse has looked since");
+    rig.healthy();
+    assert_eq!(rig.deliver(), Green);
+}

@@ -80,6 +80,21 @@ fn who_gets_well_in_maintenance_is_up_and_fails_anew_from_the_start() {
 }
 
 #[test]
+fn a_verification_that_no_pulse_has_looked_at_has_not_failed() {
+    let mut stage = Stage::new(spec(1, 1, Some(1)));
+    stage.bad();
+    stage.intervene();
+    stage.end(Stage::done());
+    assert_eq!(stage.wait(60), [], "the host stood still");
+    assert_eq!(stage.ok(), [Green]);
+    stage.bad();
+    stage.intervene();
+    stage.end(Stage::done());
+    stage.wait(60);
+    assert_eq!(stage.bad(), [Red], "and now one has looked");
+}
+
+#[test]
 fn verification_fails_by_failures_in_a_row() {
     let mut stage = Stage::new(spec(2, 3, Some(2)));
     stage.bad();
