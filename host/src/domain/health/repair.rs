@@ -183,11 +183,12 @@ impl Health {
             return;
         }
         match episode.repair {
-            Repair::Ready { .. } | Repair::Wanted { .. } | Repair::Held { .. } => {
+            Repair::Verifying { since, .. } if finished <= since => {}
+            // What pulses saw before it ended, even if it had been given up by then, says nothing about it.
+            Repair::Ready { .. } | Repair::Wanted { .. } | Repair::Held { .. } | Repair::Verifying { .. } => {
                 episode.verify(settings, finished);
                 self.successes = 0;
             }
-            Repair::Verifying { .. } => {}
             Repair::None | Repair::Running | Repair::Exhausted(_) => return,
         }
         if !suppressed {

@@ -112,3 +112,22 @@ fn verification_fails_by_failures_in_a_row() {
     stage.bad();
     assert_eq!(stage.intervene(), Permission::Granted, "two in a row");
 }
+
+#[test]
+fn what_pulses_saw_before_a_late_answers_end_proves_nothing() {
+    let mut stage = Stage::new(spec(2, 2, Some(1)));
+    stage.bad();
+    stage.bad();
+    stage.intervene();
+    stage.end(InterventionEnd::Unknown("lost".to_owned()));
+    stage.wait(1);
+    stage.ok();
+    stage.wait(2);
+    let now = stage.now.mono;
+    let late = stage.step(|stage, effects| stage.health.late_done(&stage.spec, 1, "restarted", now, effects));
+    assert_eq!(late, [Cyan]);
+    stage.wait(1);
+    assert_eq!(stage.ok(), [], "the first since");
+    stage.wait(1);
+    assert_eq!(stage.ok(), [Green]);
+}
