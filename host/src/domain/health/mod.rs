@@ -121,7 +121,8 @@ struct Episode {
     reason: String,
     /// When the threshold was reached.
     incident: Option<Mono>,
-    /// (color, cause) pairs that were emitted. At most a few per intervention, which the attempts bound.
+    /// (color, cause) pairs that were emitted, but for reminders and purple, which are numbered. At most a few per
+    /// intervention, which the attempts bound.
     emitted: Vec<(Color, String)>,
     /// Colors that were emitted, for `green`.
     colors: ColorSet,

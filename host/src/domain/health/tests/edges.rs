@@ -131,3 +131,27 @@ fn what_pulses_saw_before_a_late_answers_end_proves_nothing() {
     stage.wait(1);
     assert_eq!(stage.ok(), [Green]);
 }
+
+#[test]
+fn an_episode_of_many_onsets_of_purple_does_not_grow() {
+    let mut stage = Stage::new(spec(1, 1, Some(1)));
+    stage.bad();
+    for _ in 0..200 {
+        for _ in 0..3 {
+            stage.fault();
+        }
+        stage.bad();
+    }
+    let mut causes: Vec<_> = stage
+        .codes
+        .iter()
+        .filter(|code| code.color == Purple)
+        .map(|code| code.cause.clone())
+        .collect();
+    assert_eq!(causes.len(), 200, "each onset is told");
+    causes.sort_unstable();
+    causes.dedup();
+    assert_eq!(causes.len(), 200, "under a name of its own");
+    assert!(stage.health.episode.as_deref().unwrap().emitted.len() < 10);
+    assert_eq!(stage.ok(), [Green]);
+}
