@@ -230,3 +230,55 @@ fn a_stall_that_outlasts_the_verification_is_no_failed_repair() {
     rig.healthy();
     assert_eq!(rig.deliver(), Green);
 }
+
+#[test]
+fn a_refund_gives_back_the_refused_interventions_own_spend() {
+    let mut rig = Rig::new(vec![spec("refused"), spec("repaired")], |settings| {
+        settings.interventions = Budget {
+            attempts: 2,
+            per: Duration::from_secs(30),
+        };
+    });
+    let mut refused: Option<(Job, Mono)> = None;
+    let mut repaired = None;
+    while repaired.is_none() {
+        rig.pass(10);
+        for job in rig.take(Kind::Pulse) {
+            let first = job.spec.subject.monitor.as_ref() == "refused";
+            let bad = first || refused.is_some();
+            rig.answer(
+                &job,
+                report(if bad { Status::Unhealthy } else { Status::Healthy }),
+            );
+        }
+        for job in rig.take(Kind::Intervention) {
+            if job.spec.subject.monitor.as_ref() == "refused" {
+                refused = Some((job, rig.clock.mono()));
+            } else {
+                repaired = Some(rig.clock.mono());
+            }
+        }
+    }
+    let ((job, before), after) = (refused.unwrap(), repaired.unwrap());
+    assert!(before < after);
+    let left = |rig: &mut Rig, at: Mono| {
+        rig.scheduler
+            .world
+            .resource_mut::<Budgets>()
+            .interventions
+            .left(at)
+    };
+    assert_eq!(left(&mut rig, after), 0);
+    let entity = Entity::from_bits(job.key.monitor.0);
+    let attempt = rig.lane(entity, Kind::Intervention, 0).attempt();
+    assert_eq!(attempt, job.key.attempt, "not lost yet");
+    rig.answer(&job, Outcome::NoCapacity("none".to_owned()));
+    assert_eq!(left(&mut rig, after), 1);
+    let window = Duration::from_secs(30);
+    assert_eq!(
+        left(&mut rig, Mono(after.after(window).0 - 1)),
+        1,
+        "the repair still counts"
+    );
+    assert_eq!(left(&mut rig, after.after(window)), 2);
+}
