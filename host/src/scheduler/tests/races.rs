@@ -282,3 +282,38 @@ fn a_refund_gives_back_the_refused_interventions_own_spend() {
     );
     assert_eq!(left(&mut rig, after.after(window)), 2);
 }
+
+/// A monitor without repairs.
+fn plain(name: &str, policy: impl FnOnce(&mut Policy)) -> MonitorSpec {
+    let mut spec = spec(name);
+    let mut changed = (*spec.policy).clone();
+    policy(&mut changed);
+    spec.policy = Arc::new(changed);
+    spec.intervention = None;
+    spec
+}
+
+#[test]
+fn a_check_between_two_slots_does_not_cost_the_next_slot() {
+    let mut spec = plain("shop", |policy| policy.retry_interval = policy.interval);
+    spec.intervention = Some(Arc::new(InterventionSpec {
+        lane: lane(),
+        max_attempts: 2,
+        cooldown: Duration::from_secs(1),
+        verify_window: Duration::from_secs(3),
+        budget: Budget {
+            attempts: 10,
+            per: Duration::from_secs(3600),
+        },
+    }));
+    let mut rig = Rig::new(vec![spec], |_| {});
+    rig.unhealthy();
+    let job = rig.next(Kind::Intervention);
+    rig.answer(&job, done());
+    // The window passes before the next slot: a pulse out of turn looks.
+    let look = rig.next(Kind::Pulse);
+    rig.answer(&look, report(Status::Healthy));
+    let next = rig.next(Kind::Pulse);
+    let pause = next.due.since(look.due);
+    assert!(pause <= Duration::from_secs(10), "nobody looked for {pause:?}");
+}
