@@ -121,7 +121,8 @@ struct Episode {
     reason: String,
     /// When the threshold was reached.
     incident: Option<Mono>,
-    /// (color, cause) pairs that were emitted. At most a few per intervention, which the attempts bound.
+    /// (color, cause) pairs that were emitted, but for reminders and purple, which are numbered. At most a few per
+    /// intervention, which the attempts bound.
     emitted: Vec<(Color, String)>,
     /// Colors that were emitted, for `green`.
     colors: ColorSet,
@@ -154,8 +155,14 @@ enum Repair {
     Held { since: Mono },
     /// In a channel or running.
     Running,
-    /// Carried out, or perhaps: pulses that started after `since` decide. `failures` are those in a row.
-    Verifying { since: Mono, until: Mono, failures: u32 },
+    /// Carried out, or perhaps: pulses that started after `since` decide. `failures` are those in a row;
+    /// `looked`: at least one of those pulses was answered.
+    Verifying {
+        since: Mono,
+        until: Mono,
+        failures: u32,
+        looked: bool,
+    },
     /// No repair is left.
     Exhausted(Exhausted),
 }

@@ -68,15 +68,14 @@ impl Health {
                 episode.summary = message.to_owned();
                 episode.reason.clear();
             }
+            // Each onset has a cause of its own; keeping them all would let a plugin grow the list for ever.
             let cause = format!("fault-{}", episode.onsets);
+            let why = format!("{} faults in a row: {message}", self.faults);
+            episode.colors.insert(Color::Purple);
+            effects
+                .codes
+                .push(episode.emission(spec, Color::Purple, &cause, &why));
             let faults = self.faults;
-            episode.emit(
-                spec,
-                Color::Purple,
-                &cause,
-                || format!("{faults} faults in a row: {message}"),
-                effects,
-            );
             effects.facts.push(Fact::Purple {
                 faults,
                 message: message.to_owned(),

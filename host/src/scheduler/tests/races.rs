@@ -207,3 +207,113 @@ proptest! {
         prop_assert_eq!(rig.scheduler.unfinished().jobs(), 0);
     }
 }
+
+#[test]
+fn a_stall_that_outlasts_the_verification_is_no_failed_repair() {
+    let mut spec = spec("shop");
+    let mut repair = InterventionSpec {
+        lane: lane(),
+        ..*spec.intervention.take().unwrap()
+    };
+    repair.max_attempts = 1;
+    spec.intervention = Some(Arc::new(repair));
+    let mut rig = Rig::new(vec![spec], |_| {});
+    rig.unhealthy();
+    assert_eq!(rig.deliver(), Yellow);
+    let job = rig.next(Kind::Intervention);
+    rig.answer(&job, done());
+    assert_eq!(rig.deliver(), Cyan);
+    rig.hand.advance(Duration::from_secs(60));
+    rig.run();
+    rig.pass(50);
+    assert!(rig.take(Kind::Code).is_empty(), "no pulse has looked since");
+    rig.healthy();
+    assert_eq!(rig.deliver(), Green);
+}
+
+#[test]
+fn a_refund_gives_back_the_refused_interventions_own_spend() {
+    let mut rig = Rig::new(vec![spec("refused"), spec("repaired")], |settings| {
+        settings.interventions = Budget {
+            attempts: 2,
+            per: Duration::from_secs(30),
+        };
+    });
+    let mut refused: Option<(Job, Mono)> = None;
+    let mut repaired = None;
+    while repaired.is_none() {
+        rig.pass(10);
+        for job in rig.take(Kind::Pulse) {
+            let first = job.spec.subject.monitor.as_ref() == "refused";
+            let bad = first || refused.is_some();
+            rig.answer(
+                &job,
+                report(if bad { Status::Unhealthy } else { Status::Healthy }),
+            );
+        }
+        for job in rig.take(Kind::Intervention) {
+            if job.spec.subject.monitor.as_ref() == "refused" {
+                refused = Some((job, rig.clock.mono()));
+            } else {
+                repaired = Some(rig.clock.mono());
+            }
+        }
+    }
+    let ((job, before), after) = (refused.unwrap(), repaired.unwrap());
+    assert!(before < after);
+    let left = |rig: &mut Rig, at: Mono| {
+        rig.scheduler
+            .world
+            .resource_mut::<Budgets>()
+            .interventions
+            .left(at)
+    };
+    assert_eq!(left(&mut rig, after), 0);
+    let entity = Entity::from_bits(job.key.monitor.0);
+    let attempt = rig.lane(entity, Kind::Intervention, 0).attempt();
+    assert_eq!(attempt, job.key.attempt, "not lost yet");
+    rig.answer(&job, Outcome::NoCapacity("none".to_owned()));
+    assert_eq!(left(&mut rig, after), 1);
+    let window = Duration::from_secs(30);
+    assert_eq!(
+        left(&mut rig, Mono(after.after(window).0 - 1)),
+        1,
+        "the repair still counts"
+    );
+    assert_eq!(left(&mut rig, after.after(window)), 2);
+}
+
+/// A monitor without repairs.
+fn plain(name: &str, policy: impl FnOnce(&mut Policy)) -> MonitorSpec {
+    let mut spec = spec(name);
+    let mut changed = (*spec.policy).clone();
+    policy(&mut changed);
+    spec.policy = Arc::new(changed);
+    spec.intervention = None;
+    spec
+}
+
+#[test]
+fn a_check_between_two_slots_does_not_cost_the_next_slot() {
+    let mut spec = plain("shop", |policy| policy.retry_interval = policy.interval);
+    spec.intervention = Some(Arc::new(InterventionSpec {
+        lane: lane(),
+        max_attempts: 2,
+        cooldown: Duration::from_secs(1),
+        verify_window: Duration::from_secs(3),
+        budget: Budget {
+            attempts: 10,
+            per: Duration::from_secs(3600),
+        },
+    }));
+    let mut rig = Rig::new(vec![spec], |_| {});
+    rig.unhealthy();
+    let job = rig.next(Kind::Intervention);
+    rig.answer(&job, done());
+    // The window passes before the next slot: a pulse out of turn looks.
+    let look = rig.next(Kind::Pulse);
+    rig.answer(&look, report(Status::Healthy));
+    let next = rig.next(Kind::Pulse);
+    let pause = next.due.since(look.due);
+    assert!(pause <= Duration::from_secs(10), "nobody looked for {pause:?}");
+}

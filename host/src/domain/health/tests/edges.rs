@@ -80,6 +80,21 @@ fn who_gets_well_in_maintenance_is_up_and_fails_anew_from_the_start() {
 }
 
 #[test]
+fn a_verification_that_no_pulse_has_looked_at_has_not_failed() {
+    let mut stage = Stage::new(spec(1, 1, Some(1)));
+    stage.bad();
+    stage.intervene();
+    stage.end(Stage::done());
+    assert_eq!(stage.wait(60), [], "the host stood still");
+    assert_eq!(stage.ok(), [Green]);
+    stage.bad();
+    stage.intervene();
+    stage.end(Stage::done());
+    stage.wait(60);
+    assert_eq!(stage.bad(), [Red], "and now one has looked");
+}
+
+#[test]
 fn verification_fails_by_failures_in_a_row() {
     let mut stage = Stage::new(spec(2, 3, Some(2)));
     stage.bad();
@@ -96,4 +111,47 @@ fn verification_fails_by_failures_in_a_row() {
     assert_eq!(stage.health.state(), State::Verifying);
     stage.bad();
     assert_eq!(stage.intervene(), Permission::Granted, "two in a row");
+}
+
+#[test]
+fn what_pulses_saw_before_a_late_answers_end_proves_nothing() {
+    let mut stage = Stage::new(spec(2, 2, Some(1)));
+    stage.bad();
+    stage.bad();
+    stage.intervene();
+    stage.end(InterventionEnd::Unknown("lost".to_owned()));
+    stage.wait(1);
+    stage.ok();
+    stage.wait(2);
+    let now = stage.now.mono;
+    let late = stage.step(|stage, effects| stage.health.late_done(&stage.spec, 1, "restarted", now, effects));
+    assert_eq!(late, [Cyan]);
+    stage.wait(1);
+    assert_eq!(stage.ok(), [], "the first since");
+    stage.wait(1);
+    assert_eq!(stage.ok(), [Green]);
+}
+
+#[test]
+fn an_episode_of_many_onsets_of_purple_does_not_grow() {
+    let mut stage = Stage::new(spec(1, 1, Some(1)));
+    stage.bad();
+    for _ in 0..200 {
+        for _ in 0..3 {
+            stage.fault();
+        }
+        stage.bad();
+    }
+    let mut causes: Vec<_> = stage
+        .codes
+        .iter()
+        .filter(|code| code.color == Purple)
+        .map(|code| code.cause.clone())
+        .collect();
+    assert_eq!(causes.len(), 200, "each onset is told");
+    causes.sort_unstable();
+    causes.dedup();
+    assert_eq!(causes.len(), 200, "under a name of its own");
+    assert!(stage.health.episode.as_deref().unwrap().emitted.len() < 10);
+    assert_eq!(stage.ok(), [Green]);
 }
