@@ -13,6 +13,7 @@ use crate::{
 };
 use anyhow::{Result, bail};
 use std::{
+    path::PathBuf,
     process::{Command, ExitCode},
     time::Duration,
 };
@@ -47,7 +48,7 @@ const STEPS: &[Step] = &[
     ("build guests", || {
         plugins::build_guests(plugins::Lock::Fixed).map(quiet)
     }),
-    ("build host", || demo::build_host().map(|_| String::new())),
+    ("build host", || host().map(|_| String::new())),
     ("test", || tests(ROOT, &["--lib", "--bins", "--tests"])),
     ("test, docs", || tests(ROOT, &["--doc"])),
     ("test, plugins", || {
@@ -162,9 +163,15 @@ impl Count {
     }
 }
 
+/// The program, built with the features that the tests need of its dependencies too: alone it would be built with
+/// fewer of them, and wasmtime twice.
+fn host() -> Result<PathBuf> {
+    demo::build_host_among(&["--locked", "--workspace", "--bins", "--tests"])
+}
+
 /// The demo as a person runs it, but with ports that nobody else has.
 fn show() -> Result<String> {
-    let program = demo::build_host()?;
+    let program = host()?;
     let options = Options {
         seconds: Some(DEMO_WITHIN),
         expect: Some(DEMO_SHOWS.iter().map(|color| (*color).to_owned()).collect()),

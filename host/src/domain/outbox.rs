@@ -164,8 +164,16 @@ impl Outbox {
     /// A receipt came for an attempt that was given up as lost: if it was for the present head, the head is
     /// delivered and is not sent again.
     pub fn late_receipt(&mut self, attempt: u32) -> Option<Arc<Alert>> {
-        let first = self.queue.front()?.first_attempt?;
-        (attempt >= first).then(|| self.pop_told()).flatten()
+        self.head_was_sent_by(attempt).then(|| self.pop_told()).flatten()
+    }
+
+    /// Whether that attempt, or an earlier one, sent the present head.
+    #[must_use]
+    pub fn head_was_sent_by(&self, attempt: u32) -> bool {
+        self.queue
+            .front()
+            .and_then(|entry| entry.first_attempt)
+            .is_some_and(|first| attempt >= first)
     }
 
     /// Empties the box of what was never tried; returns how many codes that were.

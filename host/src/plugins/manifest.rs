@@ -45,10 +45,16 @@ impl Manifest {
             problems.push(format!("line {line}: {message}"));
         };
         if !name_is_valid(raw.name.get_ref()) {
-            problem(raw.name.span().start, format!("name: {}", name_rule(raw.name.get_ref())));
+            problem(
+                raw.name.span().start,
+                format!("name: {}", name_rule(raw.name.get_ref())),
+            );
         }
         if !version_is_valid(raw.version.get_ref()) {
-            let message = format!("version: `{}` is no semantic version such as 1.0.0", raw.version.get_ref());
+            let message = format!(
+                "version: `{}` is no semantic version such as 1.0.0",
+                raw.version.get_ref()
+            );
             problem(raw.version.span().start, message);
         }
         let mut kinds = Vec::new();
@@ -62,17 +68,27 @@ impl Manifest {
             }
         }
         if raw.kinds.get_ref().is_empty() {
-            problem(raw.kinds.span().start, "kinds: a plugin has at least one".to_owned());
+            problem(
+                raw.kinds.span().start,
+                "kinds: a plugin has at least one".to_owned(),
+            );
         }
         let component = raw.component.get_ref();
-        if component.is_empty() || component.contains(['/', '\\', '\0']) || component == ".." || component == "." {
+        if component.is_empty()
+            || component.contains(['/', '\\', '\0'])
+            || component == ".."
+            || component == "."
+        {
             let message = format!("component: `{component}` is no file name in the manifest's own folder");
             problem(raw.component.span().start, message);
         }
         let mut needs = Vec::new();
         if let Some(raw) = &raw.needs {
             for need in raw.get_ref() {
-                match Capability::ALL.into_iter().find(|capability| capability.name() == need) {
+                match Capability::ALL
+                    .into_iter()
+                    .find(|capability| capability.name() == need)
+                {
                     Some(capability) => needs.push(capability),
                     None => problem(
                         raw.span().start,
@@ -112,7 +128,10 @@ pub fn name_is_valid(name: &str) -> bool {
 /// What is wrong with a name, and what would be right.
 #[must_use]
 pub fn name_rule(name: &str) -> String {
-    format!("`{}` is no plugin name: 1 to 64 lower-case letters, digits and inner hyphens", name.escape_debug())
+    format!(
+        "`{}` is no plugin name: 1 to 64 lower-case letters, digits and inner hyphens",
+        name.escape_debug()
+    )
 }
 
 /// `MAJOR.MINOR.PATCH` with an optional pre-release and build, as semver.org says.
@@ -127,8 +146,12 @@ pub fn version_is_valid(version: &str) -> bool {
         None => (rest, None),
     };
     let identifiers = |text: &str| {
-        text.split('.')
-            .all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'))
+        text.split('.').all(|part| {
+            !part.is_empty()
+                && part
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        })
     };
     let number = |part: &str| {
         !part.is_empty()

@@ -29,8 +29,22 @@ impl Digest {
     /// Of these bytes.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
+        Self::hex(&Sha256::digest(bytes))
+    }
+
+    /// Of everything that can be read there.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub fn of_reader(mut reader: impl std::io::Read) -> std::io::Result<Self> {
+        let mut hasher = Sha256::new();
+        std::io::copy(&mut reader, &mut hasher)?;
+        Ok(Self::hex(&hasher.finalize()))
+    }
+
+    fn hex(bytes: &[u8]) -> Self {
         let mut text = String::with_capacity(64);
-        for byte in Sha256::digest(bytes) {
+        for byte in bytes {
             text.push_str(&format!("{byte:02x}"));
         }
         Self(text.into())
@@ -146,20 +160,30 @@ fn inside(folder: &Path, component: &Path) -> Result<(), Problem> {
     if leads_out {
         return Err(Problem {
             path: component.to_owned(),
-            message: format!("lies outside {}; a plugin's component must be in its folder", folder.display()),
+            message: format!(
+                "lies outside {}; a plugin's component must be in its folder",
+                folder.display()
+            ),
         });
     }
     Ok(())
 }
 
 fn read_file(path: &Path, bytes_max: u64) -> Result<Vec<u8>, Problem> {
-    use std::io::Read as _;
+    use std::{io::Read as _, os::unix::fs::OpenOptionsExt as _};
     let problem = |message: String| Problem {
         path: path.to_owned(),
         message,
     };
-    let file = std::fs::File::open(path).map_err(|error| problem(format!("can't be read: {error}")))?;
-    let metadata = file.metadata().map_err(|error| problem(format!("can't be read: {error}")))?;
+    // Not blocking: a pipe in the file's place would hold the host up until somebody writes into it.
+    let file = std::fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed())
+        .open(path)
+        .map_err(|error| problem(format!("can't be read: {error}")))?;
+    let metadata = file
+        .metadata()
+        .map_err(|error| problem(format!("can't be read: {error}")))?;
     if !metadata.is_file() {
         return Err(problem("is no regular file".to_owned()));
     }
@@ -206,7 +230,10 @@ pub fn discover(paths: &[PathBuf]) -> (Vec<Found>, Vec<Problem>) {
     if candidates.len() > PLUGINS_MAX {
         problems.push(Problem {
             path: paths.first().cloned().unwrap_or_default(),
-            message: format!("holds {} plugins; only the first {PLUGINS_MAX} are taken", candidates.len()),
+            message: format!(
+                "holds {} plugins; only the first {PLUGINS_MAX} are taken",
+                candidates.len()
+            ),
         });
         candidates.truncate(PLUGINS_MAX);
     }
@@ -238,7 +265,10 @@ pub fn unique<T>(
             kept.insert(name, plugin);
             continue;
         }
-        let paths: Vec<String> = plugins.iter().map(|plugin| path(plugin).display().to_string()).collect();
+        let paths: Vec<String> = plugins
+            .iter()
+            .map(|plugin| path(plugin).display().to_string())
+            .collect();
         for plugin in &plugins {
             problems.push(Problem {
                 path: path(plugin).to_owned(),
@@ -275,6 +305,15 @@ mod tests {
         std::fs::write(dir.path().join("bare.wasm"), component).unwrap();
         std::fs::write(dir.path().join("text.wasm"), b"(component)").unwrap();
         std::os::unix::fs::symlink("../bare.wasm", dir.path().join("outside/a.wasm")).unwrap();
+        let fifo = rustix::fs::FileType::Fifo;
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            dir.path().join("pipe.wasm"),
+            fifo,
+            0o600.into(),
+            0,
+        )
+        .unwrap();
 
         let (found, problems) = discover(&[dir.path().to_owned()]);
         let names: Vec<_> = found
@@ -283,11 +322,14 @@ mod tests {
             .collect();
         assert_eq!(names, ["bare.wasm", "one/a.wasm"]);
         let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
-        assert_eq!(problems.len(), 4, "{problems:?}");
-        for (problem, part) in problems
-            .iter()
-            .zip(["does not exist", "lies outside", "no WebAssembly binary", "core module"])
-        {
+        assert_eq!(problems.len(), 5, "{problems:?}");
+        for (problem, part) in problems.iter().zip([
+            "does not exist",
+            "lies outside",
+            "no regular file",
+            "no WebAssembly binary",
+            "core module",
+        ]) {
             assert!(problem.contains(part), "{problem}");
         }
     }
@@ -302,6 +344,7 @@ mod tests {
 
     #[test]
     fn the_digest_is_sha_256() {
+        assert_eq!(Digest::of_reader(&b"abc"[..]).unwrap(), Digest::of(b"abc"));
         assert_eq!(
             Digest::of(b"abc").as_str(),
             "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

@@ -1,23 +1,31 @@
 //! From wasmtime's errors to outcomes: exactly one for each trouble.
 
-use super::store::{CpuExceeded, State};
+use super::{abi::Misfit, store::CpuExceeded};
 use crate::{
     capability::Taint,
     domain::{limits::Limits, outcome::Outcome},
 };
-use wasmtime::{PoolConcurrencyLimitError, Trap};
+use rustix::io::Errno;
+use wasmtime::{OutOfMemory, PoolConcurrencyLimitError, Trap};
 
-/// What an error of the call, or of making the instance, means.
+/// What an error of the call, or of making the instance, means. `refused` is what of memory was refused to the
+/// guest: the limit, and what it wanted in all. What the execution was tainted by comes before all this.
 #[must_use]
-pub fn error(error: &wasmtime::Error, state: &State, limits: Limits) -> Outcome {
-    if let Some(taint) = &state.taint {
-        return tainted(taint.clone());
-    }
+pub fn error(error: &wasmtime::Error, refused: Option<(u64, u64)>, limits: Limits) -> Outcome {
     if error.is::<CpuExceeded>() {
         return Outcome::OutOfCpu { limit: limits.cpu };
     }
     if error.is::<PoolConcurrencyLimitError>() {
         return Outcome::NoCapacity("all instance slots are in use".to_owned());
+    }
+    // The operating system gave no memory, or the job does not fit the plugin: no doing of the guest's. What lent
+    // calls meet never arrives here as an error.
+    if error.is::<Misfit>()
+        || error.is::<Errno>()
+        || error.is::<std::io::Error>()
+        || error.is::<OutOfMemory>()
+    {
+        return Outcome::HostError(one_line(error));
     }
     match error.downcast_ref::<Trap>() {
         Some(Trap::OutOfFuel) => return Outcome::OutOfFuel { limit: limits.fuel },
@@ -26,7 +34,7 @@ pub fn error(error: &wasmtime::Error, state: &State, limits: Limits) -> Outcome 
         _ => {}
     }
     // A guest whose allocator was refused traps in its own way; the refusal is the reason.
-    if let Some((limit_bytes, wanted_bytes)) = state.memory.refused() {
+    if let Some((limit_bytes, wanted_bytes)) = refused {
         return Outcome::OutOfMemory {
             limit_bytes,
             wanted_bytes,
@@ -64,4 +72,51 @@ pub fn one_line(error: &wasmtime::Error) -> String {
     }
     super::answer::line(&mut text);
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn class(error: impl Into<wasmtime::Error>, refused: bool) -> &'static str {
+        // As wasmtime hands them on: under what the guest was doing.
+        let error = error
+            .into()
+            .context("error while executing at wasm backtrace:\n  0: 0x10 - <unknown>!run");
+        super::error(&error, refused.then_some((1, 2)), Limits::default()).class()
+    }
+
+    #[test]
+    fn every_error_has_one_class_and_a_refusal_explains_only_what_nothing_else_does() {
+        for refused in [false, true] {
+            assert_eq!(class(CpuExceeded, refused), "out-of-cpu");
+            assert_eq!(class(Trap::Interrupt, refused), "out-of-cpu");
+            assert_eq!(class(Trap::OutOfFuel, refused), "out-of-fuel");
+            assert_eq!(class(Trap::StackOverflow, refused), "stack-overflow");
+            assert_eq!(class(Errno::NOMEM, refused), "host-error");
+            assert_eq!(
+                class(std::io::Error::from(std::io::ErrorKind::OutOfMemory), refused),
+                "host-error"
+            );
+            assert_eq!(class(Misfit("no such export".into()), refused), "host-error");
+        }
+        for trap in [Trap::UnreachableCodeReached, Trap::MemoryOutOfBounds] {
+            assert_eq!(class(trap, false), "trap");
+            assert_eq!(class(trap, true), "out-of-memory");
+        }
+        assert_eq!(
+            class(wasmtime::Error::msg("invalid utf-8 sequence"), false),
+            "trap"
+        );
+    }
+
+    #[test]
+    fn a_message_is_one_line_of_causes() {
+        let error = wasmtime::Error::msg("the cause\nof it")
+            .context("while this\u{1b}[31m")
+            .context("the cause of it");
+        assert_eq!(one_line(&error), "the cause of it: while this\\u{1b}[31m");
+        let long = wasmtime::Error::msg("x".repeat(1 << 20));
+        assert!(one_line(&long).len() <= 1_024);
+    }
 }

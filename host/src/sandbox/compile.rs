@@ -5,14 +5,18 @@
 //!
 //! Loading a forged artefact is execution of foreign code. So the cache is a folder that only the host's own user
 //! can write, which is checked before every use; artefacts are named by the component's digest and by everything
-//! of the engine that shapes machine code.
+//! of the engine that shapes machine code. A damaged artefact is no better than a forged one, and wasmtime looks at little
+//! more than its head: beside each lies its own digest.
 
 use super::engine;
 use crate::plugins::Digest;
-use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::{
+    fs::OFlags,
+    process::{Resource, Rlimit, setrlimit},
+};
 use std::{
-    hash::{Hash as _, Hasher as _},
-    io::Write as _,
+    hash::{BuildHasher as _, Hash as _, Hasher as _, RandomState},
+    io::{Read as _, Write as _},
     os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -27,6 +31,16 @@ const CHILD_CPU_SECONDS: u64 = 300;
 /// How long the parent waits for it.
 const CHILD_WALL: Duration = Duration::from_secs(600);
 const CHILD_POLL: Duration = Duration::from_millis(2);
+/// What it may write: machine code is some times larger than the component.
+const CHILD_FILE_BYTES: u64 = 2 << 30;
+
+/// Ending of files that are nobody's once their process is gone.
+const SCRATCH: &str = "tmp";
+/// No compilation takes that long.
+const SCRATCH_AGE: Duration = Duration::from_secs(3_600);
+
+/// A digest, and no more of what may be there in its place.
+const SEAL_BYTES_MAX: u64 = 128;
 
 /// The hidden subcommand that compiles: `pulse-host compile-component FROM TO`.
 pub const SUBCOMMAND: &str = "compile-component";
@@ -48,32 +62,74 @@ pub fn load(
     engine: &Engine,
     compiler: &Compiler,
     data_dir: &Path,
-    bytes: &[u8],
-    digest: &Digest,
+    found: &Found,
 ) -> Result<Component, String> {
+    let Found {
+        path, bytes, digest, ..
+    } = found;
     let folder = data_dir.join("compiled");
     make_private(&folder)?;
     let artefact = folder.join(format!("{digest}-{:016x}.cwasm", fingerprint(engine)));
-    if artefact.exists() {
+    if artefact.symlink_metadata().is_ok() {
         match open(engine, &artefact) {
             Ok(component) => return Ok(component),
             Err(error) => tracing::warn!("{error}; compiled anew"),
         }
     }
-    let fresh = folder.join(format!("{digest}-{}.tmp", std::process::id()));
+    let fresh = scratch(&folder, digest);
     let compiled = match compiler {
         Compiler::InProcess => write_compiled(engine, bytes, &fresh),
         Compiler::Child(program) => compile_in_child(program, &folder, bytes, digest, &fresh),
     };
-    let moved = compiled.and_then(|()| {
-        std::fs::rename(&fresh, &artefact)
-            .map_err(|error| format!("{} can't be written: {error}", artefact.display()))
-    });
-    if let Err(error) = moved {
-        let _ = std::fs::remove_file(&fresh);
-        return Err(error);
-    }
+    let kept = compiled.and_then(|()| keep(&folder, digest, &fresh, &artefact));
+    let _ = std::fs::remove_file(&fresh);
+    kept?;
     open(engine, &artefact)
+}
+
+/// Puts a compiled component and its digest where they are looked for. Whoever looks between the two sees an artefact
+/// that does not match, and compiles for himself.
+fn keep(folder: &Path, digest: &Digest, fresh: &Path, artefact: &Path) -> Result<(), String> {
+    let unwritable = |error: std::io::Error| format!("{} can't be written: {error}", artefact.display());
+    sweep(folder, fresh).map_err(unwritable)?;
+    let seal = std::fs::File::open(fresh)
+        .and_then(Digest::of_reader)
+        .map_err(unwritable)?;
+    let fresh_seal = scratch(folder, digest);
+    write_private(&fresh_seal, seal.as_str().as_bytes())?;
+    let moved =
+        std::fs::rename(fresh, artefact).and_then(|()| std::fs::rename(&fresh_seal, sealed(artefact)));
+    let _ = std::fs::remove_file(&fresh_seal);
+    moved.map_err(unwritable)
+}
+
+/// Where the artefact's own digest is.
+fn sealed(artefact: &Path) -> PathBuf {
+    artefact.with_extension("sha256")
+}
+
+/// The name of a file that nobody else has, also not a process that has the same number in another container.
+fn scratch(folder: &Path, digest: &Digest) -> PathBuf {
+    let unique = RandomState::new().hash_one(std::process::id());
+    folder.join(format!("{digest}-{unique:016x}.{SCRATCH}"))
+}
+
+/// Removes what processes that were killed left behind: scratch files much older than this fresh one.
+fn sweep(folder: &Path, fresh: &Path) -> std::io::Result<()> {
+    let now = fresh.metadata()?.modified()?;
+    for entry in std::fs::read_dir(folder)?.flatten() {
+        let path = entry.path();
+        let age = entry
+            .metadata()
+            .and_then(|metadata| metadata.modified())
+            .map(|modified| now.duration_since(modified));
+        if path.extension().is_some_and(|ending| ending == SCRATCH)
+            && matches!(age, Ok(Ok(age)) if age > SCRATCH_AGE)
+        {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+    Ok(())
 }
 
 /// What the child does: reads a component, compiles it, writes the artefact.
@@ -83,6 +139,7 @@ pub fn load(
 pub fn child(from: &Path, to: &Path) -> Result<(), String> {
     limit(Resource::As, CHILD_MEMORY_BYTES)?;
     limit(Resource::Cpu, CHILD_CPU_SECONDS)?;
+    limit(Resource::Fsize, CHILD_FILE_BYTES)?;
     let bytes = std::fs::read(from).map_err(|error| format!("{} can't be read: {error}", from.display()))?;
     let engine = Engine::new(&engine::base()).map_err(|error| format!("no engine: {error}"))?;
     write_compiled(&engine, &bytes, to)
@@ -111,9 +168,8 @@ fn compile_in_child(
     to: &Path,
 ) -> Result<(), String> {
     // The bytes that were looked at are the bytes that are compiled, whatever happens to the plugin's file.
-    let from = folder.join(format!("{digest}-{}.wasm", std::process::id()));
-    write_private(&from, bytes)?;
-    let outcome = run_child(program, &from, to);
+    let from = scratch(folder, digest);
+    let outcome = write_private(&from, bytes).and_then(|()| run_child(program, &from, to));
     let _ = std::fs::remove_file(&from);
     outcome
 }
@@ -139,7 +195,9 @@ fn run_child(program: &Path, from: &Path, to: &Path) -> Result<(), String> {
             Ok(None) => {
                 let _ = child.kill();
                 let _ = child.wait();
-                return Err(format!("took longer than {CHILD_WALL:?} to compile and was stopped"));
+                return Err(format!(
+                    "took longer than {CHILD_WALL:?} to compile and was stopped"
+                ));
             }
             Err(error) => return Err(format!("the compiler got lost: {error}")),
         }
@@ -149,10 +207,13 @@ fn run_child(program: &Path, from: &Path, to: &Path) -> Result<(), String> {
     }
     let mut said = String::new();
     if let Some(stderr) = child.stderr.take() {
-        use std::io::Read as _;
         let _ = stderr.take(4096).read_to_string(&mut said);
     }
-    let last = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
+    let last = said
+        .lines()
+        .rev()
+        .find(|line| !line.trim().is_empty())
+        .unwrap_or_default();
     Err(match (last, status.code()) {
         ("", _) | (_, None) => format!(
             "could not be compiled within {} s of CPU time and {} GiB of memory ({status})",
@@ -170,19 +231,39 @@ fn fingerprint(engine: &Engine) -> u64 {
 }
 
 fn open(engine: &Engine, artefact: &Path) -> Result<Component, String> {
-    let metadata =
-        std::fs::symlink_metadata(artefact).map_err(|error| format!("{}: {error}", artefact.display()))?;
-    if !metadata.is_file() || metadata.uid() != own_user() || metadata.mode() & 0o022 != 0 {
-        return Err(format!(
-            "{} does not belong to this user alone and is not trusted",
-            artefact.display()
-        ));
+    let seal = std::io::read_to_string(open_private(&sealed(artefact))?.take(SEAL_BYTES_MAX))
+        .map_err(|error| format!("{}: {error}", sealed(artefact).display()))?;
+    let digest = Digest::of_reader(open_private(artefact)?)
+        .map_err(|error| format!("{}: {error}", artefact.display()))?;
+    if seal != digest.as_str() {
+        return Err(format!("{} is not what was written there", artefact.display()));
     }
     // SAFETY: the artefact was written by this program (see `write_compiled`) into a folder that nobody else can
-    // write, which was checked above and in `make_private`; wasmtime checks version and settings itself.
+    // write, which was checked in `open_private` and in `make_private`, and it is whole; wasmtime checks version and
+    // settings itself.
     #[allow(unsafe_code)]
     let component = unsafe { Component::deserialize_file(engine, artefact) };
     component.map_err(|error| format!("{}: {}", artefact.display(), super::classify::one_line(&error)))
+}
+
+/// Opens a file that only this user can write.
+fn open_private(path: &Path) -> Result<std::fs::File, String> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let unreadable = |error: std::io::Error| format!("{}: {error}", path.display());
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = std::fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(flags.bits().cast_signed())
+        .open(path)
+        .map_err(unreadable)?;
+    let metadata = file.metadata().map_err(unreadable)?;
+    if !metadata.is_file() || metadata.uid() != own_user() || metadata.mode() & 0o022 != 0 {
+        return Err(format!(
+            "{} does not belong to this user alone and is not trusted",
+            path.display()
+        ));
+    }
+    Ok(file)
 }
 
 /// Makes a folder that only this user can enter, or checks that it is one.
@@ -214,13 +295,16 @@ fn make_private(folder: &Path) -> Result<(), String> {
 
 fn write_private(path: &Path, bytes: &[u8]) -> Result<(), String> {
     use std::os::unix::fs::OpenOptionsExt as _;
-    let _ = std::fs::remove_file(path);
     std::fs::OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
         .open(path)
-        .and_then(|mut file| file.write_all(bytes))
+        .and_then(|mut file| {
+            file.write_all(bytes)?;
+            // A power cut must not leave the name of a file without what is in it.
+            file.sync_all()
+        })
         .map_err(|error| format!("{} can't be written: {error}", path.display()))
 }
 

@@ -28,14 +28,16 @@ const TABLE_KEEP_BYTES: usize = 64 << 10;
 const WASM_STACK_BYTES: usize = 512 << 10;
 const FIBER_STACK_BYTES: usize = 2 << 20;
 
-/// Of one component; more are refused when it is loaded.
-const CORE_INSTANCES_PER_COMPONENT: u32 = 16;
-const MEMORIES_PER_COMPONENT: u32 = 4;
-const TABLES_PER_COMPONENT: u32 = 8;
+/// Of one component; more are refused when it is loaded, and where there is no pool, when it is instantiated.
+pub(super) const CORE_INSTANCES_PER_COMPONENT: u32 = 16;
+pub(super) const MEMORIES_PER_COMPONENT: u32 = 4;
+pub(super) const TABLES_PER_COMPONENT: u32 = 8;
 const TABLE_ELEMENTS: usize = 20_000;
 
 /// Memory mappings that one slot may need: memory with its image and guards, stack with its guard, tables.
 const MAPPINGS_PER_SLOT: u64 = 8;
+/// Tried even where the kernel's limit seems to forbid it.
+const SLOTS_MIN: u32 = 16;
 /// Mappings that are left to the rest of the process.
 const MAPPINGS_RESERVED: u64 = 8_192;
 
@@ -93,7 +95,8 @@ pub fn running(settings: &SandboxSettings) -> anyhow::Result<Engine> {
 fn pool(slots: u32, settings: &SandboxSettings) -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(slots)
-        .total_core_instances(slots.saturating_mul(4))
+        // Only counted, so that it costs nothing to let every component have what one may have.
+        .total_core_instances(slots.saturating_mul(CORE_INSTANCES_PER_COMPONENT))
         .total_memories(slots)
         .total_tables(slots.saturating_mul(2))
         .total_stacks(slots)
@@ -118,7 +121,7 @@ fn slots(wanted: u32) -> u32 {
         return wanted;
     };
     let fit = limit.saturating_sub(MAPPINGS_RESERVED) / MAPPINGS_PER_SLOT;
-    let slots = wanted.min(u32::try_from(fit).unwrap_or(u32::MAX)).max(16);
+    let slots = wanted.min(u32::try_from(fit).unwrap_or(u32::MAX).max(SLOTS_MIN));
     if slots < wanted {
         tracing::warn!(
             "at most {slots} of the {wanted} jobs that [host] queues.*.in-flight allow can run at once, because \

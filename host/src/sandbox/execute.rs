@@ -1,7 +1,8 @@
 //! Runs one job: an instance, one call, one outcome.
 //!
 //! Architecture invariant: every execution ends in exactly one outcome. Nothing that a guest does reaches beyond
-//! it: its store is dropped, unless the call came to a good end and the plugin may be used again.
+//! it: its store is dropped, unless the call came to a good end, which a `fault.internal` is not, and the plugin may
+//! be used again.
 
 use super::{
     Sandbox, answer, classify,
@@ -10,11 +11,14 @@ use super::{
     store,
 };
 use crate::{
-    capability::{Lease, Lender, Waiting, log::{Line, LogBook}},
+    capability::{
+        Lease, Lender, Waiting,
+        log::{Line, LogBook},
+    },
     domain::{
         job::{Job, JobResult},
         limits::Limits,
-        outcome::{Outcome, Usage},
+        outcome::{Outcome, PluginFault, Usage},
         spec::Profile,
         time::Mono,
     },
@@ -26,7 +30,7 @@ use std::{
     task::{Context, Poll},
     time::Duration,
 };
-use wasmtime::{Store, component::Instance};
+use wasmtime::{PoolConcurrencyLimitError, Store, component::Instance};
 
 /// A deadline that fires later than that shows a host that was late in polling: then nobody knows whether the
 /// target answered in time.
@@ -105,50 +109,61 @@ impl Executor {
             ends,
             waiting: Arc::clone(&waiting),
         });
-        let log = book(&lease);
         let limits = lane.profile.limits;
         let key = (lane.profile.reuse > 1)
             .then(|| Key::new(&job.spec.subject.tenant, &plugin.digest, &lane.profile));
-        let kept = key.as_ref().and_then(|key| self.pool.take(key));
-        let (mut store, instance, jobs) = match kept {
-            Some(mut live) => {
-                store::renew(&mut live.store, limits, lease, log);
-                (live.store, Some(live.instance), live.jobs)
-            }
-            None => {
-                let store = store::new(
-                    &self.sandbox.engine,
-                    limits,
-                    Arc::clone(&self.lender),
-                    lease,
-                    log,
-                    self.sandbox.clock.clone(),
-                );
-                (store, None, 0)
+        let mut kept = key.as_ref().and_then(|key| self.pool.take(key));
+        let (ended, mut store, jobs) = loop {
+            let (lease, log) = (Arc::clone(&lease), book(&lease));
+            let (mut store, instance, jobs) = match kept.take() {
+                Some(mut live) => {
+                    store::renew(&mut live.store, limits, lease, log);
+                    (live.store, Some(live.instance), live.jobs)
+                }
+                None => {
+                    let store = store::new(
+                        &self.sandbox.engine,
+                        limits,
+                        Arc::clone(&self.lender),
+                        lease,
+                        log,
+                        self.sandbox.clock.clone(),
+                    );
+                    (store, None, 0)
+                }
+            };
+            let ended = self.call(&mut store, plugin, instance, job, &waiting, ends).await;
+            // An instance that waits is no reason to refuse a job. Each round takes one of them away.
+            if !(lacks_slot(&ended, &store, limits) && self.pool.give_way()) {
+                break (ended, store, jobs);
             }
         };
-        let ended = self.call(&mut store, plugin, instance, job, &waiting, ends).await;
         let usage = usage(&store, limits, self.sandbox.clock.mono().since(started));
-        lines.extend_from_slice(store.data().log().lines());
-        let (outcome, instance) = match ended {
-            Ended::Answered(answered, instance) => match store.data_mut().taint.take() {
-                Some(taint) => (classify::tainted(taint), None),
-                None => match answered {
-                    Ok(answer) => (Outcome::Answer(answer::bound(answer)), Some(instance)),
-                    Err(fault) => (Outcome::PluginFault(answer::bound_fault(fault)), Some(instance)),
-                },
-            },
-            Ended::Failed(error) => (classify::error(&error, store.data(), limits), None),
-            Ended::TimedOut(outcome) => match store.data_mut().taint.take() {
-                Some(taint) => (classify::tainted(taint), None),
-                None => (outcome, None),
-            },
-            Ended::Panicked(message) => {
+        lines.extend(store.data().end_log());
+        let (outcome, instance) = match (ended, store.data_mut().take_taint()) {
+            (Ended::Panicked(message), _) => {
                 tracing::error!(
                     "a host function panicked ({message}); this is a defect of pulse-host, the job counts as not run"
                 );
-                (Outcome::HostError(format!("a host function panicked: {message}")), None)
+                (
+                    Outcome::HostError(format!("a host function panicked: {message}")),
+                    None,
+                )
             }
+            (_, Some(taint)) => (classify::tainted(taint), None),
+            (Ended::Answered(answered, instance), None) => {
+                let instance = sound(&answered, &store).then_some(instance);
+                let outcome = match answered {
+                    Ok(answer) => Outcome::Answer(answer::bound(answer)),
+                    Err(fault) => Outcome::PluginFault(answer::bound_fault(fault)),
+                };
+                (outcome, instance)
+            }
+            (Ended::Failed(error), None) => (
+                classify::error(&error, store.data().memory.refused(), limits),
+                None,
+            ),
+            (Ended::TimedOut(outcome), None) => (outcome, None),
         };
         if let (Some(key), Some(instance)) = (key, instance)
             && jobs + 1 < lane.profile.reuse
@@ -158,7 +173,7 @@ impl Executor {
                 instance,
                 jobs: jobs + 1,
             };
-            self.pool.put(key, live, &lane.profile);
+            self.pool.put(key, live);
         }
         (outcome, usage)
     }
@@ -182,7 +197,10 @@ impl Executor {
             let answered = plugin.exports.run(store, &instance, job).await?;
             Ok((answered, instance))
         });
-        let mut call = Metered { inner: call, meter: &meter };
+        let mut call = Metered {
+            inner: call,
+            meter: &meter,
+        };
         let left = ends.since(clock.mono());
         match tokio::time::timeout(left, &mut call).await {
             Ok(Ok(Ok((answered, instance)))) => Ended::Answered(answered, instance),
@@ -220,17 +238,19 @@ pub async fn describe(
             let instance = plugin.pre.instantiate_async(&mut store).await?;
             plugin.exports.describe(&mut store, &instance).await
         });
-        let metered = Metered { inner: call, meter: &meter };
+        let metered = Metered {
+            inner: call,
+            meter: &meter,
+        };
         tokio::time::timeout(timeout, metered).await
     };
-    match result {
-        Ok(Ok(Ok(description))) => match store.data_mut().taint.take() {
-            Some(taint) => Err(classify::tainted(taint)),
-            None => Ok(description),
-        },
-        Ok(Ok(Err(error))) => Err(classify::error(&error, store.data(), limits)),
-        Ok(Err(message)) => Err(Outcome::HostError(format!("a host function panicked: {message}"))),
-        Err(_) => Err(Outcome::Deadline),
+    store.data().end_log();
+    match (result, store.data_mut().take_taint()) {
+        (Ok(Err(message)), _) => Err(Outcome::HostError(format!("a host function panicked: {message}"))),
+        (_, Some(taint)) => Err(classify::tainted(taint)),
+        (Ok(Ok(Ok(description))), None) => Ok(description),
+        (Ok(Ok(Err(error))), None) => Err(classify::error(&error, store.data().memory.refused(), limits)),
+        (Err(_), None) => Err(Outcome::Deadline),
     }
 }
 
@@ -257,6 +277,18 @@ enum Ended {
     Failed(wasmtime::Error),
     TimedOut(Outcome),
     Panicked(String),
+}
+
+/// Whether an instance that answered may go on. One that calls itself defective is believed, and so is one that has
+/// used its memory up: the next job would pay for it. The other faults are about the job, not the instance.
+fn sound(answered: &super::abi::Answered, store: &Store<store::State>) -> bool {
+    !matches!(answered, Err(PluginFault::Internal(_))) && store.data().memory.refused().is_none()
+}
+
+/// Whether there was no slot, and nothing of the guest has run: only then can it be tried again.
+fn lacks_slot(ended: &Ended, store: &Store<store::State>, limits: Limits) -> bool {
+    matches!(ended, Ended::Failed(error) if error.is::<PoolConcurrencyLimitError>())
+        && store.get_fuel().is_ok_and(|fuel| fuel == limits.fuel)
 }
 
 fn failed(message: &str) -> (Outcome, Usage) {
@@ -305,3 +337,47 @@ fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
     message
 }
 
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{clock::Clock, domain::time::Wall};
+
+    /// What a call may do in one poll.
+    async fn polled(what: impl AsyncFnOnce()) -> (Result<(), String>, Duration) {
+        let (clock, hand) = Clock::manual(Mono(1), Wall(0));
+        let meter = store::Meter::new(clock, Duration::MAX);
+        let call = pin!(async {
+            hand.advance(Duration::from_millis(3));
+            what().await;
+            hand.advance(Duration::from_millis(4));
+        });
+        let ended = Metered {
+            inner: call,
+            meter: &meter,
+        }
+        .await;
+        (ended, meter.spent())
+    }
+
+    #[tokio::test]
+    async fn a_panic_of_a_host_function_is_an_error_of_this_call_alone() {
+        let ms = Duration::from_millis;
+        assert_eq!(polled(async || {}).await, (Ok(()), ms(7)));
+        assert_eq!(polled(tokio::task::yield_now).await, (Ok(()), ms(7)));
+        assert_eq!(
+            polled(async || panic!("static")).await,
+            (Err("static".into()), ms(3))
+        );
+        let (error, spent) = polled(async || panic!("line\n{}", "x".repeat(5_000))).await;
+        let error = error.unwrap_err();
+        assert!(
+            error.starts_with("line\\nxxx") && error.len() <= answer::TEXT_BYTES_MAX,
+            "{error}"
+        );
+        assert_eq!(spent, ms(3));
+        assert_eq!(
+            polled(async || std::panic::panic_any(7)).await.0,
+            Err("no message".into())
+        );
+    }
+}

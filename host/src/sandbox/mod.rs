@@ -11,6 +11,7 @@ pub mod engine;
 mod execute;
 mod plugin;
 mod pool;
+mod schema;
 mod stdio;
 mod store;
 mod worker;

@@ -3,7 +3,7 @@
 use super::{
     Sandbox,
     abi::{self, Description, Exports},
-    compile, execute,
+    compile, execute, schema,
     store::State,
 };
 use crate::{
@@ -28,7 +28,6 @@ const DESCRIBE_LIMITS: Limits = Limits {
     memory_bytes: 64 << 20,
 };
 const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(5);
-const SCHEMA_BYTES_MAX: usize = 256 << 10;
 
 /// A plugin that is ready to run.
 pub struct Plugin {
@@ -115,14 +114,8 @@ impl Library {
 /// Everything that is wrong with it.
 pub fn load(sandbox: &Arc<Sandbox>, found: Found) -> Result<Plugin, Vec<String>> {
     let settings = &sandbox.settings;
-    let component = compile::load(
-        &sandbox.engine,
-        &settings.compiler,
-        &settings.data_dir,
-        &found.bytes,
-        &found.digest,
-    )
-    .map_err(|message| vec![message])?;
+    let component = compile::load(&sandbox.engine, &settings.compiler, &settings.data_dir, &found)
+        .map_err(|message| vec![message])?;
     let mut imports: Vec<String> = component
         .component_type()
         .imports(&sandbox.engine)
@@ -139,9 +132,14 @@ pub fn load(sandbox: &Arc<Sandbox>, found: Found) -> Result<Plugin, Vec<String>>
         pre: &pre,
         exports: &*exports,
     };
-    let description = block_on(execute::describe(sandbox, &loading, DESCRIBE_LIMITS, DESCRIBE_TIMEOUT))
-        .and_then(|described| described.map_err(|outcome| format!("can't describe itself: {outcome}")))
-        .map_err(|message| vec![message])?;
+    let description = block_on(execute::describe(
+        sandbox,
+        &loading,
+        DESCRIBE_LIMITS,
+        DESCRIBE_TIMEOUT,
+    ))
+    .and_then(|described| described.map_err(|outcome| format!("can't describe itself: {outcome}")))
+    .map_err(|message| vec![message])?;
     let needs = needs(&imports);
     let schema = check(&description, found.manifest.as_ref(), &exports.kinds(), &needs)?;
     let mut summary = description.summary;
@@ -192,7 +190,10 @@ fn check(
 ) -> Result<serde_json::Value, Vec<String>> {
     let mut wrong = Vec::new();
     if !plugins::name_is_valid(&description.name) {
-        wrong.push(format!("describes itself wrongly: {}", plugins::name_rule(&description.name)));
+        wrong.push(format!(
+            "describes itself wrongly: {}",
+            plugins::name_rule(&description.name)
+        ));
     }
     if !plugins::version_is_valid(&description.version) {
         wrong.push(format!(
@@ -200,7 +201,7 @@ fn check(
             description.version.escape_debug()
         ));
     }
-    let schema = schema(&description.settings_schema).unwrap_or_else(|message| {
+    let schema = schema::parse(&description.settings_schema).unwrap_or_else(|message| {
         wrong.push(message);
         serde_json::Value::Null
     });
@@ -234,20 +235,6 @@ fn check(
         }
     }
     if wrong.is_empty() { Ok(schema) } else { Err(wrong) }
-}
-
-fn schema(text: &str) -> Result<serde_json::Value, String> {
-    if text.len() > SCHEMA_BYTES_MAX {
-        return Err(format!(
-            "its settings schema has {} bytes; at most {SCHEMA_BYTES_MAX} are allowed",
-            text.len()
-        ));
-    }
-    let schema: serde_json::Value =
-        serde_json::from_str(text).map_err(|error| format!("its settings schema is no JSON: {error}"))?;
-    jsonschema::draft202012::new(&schema)
-        .map_err(|error| format!("its settings schema is no JSON Schema (draft 2020-12): {error}"))?;
-    Ok(schema)
 }
 
 fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {

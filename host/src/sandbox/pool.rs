@@ -7,8 +7,8 @@
 use super::store::State;
 use crate::{domain::spec::Profile, plugins::Digest};
 use std::{
-    collections::{HashMap, VecDeque},
-    sync::{Arc, Mutex, PoisonError},
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 use wasmtime::{Store, component::Instance};
 
@@ -26,12 +26,11 @@ pub struct Live {
 }
 
 /// For whom an instance may be used again. A reload makes new profiles, and so new keys.
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone)]
 pub struct Key {
+    profile: Arc<Profile>,
     tenant: Arc<str>,
     digest: Digest,
-    /// Address of the profile, which the entry keeps alive.
-    profile: usize,
 }
 
 impl Key {
@@ -39,80 +38,80 @@ impl Key {
     #[must_use]
     pub fn new(tenant: &Arc<str>, digest: &Digest, profile: &Arc<Profile>) -> Self {
         Self {
+            profile: Arc::clone(profile),
             tenant: Arc::clone(tenant),
             digest: digest.clone(),
-            profile: Arc::as_ptr(profile) as usize,
         }
     }
 }
 
-/// The waiting instances of one worker.
-#[derive(Default)]
-pub struct Pool(Mutex<Idle>);
-
-#[derive(Default)]
-struct Idle {
-    by_key: HashMap<Key, Vec<(u64, Live, Arc<Profile>)>>,
-    /// Keys in the order in which their instances were put in; outdated entries are skipped.
-    order: VecDeque<(u64, Key)>,
-    stamp: u64,
-    count: usize,
+impl PartialEq for Key {
+    /// The very same profile, not one that says the same: a reload ends what was granted before it.
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.profile, &other.profile)
+            && self.tenant == other.tenant
+            && self.digest == other.digest
+    }
 }
 
+/// The waiting instances of one worker, those that wait longest first. They are few, so that a search among them costs
+/// less than an index of them.
+#[derive(Default)]
+pub struct Pool(Mutex<VecDeque<(Key, Live)>>);
+
 impl Pool {
-    /// Takes an instance out.
+    /// Takes an instance out, the one that was used last: its memory is warm.
     pub fn take(&self, key: &Key) -> Option<Live> {
-        let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let waiting = idle.by_key.get_mut(key)?;
-        let taken = waiting.pop();
-        if waiting.is_empty() {
-            idle.by_key.remove(key);
-        }
-        let (_, live, _) = taken?;
-        idle.count = idle.count.saturating_sub(1);
-        Some(live)
+        let mut idle = self.idle();
+        let index = idle.iter().rposition(|(waits, _)| waits == key)?;
+        idle.remove(index).map(|(_, live)| live)
     }
 
     /// Puts an instance in.
-    pub fn put(&self, key: Key, live: Live, profile: &Arc<Profile>) {
-        let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.stamp += 1;
-        let stamp = idle.stamp;
-        idle.order.push_back((stamp, key.clone()));
-        idle.by_key
-            .entry(key)
-            .or_default()
-            .push((stamp, live, Arc::clone(profile)));
-        idle.count += 1;
-        while idle.count > IDLE_MAX || idle.order.len() > IDLE_MAX * 4 {
-            if !idle.drop_oldest() {
-                break;
-            }
-        }
+    pub fn put(&self, key: Key, live: Live) {
+        let mut idle = self.idle();
+        idle.push_back((key, live));
+        let over = if idle.len() > IDLE_MAX {
+            idle.pop_front()
+        } else {
+            None
+        };
+        // A store takes a while to drop.
+        drop(idle);
+        drop(over);
+    }
+
+    /// Drops the instance that waited longest, so that a job gets its slot. False if none waits.
+    pub fn give_way(&self) -> bool {
+        let oldest = self.idle().pop_front();
+        oldest.is_some()
+    }
+
+    fn idle(&self) -> MutexGuard<'_, VecDeque<(Key, Live)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Idle {
-    /// Forgets the oldest entry of the order, and its instance if that is over the bound.
-    fn drop_oldest(&mut self) -> bool {
-        let Some((stamp, key)) = self.order.pop_front() else {
-            return false;
-        };
-        let over = self.count > IDLE_MAX;
-        if let Some(waiting) = self.by_key.get_mut(&key)
-            && let Some(index) = waiting.iter().position(|(at, ..)| *at == stamp)
-        {
-            if over {
-                waiting.remove(index);
-                self.count = self.count.saturating_sub(1);
-                if waiting.is_empty() {
-                    self.by_key.remove(&key);
-                }
-            } else {
-                // It still waits: back to the end of the order.
-                self.order.push_back((stamp, key));
-            }
-        }
-        true
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::limits::Limits;
+
+    #[test]
+    fn a_key_is_tenant_component_and_the_very_profile() {
+        let [one, same] = [(); 2].map(|()| {
+            Arc::new(Profile {
+                plugin: "a".into(),
+                limits: Limits::default(),
+                grants: Arc::default(),
+                reuse: 9,
+            })
+        });
+        let key = |tenant: &str, bytes: &[u8], profile| Key::new(&tenant.into(), &Digest::of(bytes), profile);
+        let first = key("acme", b"a", &one);
+        assert!(first == key("acme", b"a", &one));
+        assert!(first != key("globex", b"a", &one));
+        assert!(first != key("acme", b"b", &one));
+        assert!(first != key("acme", b"a", &same));
     }
 }

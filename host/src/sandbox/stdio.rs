@@ -1,6 +1,6 @@
 //! A guest's standard output and error become log lines, within the bounds of its log.
 
-use crate::capability::log::{Level, LogBook};
+use crate::capability::log::{self, Level, LogBook};
 use bytes::Bytes;
 use std::{
     pin::Pin,
@@ -13,15 +13,19 @@ use wasmtime_wasi::{
     p2::{OutputStream, Pollable, StreamResult},
 };
 
-/// Longest line that is put together from several writes; the log cuts it anyway.
-const LINE_BYTES_MAX: usize = 4 << 10;
+/// Longest line that is put together from several writes; a little more than the log takes, which then shows that it
+/// was cut.
+const LINE_BYTES_MAX: usize = log::LINE_BYTES_MAX + 4;
 /// Bytes that one write may carry.
 const WRITE_BYTES_MAX: usize = 64 << 10;
+
+/// The log of the running job; none between jobs, and then nothing is written.
+pub type Log = Arc<Mutex<Option<LogBook>>>;
 
 /// One of the two streams.
 #[derive(Clone)]
 pub struct LineStream {
-    log: Arc<Mutex<LogBook>>,
+    log: Log,
     line: Arc<Mutex<Vec<u8>>>,
     level: Level,
 }
@@ -29,17 +33,17 @@ pub struct LineStream {
 impl LineStream {
     /// Lines of standard output are information.
     #[must_use]
-    pub fn stdout(log: &Arc<Mutex<LogBook>>) -> Self {
+    pub fn stdout(log: &Log) -> Self {
         Self::new(log, Level::Info)
     }
 
     /// Lines of standard error are warnings.
     #[must_use]
-    pub fn stderr(log: &Arc<Mutex<LogBook>>) -> Self {
+    pub fn stderr(log: &Log) -> Self {
         Self::new(log, Level::Warn)
     }
 
-    fn new(log: &Arc<Mutex<LogBook>>, level: Level) -> Self {
+    fn new(log: &Log, level: Level) -> Self {
         Self {
             log: Arc::clone(log),
             line: Arc::default(),
@@ -63,22 +67,18 @@ impl LineStream {
         }
     }
 
-    fn put(&self, line: &[u8]) {
-        self.log
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .write(self.level, &String::from_utf8_lossy(line));
+    /// The job has ended: what was not ended by a line feed is a line all the same, and must not become the beginning
+    /// of the next job's.
+    pub fn finish(&self) {
+        let line = std::mem::take(&mut *self.line.lock().unwrap_or_else(PoisonError::into_inner));
+        if !line.is_empty() {
+            self.put(&line);
+        }
     }
-}
 
-impl Drop for LineStream {
-    /// What was not ended by a line feed is a line all the same, once the last handle is gone.
-    fn drop(&mut self) {
-        if Arc::strong_count(&self.line) == 1 {
-            let line = std::mem::take(&mut *self.line.lock().unwrap_or_else(PoisonError::into_inner));
-            if !line.is_empty() {
-                self.put(&line);
-            }
+    fn put(&self, line: &[u8]) {
+        if let Some(log) = &mut *self.log.lock().unwrap_or_else(PoisonError::into_inner) {
+            log.write(self.level, &String::from_utf8_lossy(line));
         }
     }
 }

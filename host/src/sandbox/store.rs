@@ -1,8 +1,14 @@
 //! What one instance carries: its caps, its lease, its logs, and why it may be cut.
 
-use super::stdio::LineStream;
+use super::{
+    engine,
+    stdio::{LineStream, Log},
+};
 use crate::{
-    capability::{Lease, Lender, Taint, log::LogBook},
+    capability::{
+        Lease, Lender, Taint,
+        log::{Level, Line, LogBook},
+    },
     clock::Clock,
     domain::{
         limits::Limits,
@@ -11,7 +17,7 @@ use crate::{
 };
 use std::{
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -37,9 +43,10 @@ pub struct State {
     pub lender: Arc<Lender>,
     /// What the running job may use.
     pub lease: Arc<Lease>,
-    log: Arc<Mutex<LogBook>>,
+    log: Log,
+    streams: [LineStream; 2],
     /// Why the running job says nothing about its target; the first reason stands.
-    pub taint: Option<Taint>,
+    taint: Option<Taint>,
     host: Duration,
     host_since: Option<Mono>,
     clock: Clock,
@@ -59,13 +66,21 @@ impl std::error::Error for CpuExceeded {}
 
 /// Makes a store for one instance.
 #[must_use]
-pub fn new(engine: &Engine, limits: Limits, lender: Arc<Lender>, lease: Arc<Lease>, log: LogBook, clock: Clock) -> Store<State> {
-    let log = Arc::new(Mutex::new(log));
+pub fn new(
+    engine: &Engine,
+    limits: Limits,
+    lender: Arc<Lender>,
+    lease: Arc<Lease>,
+    log: LogBook,
+    clock: Clock,
+) -> Store<State> {
+    let log = Arc::new(Mutex::new(Some(log)));
+    let (stdout, stderr) = (LineStream::stdout(&log), LineStream::stderr(&log));
     let mut table = ResourceTable::new();
     table.set_max_capacity(RESOURCES_MAX);
     let wasi = WasiCtxBuilder::new()
-        .stdout(LineStream::stdout(&log))
-        .stderr(LineStream::stderr(&log))
+        .stdout(stdout.clone())
+        .stderr(stderr.clone())
         .max_random_size(RANDOM_BYTES_MAX)
         .allow_tcp(false)
         .allow_udp(false)
@@ -80,6 +95,7 @@ pub fn new(engine: &Engine, limits: Limits, lender: Arc<Lender>, lease: Arc<Leas
             lender,
             lease,
             log,
+            streams: [stdout, stderr],
             taint: None,
             host: Duration::ZERO,
             host_since: None,
@@ -93,7 +109,9 @@ pub fn new(engine: &Engine, limits: Limits, lender: Arc<Lender>, lease: Arc<Leas
         if context.data().meter.exceeded() {
             return Err(wasmtime::Error::new(CpuExceeded));
         }
-        Ok(UpdateDeadline::Yield(1))
+        // Wasmtime's own yield wakes itself, so that a runtime which always finds something to run looks at
+        // sockets and timers only now and then: at 10 ms a slice, every 600 ms. Tokio's looks at them first.
+        Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
     });
     refill(&mut store, limits);
     store
@@ -103,7 +121,7 @@ pub fn new(engine: &Engine, limits: Limits, lender: Arc<Lender>, lease: Arc<Leas
 pub fn renew(store: &mut Store<State>, limits: Limits, lease: Arc<Lease>, log: LogBook) {
     let state = store.data_mut();
     state.lease = lease;
-    *state.log.lock().unwrap_or_else(PoisonError::into_inner) = log;
+    *state.log.lock().unwrap_or_else(PoisonError::into_inner) = Some(log);
     state.taint = None;
     state.host = Duration::ZERO;
     state.host_since = None;
@@ -119,9 +137,20 @@ fn refill(store: &mut Store<State>, limits: Limits) {
 }
 
 impl State {
-    /// Where its log lines go.
-    pub fn log(&self) -> MutexGuard<'_, LogBook> {
-        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Writes a line into the log of the running job.
+    pub fn write_log(&self, level: Level, message: &str) {
+        if let Some(log) = &mut *self.log.lock().unwrap_or_else(PoisonError::into_inner) {
+            log.write(level, message);
+        }
+    }
+
+    /// The job has ended, and so has its log. Returns the lines, if they were kept.
+    pub fn end_log(&self) -> Vec<Line> {
+        for stream in &self.streams {
+            stream.finish();
+        }
+        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner).take();
+        log.map_or_else(Vec::new, |log| log.lines().to_vec())
     }
 
     /// A host call begins.
@@ -144,6 +173,15 @@ impl State {
     fn running_call(&self) -> Duration {
         self.host_since
             .map_or(Duration::ZERO, |since| self.clock.mono().since(since))
+    }
+
+    /// Takes out why the execution says nothing about its target. Memory that the operating system did not give is a
+    /// reason, whatever the guest made of it.
+    pub fn take_taint(&mut self) -> Option<Taint> {
+        let failed = self.memory.failed.take();
+        self.taint
+            .take()
+            .or_else(|| failed.map(|error| Taint::Host(format!("no memory for the guest: {error}"))))
     }
 
     /// The execution says nothing about its target.
@@ -170,6 +208,7 @@ pub struct Memory {
     used: u64,
     peak: u64,
     refused: Option<u64>,
+    failed: Option<String>,
 }
 
 impl Memory {
@@ -179,6 +218,7 @@ impl Memory {
             used: 0,
             peak: 0,
             refused: None,
+            failed: None,
         }
     }
 
@@ -186,6 +226,7 @@ impl Memory {
         self.limit = limit;
         self.peak = self.used;
         self.refused = None;
+        self.failed = None;
     }
 
     /// Greatest sum so far, in bytes.
@@ -198,6 +239,14 @@ impl Memory {
     #[must_use]
     pub fn refused(&self) -> Option<(u64, u64)> {
         self.refused.map(|wanted| (self.limit, wanted))
+    }
+
+    /// A growth that was allowed came to nothing. It stays counted: wasmtime also calls this for growth that was never
+    /// asked about, and who took that back could grow for ever.
+    fn grow_failed(&mut self, error: &wasmtime::Error) {
+        if error.is::<rustix::io::Errno>() && self.failed.is_none() {
+            self.failed = Some(super::classify::one_line(error));
+        }
     }
 
     fn grow(&mut self, current: usize, desired: usize, bytes_each: usize) -> bool {
@@ -214,13 +263,46 @@ impl Memory {
 }
 
 impl ResourceLimiter for Memory {
-    fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
         // Growth beyond the memory's own maximum fails anyway; it is not the cap's doing.
         Ok(maximum.is_some_and(|maximum| desired > maximum) || self.grow(current, desired, 1))
     }
 
-    fn table_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
-        Ok(maximum.is_some_and(|maximum| desired > maximum) || self.grow(current, desired, size_of::<usize>()))
+    fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
+        self.grow_failed(&error);
+        Ok(())
+    }
+
+    fn table_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
+        self.grow_failed(&error);
+        Ok(())
+    }
+
+    fn instances(&self) -> usize {
+        engine::CORE_INSTANCES_PER_COMPONENT as usize
+    }
+
+    fn memories(&self) -> usize {
+        engine::MEMORIES_PER_COMPONENT as usize
+    }
+
+    fn tables(&self) -> usize {
+        engine::TABLES_PER_COMPONENT as usize
+    }
+
+    fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        Ok(maximum.is_some_and(|maximum| desired > maximum)
+            || self.grow(current, desired, size_of::<usize>()))
     }
 }
 
@@ -235,7 +317,9 @@ pub struct Meter {
 }
 
 impl Meter {
-    fn new(clock: Clock, limit: Duration) -> Self {
+    /// Nothing spent so far.
+    #[must_use]
+    pub fn new(clock: Clock, limit: Duration) -> Self {
         Self {
             clock,
             limit_ns: AtomicU64::new(nanos(limit)),
@@ -274,5 +358,78 @@ impl Meter {
 
     fn exceeded(&self) -> bool {
         nanos(self.spent()) > self.limit_ns.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::time::Wall;
+    use rustix::io::Errno;
+
+    const PAGE: usize = 64 << 10;
+
+    #[test]
+    fn memory_is_the_sum_of_memories_and_tables() {
+        let mut memory = Memory::new(4 * PAGE as u64);
+        assert!(memory.memory_growing(0, PAGE, None).unwrap());
+        assert!(memory.memory_growing(0, PAGE, None).unwrap());
+        assert!(memory.table_growing(0, PAGE / 8, None).unwrap());
+        assert_eq!((memory.peak(), memory.refused()), (3 * PAGE as u64, None));
+        assert!(!memory.memory_growing(PAGE, 3 * PAGE, None).unwrap());
+        assert_eq!(memory.refused(), Some((4 * PAGE as u64, 5 * PAGE as u64)));
+        assert!(!memory.table_growing(PAGE / 8, usize::MAX, None).unwrap());
+        // What was refused was not taken.
+        assert!(memory.memory_growing(PAGE, 2 * PAGE, None).unwrap());
+        assert_eq!(memory.peak(), 4 * PAGE as u64);
+        // Beyond the guest's own maximum it fails by itself.
+        memory.renew(4 * PAGE as u64);
+        assert!(memory.memory_growing(PAGE, 9 * PAGE, Some(2 * PAGE)).unwrap());
+        assert_eq!((memory.peak(), memory.refused()), (4 * PAGE as u64, None));
+    }
+
+    #[test]
+    fn growth_that_fails_gives_nothing_back_and_is_the_hosts_when_the_system_says_so() {
+        let mut memory = Memory::new(2 * PAGE as u64);
+        memory.memory_growing(0, 2 * PAGE, None).unwrap();
+        // As for growth beyond what an address can name, which nobody is asked about.
+        for _ in 0..3 {
+            memory
+                .memory_grow_failed(wasmtime::Error::msg("too much"))
+                .unwrap();
+            assert!(!memory.memory_growing(2 * PAGE, 3 * PAGE, None).unwrap());
+        }
+        assert_eq!(memory.failed, None);
+        memory
+            .memory_grow_failed(wasmtime::Error::from(Errno::NOMEM).context("mprotect"))
+            .unwrap();
+        assert!(
+            memory.failed.as_deref().unwrap().starts_with("mprotect"),
+            "{memory:?}"
+        );
+        memory.renew(2 * PAGE as u64);
+        assert_eq!(memory.failed, None);
+    }
+
+    #[test]
+    fn a_meter_adds_polls_up() {
+        let (clock, hand) = Clock::manual(Mono(1), Wall(0));
+        let ms = Duration::from_millis;
+        let meter = Meter::new(clock, ms(10));
+        for _ in 0..2 {
+            meter.begin();
+            hand.advance(ms(5));
+            assert!(!meter.exceeded());
+            meter.end();
+            // Between polls the guest waits.
+            hand.advance(ms(100));
+        }
+        assert_eq!(meter.spent(), ms(10));
+        meter.begin();
+        hand.advance(ms(1));
+        assert!(meter.exceeded(), "the running poll counts");
+        meter.end();
+        meter.renew(ms(10));
+        assert_eq!(meter.spent(), Duration::ZERO);
     }
 }

@@ -61,9 +61,7 @@ impl Workers {
     ) -> std::io::Result<Self> {
         let shared = Arc::new(Shared {
             inlets,
-            permits: PerKind::from_fn(|kind| {
-                Arc::new(Semaphore::new(settings.queues.get(kind).in_flight))
-            }),
+            permits: PerKind::from_fn(|kind| Arc::new(Semaphore::new(settings.queues.get(kind).in_flight))),
             results,
             running: AtomicUsize::new(0),
             stop_now: Semaphore::new(0),
@@ -78,7 +76,9 @@ impl Workers {
             let (shared, sandbox, library) =
                 (Arc::clone(&shared), Arc::clone(&sandbox), Arc::clone(&library));
             let sender = sender.clone();
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?;
             std::thread::Builder::new()
                 .name(format!("worker-{number}"))
                 .spawn(move || {

@@ -142,6 +142,8 @@ pub struct RepairLane {
     pub lane: Lane,
     /// The number within the incident of the attempt that was sent last.
     pub number: u32,
+    /// When that was, in the host's budget.
+    pub spent_at: Mono,
 }
 
 /// The sinks of a monitor; the index is the sink's number.

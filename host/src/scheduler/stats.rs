@@ -61,6 +61,8 @@ pub struct Counts {
 /// Everything at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
+    /// When it was taken.
+    pub at: Mono,
     /// Per kind.
     pub kinds: PerKind<Counts>,
     /// Per kind.

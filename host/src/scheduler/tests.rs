@@ -11,7 +11,7 @@ use crate::{
         host::QueueSettings,
         job::{Job, JobResult, Payload},
         limits::Limits,
-        outcome::{Answer, DeliveryFailure, Done, Outcome, Receipt, Report, Status, Usage},
+        outcome::{ActionFailure, Answer, DeliveryFailure, Done, Outcome, Receipt, Report, Status, Usage},
         spec::{Budget, InterventionSpec, Lane, Policy, Profile, Sink, Subject},
         time::Wall,
     },
@@ -20,6 +20,8 @@ use crate::{
 use components::Phase;
 use proptest::prelude::*;
 use std::collections::HashMap;
+
+mod races;
 
 fn lane() -> Lane {
     Lane {
@@ -191,6 +193,8 @@ impl Rig {
     /// What must hold after every run, whatever happened.
     fn check(&mut self) {
         let mut tickets: HashMap<(Entity, Kind, u16), usize> = HashMap::new();
+        let mut pending = PerKind::<usize>::default();
+        let mut outboxes = 0;
         for kind in Kind::ALL {
             for (entity, index, at) in self.scheduler.world.resource::<Needed>().0.get(kind) {
                 let lane = self.lane(*entity, kind, *index);
@@ -215,7 +219,10 @@ impl Rig {
                 let queued = tickets.get(&(entity, kind, index)).copied().unwrap_or(0);
                 match lane.phase() {
                     Phase::Needed => assert!(queued >= 1, "a needed {kind} that nobody will send"),
-                    Phase::Pending => assert!(lane.at() < Mono::NEVER && queued == 0),
+                    Phase::Pending => {
+                        assert!(lane.at() < Mono::NEVER && queued == 0);
+                        *pending.get_mut(kind) += 1;
+                    }
                     Phase::Waiting => assert_eq!(queued, 0),
                 }
             }
@@ -226,7 +233,20 @@ impl Rig {
                 "{} would never be checked again",
                 spec.subject.monitor
             );
+            for sink in &self.scheduler.world.get::<Sinks>(entity).unwrap().0 {
+                outboxes += sink.outbox.len();
+                assert!(
+                    sink.outbox.is_empty()
+                        || sink.lane.phase() != Phase::Waiting
+                        || sink.lane.at() < Mono::NEVER,
+                    "a code of {} that nobody will send",
+                    spec.subject.monitor
+                );
+            }
         }
+        // What drifts here never stops draining, or stops too early.
+        let unfinished = self.scheduler.unfinished();
+        assert_eq!((unfinished.pending, unfinished.codes), (pending, outboxes));
     }
 
     fn lane(&self, entity: Entity, kind: Kind, index: u16) -> components::Lane {
@@ -368,6 +388,33 @@ fn a_full_channel_leaves_lanes_needed_and_the_most_overdue_go_first() {
     }
     let ms: Vec<u64> = dues.iter().map(|due| due.0.div_ceil(1_000_000)).collect();
     assert!(ms.windows(2).all(|pair| pair[0] <= pair[1]), "{ms:?}");
+}
+
+#[test]
+fn under_load_no_batch_is_smaller_than_the_least_and_the_rest_of_a_burst_is_not_kept_back() {
+    let specs = (0..50).map(|n| spec(&format!("m{n}"))).collect();
+    let mut rig = Rig::new(specs, |settings| {
+        settings.queues.pulse = QueueSettings {
+            capacity: 8,
+            batch_min: 3,
+            batch_max: 5,
+            in_flight: 8,
+        };
+    });
+    rig.hand.advance(Duration::from_secs(10));
+    let mut sizes = Vec::new();
+    while sizes.iter().sum::<usize>() < 50 {
+        rig.run();
+        let batch = rig
+            .inlets
+            .pulse
+            .try_recv()
+            .expect("something is due and the channel has room");
+        sizes.push(batch.len());
+    }
+    let (last, full) = sizes.split_last().unwrap();
+    assert!(full.iter().all(|size| (3..=5).contains(size)), "{sizes:?}");
+    assert!((1..=5).contains(last), "{sizes:?}");
 }
 
 #[test]

@@ -30,6 +30,18 @@ pub struct Description {
     pub settings_schema: String,
 }
 
+/// The job does not fit the plugin, which is checked when the configuration is loaded: a mistake of the host's.
+#[derive(Debug)]
+pub struct Misfit(pub String);
+
+impl std::fmt::Display for Misfit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Misfit {}
+
 /// What a guest answered: by the interface's own types, before it is bounded.
 pub type Answered = Result<Answer, PluginFault>;
 
@@ -48,7 +60,12 @@ pub trait Exports: Send + Sync {
     fn describe<'a>(&'a self, store: &'a mut Store<State>, instance: &'a Instance) -> Call<'a, Description>;
 
     /// Runs one job of a kind that it exports.
-    fn run<'a>(&'a self, store: &'a mut Store<State>, instance: &'a Instance, job: &'a Job) -> Call<'a, Answered>;
+    fn run<'a>(
+        &'a self,
+        store: &'a mut Store<State>,
+        instance: &'a Instance,
+        job: &'a Job,
+    ) -> Call<'a, Answered>;
 }
 
 /// Everything that a component may import.
@@ -78,14 +95,18 @@ pub fn recognise(pre: &InstancePre<State>) -> Result<Arc<dyn Exports>, String> {
         .map(|(name, _)| name.to_owned())
         .collect();
     let known = v0_1::VERSION;
-    Err(match exported.iter().find(|name| name.starts_with("pulse:plugin/")) {
-        Some(other) => format!("was made for {other}; this host knows pulse:plugin@{known}"),
-        None if exported.is_empty() => format!("exports nothing; a plugin exports interfaces of pulse:plugin@{known}"),
-        None => format!(
-            "exports {}, but none of the interfaces of pulse:plugin@{known}, so it is no plugin",
-            exported.join(", ")
-        ),
-    })
+    Err(
+        match exported.iter().find(|name| name.starts_with("pulse:plugin/")) {
+            Some(other) => format!("was made for {other}; this host knows pulse:plugin@{known}"),
+            None if exported.is_empty() => {
+                format!("exports nothing; a plugin exports interfaces of pulse:plugin@{known}")
+            }
+            None => format!(
+                "exports {}, but none of the interfaces of pulse:plugin@{known}, so it is no plugin",
+                exported.join(", ")
+            ),
+        },
+    )
 }
 
 /// Clocks, random, standard streams, and what standard libraries drag in. No arguments, no environment, no

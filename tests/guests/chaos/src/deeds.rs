@@ -10,9 +10,13 @@ use std::{
     hash::{BuildHasher, RandomState},
     hint::black_box,
     io::Write,
+    mem::forget,
     sync::atomic::{AtomicU64, Ordering},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
+
+/// What would forge lines, colours and directions on a terminal.
+const CONTROL: &str = "one\ntwo\r\0three\u{1b}[31mfour\u{202e}five";
 
 /// What came of a deed.
 #[derive(Debug, Default)]
@@ -54,6 +58,11 @@ pub fn perform(settings: &Settings) -> Result<Done, Failure> {
         }
         Deed::Alloc => alloc(settings.bytes),
         Deed::GrowLoop => grow_loop(),
+        Deed::GrowUntilRefused => {
+            #[cfg(target_family = "wasm")]
+            while core::arch::wasm32::memory_grow(0, 1) != usize::MAX {}
+            Ok(Done::said("refused"))
+        }
         Deed::CopyLoop => copy_loop(),
         Deed::Recurse => Ok(Done::said(recurse(1).to_string())),
         Deed::RecurseInMemory => Ok(Done::said(recurse_in_memory(1).to_string())),
@@ -63,7 +72,10 @@ pub fn perform(settings: &Settings) -> Result<Done, Failure> {
         }
         Deed::Http => {
             let url = settings.url.as_deref().unwrap_or_default();
-            let response = http::Request::get(url).send()?;
+            std::thread::sleep(time);
+            let response = (1..count)
+                .find_map(|_| http::Request::get(url).send().ok())
+                .map_or_else(|| http::Request::get(url).send(), Ok)?;
             let mut done = Done::said(format!("HTTP {}", response.status));
             let size = Measurement::new("body_size", response.body.len() as f64, "By");
             done.measurements.push(size);
@@ -105,8 +117,36 @@ pub fn perform(settings: &Settings) -> Result<Done, Failure> {
             ],
             ..Done::said("measured")
         }),
+        Deed::PartialLine => {
+            print!("{}", "x".repeat(bytes));
+            let _ = std::io::stdout().flush();
+            Ok(Done::said("written"))
+        }
+        Deed::LogControlCharacters => {
+            log::write(Level::Error, CONTROL);
+            println!("{CONTROL}");
+            eprintln!("{CONTROL}");
+            Ok(Done::said("logged"))
+        }
+        Deed::LeakPollables => {
+            for _ in 0..count {
+                forget(wasip2::clocks::monotonic_clock::subscribe_duration(u64::MAX));
+            }
+            Ok(Done::said("leaked"))
+        }
+        Deed::LeakStreams => {
+            for _ in 0..count {
+                forget(wasip2::cli::stdout::get_stdout());
+            }
+            Ok(Done::said("leaked"))
+        }
+        Deed::RandomBytes => {
+            let random = wasip2::random::random::get_random_bytes(bytes as u64);
+            Ok(Done::said(format!("{} bytes", random.len())))
+        }
+        Deed::Environment => Ok(environment()),
         Deed::ControlCharacters => Ok(Done {
-            words: "one\ntwo\r\0three\u{1b}[31mfour\u{202e}five".into(),
+            words: CONTROL.into(),
             reason: Some("bad\nreason\u{1b}[0m".into()),
             measurements: vec![Measurement::new("bad\nname", 1.0, "u\nnit")],
         }),
@@ -255,7 +295,28 @@ fn clocks() -> Done {
     Done {
         measurements: vec![
             Measurement::new("wall_clock", wall.as_millis() as f64, "ms"),
+            Measurement::new(
+                "monotonic_clock",
+                wasip2::clocks::monotonic_clock::now() as f64,
+                "ns",
+            ),
             Measurement::new("monotonic_step", elapsed.as_nanos() as f64, "ns"),
+        ],
+        ..Done::said("measured")
+    }
+}
+
+fn environment() -> Done {
+    let files = ["/", ".", "/etc/passwd", "/proc/self/environ"]
+        .iter()
+        .filter(|path| std::fs::metadata(path).is_ok() || std::fs::read_dir(path).is_ok())
+        .count();
+    let preopened = wasip2::filesystem::preopens::get_directories().len();
+    Done {
+        measurements: vec![
+            Measurement::new("arguments", std::env::args_os().count() as f64, ""),
+            Measurement::new("variables", std::env::vars_os().count() as f64, ""),
+            Measurement::new("files", (files + preopened) as f64, ""),
         ],
         ..Done::said("measured")
     }

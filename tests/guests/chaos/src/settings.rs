@@ -16,12 +16,13 @@ pub struct Settings {
     /// Answer so even where a lent call failed, as a guest that hides a denial would.
     #[serde(default)]
     pub ignore_errors: bool,
-    /// How many: `log-flood`, `stdout`, `stderr`, `append`, `measurements`.
+    /// How many: `log-flood`, `stdout`, `stderr`, `append`, `measurements`, `leak-pollables`, `leak-streams`; how often
+    /// `http` is tried while it fails.
     pub count: Option<u32>,
-    /// How many bytes: `huge-summary`, and of each line of `log-flood`, `stdout`, `stderr` and `append`; how much
+    /// How many bytes: `huge-summary`, `partial-line`, `random-bytes`, and of each line of `log-flood`, `stdout`, `stderr` and `append`; how much
     /// to touch before `alloc` stops.
     pub bytes: Option<usize>,
-    /// Milliseconds: `spin-ms`, `sleep`; of `retryable`, what the receiver wishes for.
+    /// Milliseconds: `spin-ms`, `sleep`, and what `http` sleeps before it begins; of `retryable`, what the receiver wishes for.
     pub ms: Option<u64>,
     /// Of `http`.
     pub url: Option<String>,
@@ -76,6 +77,8 @@ pub enum Deed {
     Alloc,
     /// Asks for memory for ever, and minds no refusal.
     GrowLoop,
+    /// Asks for memory until it is refused, and goes on without.
+    GrowUntilRefused,
     /// Copies memory for ever, a megabyte at a time.
     CopyLoop,
     /// Calls itself until the stack of the sandbox runs over.
@@ -101,6 +104,18 @@ pub enum Deed {
     Stdout,
     /// Writes `count` lines to standard error.
     Stderr,
+    /// Writes `bytes` bytes to standard output, and no line feed.
+    PartialLine,
+    /// Writes what `control-characters` answers with to the log and to both standard streams.
+    LogControlCharacters,
+    /// Makes `count` pollables and keeps them.
+    LeakPollables,
+    /// Opens standard output `count` times and keeps the streams.
+    LeakStreams,
+    /// Asks for `bytes` random bytes at once.
+    RandomBytes,
+    /// Measures `arguments`, `variables` and `files`: how many it can see.
+    Environment,
 
     /// Answers with a summary of `bytes` bytes.
     HugeSummary,
@@ -110,7 +125,8 @@ pub enum Deed {
     Nan,
     /// Answers with control characters and escape sequences in summary, reason and a measurement's name.
     ControlCharacters,
-    /// Measures `wall_clock` and `monotonic_clock`, in milliseconds.
+    /// Measures `wall_clock` in milliseconds, and in nanoseconds `monotonic_clock` and `monotonic_step`, the time
+    /// between two looks at it.
     Clocks,
     /// Measures `random`, a number from the host's generator.
     Random,

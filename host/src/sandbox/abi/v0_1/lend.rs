@@ -1,10 +1,7 @@
 //! What the host lends in `pulse:host@0.1.0`: translation between the interface's types and those of `capability/`.
 
 use super::generated::pulse::host::{docker, files, http, log, net, tcp};
-use crate::{
-    capability,
-    sandbox::store::State,
-};
+use crate::{capability, sandbox::store::State};
 use std::sync::Arc;
 use wasmtime::component::{HasSelf, Linker};
 
@@ -26,7 +23,7 @@ impl log::Host for State {
             log::Level::Warn => capability::log::Level::Warn,
             log::Level::Error => capability::log::Level::Error,
         };
-        self.log().write(level, &message);
+        self.write_log(level, &message);
         Ok(())
     }
 }
@@ -56,7 +53,10 @@ impl http::Host for State {
 }
 
 impl tcp::Host for State {
-    async fn dialogue(&mut self, request: tcp::Request) -> wasmtime::Result<Result<tcp::Response, net::Error>> {
+    async fn dialogue(
+        &mut self,
+        request: tcp::Request,
+    ) -> wasmtime::Result<Result<tcp::Response, net::Error>> {
         let request = request.into();
         let result = lent!(self, lender, lease, lender.tcp(&lease, request));
         Ok(result.map(Into::into).map_err(Into::into))
@@ -64,8 +64,17 @@ impl tcp::Host for State {
 }
 
 impl docker::Host for State {
-    async fn restart(&mut self, name: String, stop_timeout_s: u32) -> wasmtime::Result<Result<(), docker::Error>> {
-        let result = lent!(self, lender, lease, lender.docker_restart(&lease, &name, stop_timeout_s));
+    async fn restart(
+        &mut self,
+        name: String,
+        stop_timeout_s: u32,
+    ) -> wasmtime::Result<Result<(), docker::Error>> {
+        let result = lent!(
+            self,
+            lender,
+            lease,
+            lender.docker_restart(&lease, &name, stop_timeout_s)
+        );
         Ok(result.map_err(|failure| failure.error.into()))
     }
 
@@ -74,8 +83,17 @@ impl docker::Host for State {
         Ok(result.map_err(|failure| failure.error.into()))
     }
 
-    async fn stop(&mut self, name: String, stop_timeout_s: u32) -> wasmtime::Result<Result<(), docker::Error>> {
-        let result = lent!(self, lender, lease, lender.docker_stop(&lease, &name, stop_timeout_s));
+    async fn stop(
+        &mut self,
+        name: String,
+        stop_timeout_s: u32,
+    ) -> wasmtime::Result<Result<(), docker::Error>> {
+        let result = lent!(
+            self,
+            lender,
+            lease,
+            lender.docker_stop(&lease, &name, stop_timeout_s)
+        );
         Ok(result.map_err(|failure| failure.error.into()))
     }
 
@@ -86,7 +104,11 @@ impl docker::Host for State {
 }
 
 impl files::Host for State {
-    async fn append_line(&mut self, path: String, line: String) -> wasmtime::Result<Result<(), files::Error>> {
+    async fn append_line(
+        &mut self,
+        path: String,
+        line: String,
+    ) -> wasmtime::Result<Result<(), files::Error>> {
         let result = lent!(self, lender, lease, lender.append_line(&lease, &path, &line));
         Ok(result.map_err(|failure| failure.error.into()))
     }

@@ -4,7 +4,7 @@ mod lend;
 
 pub use lend::lend;
 
-use super::{Answered, Call, Description};
+use super::{Answered, Call, Description, Misfit};
 use crate::{
     domain::{
         job::{Incident, Job, Payload},
@@ -58,7 +58,7 @@ impl Exports {
     pub fn of(pre: &InstancePre<State>) -> Result<Option<Self>, String> {
         let has = |interface: &str| {
             pre.component()
-                .get_export_index(None, &format!("pulse:plugin/{interface}@{VERSION}"))
+                .get_export_index(None, format!("pulse:plugin/{interface}@{VERSION}"))
                 .is_some()
         };
         let (describes, pulses, intervenes, codes) =
@@ -67,7 +67,9 @@ impl Exports {
             return Ok(None);
         }
         if !describes {
-            return Err(format!("does not export pulse:plugin/plugin@{VERSION}, so it can't say what it is"));
+            return Err(format!(
+                "does not export pulse:plugin/plugin@{VERSION}, so it can't say what it is"
+            ));
         }
         if !pulses && !intervenes && !codes {
             return Err("exports neither pulse nor intervention nor code, so it can do nothing".to_owned());
@@ -75,12 +77,18 @@ impl Exports {
         let wrong = |error: wasmtime::Error| crate::sandbox::classify::one_line(&error);
         Ok(Some(Self {
             plugin: plugin::GuestIndices::new(pre).map_err(wrong)?,
-            pulse: pulses.then(|| check::GuestIndices::new(pre)).transpose().map_err(wrong)?,
+            pulse: pulses
+                .then(|| check::GuestIndices::new(pre))
+                .transpose()
+                .map_err(wrong)?,
             intervention: intervenes
                 .then(|| intervention::GuestIndices::new(pre))
                 .transpose()
                 .map_err(wrong)?,
-            code: codes.then(|| code::GuestIndices::new(pre)).transpose().map_err(wrong)?,
+            code: codes
+                .then(|| code::GuestIndices::new(pre))
+                .transpose()
+                .map_err(wrong)?,
         }))
     }
 }
@@ -111,17 +119,32 @@ impl super::Exports for Exports {
         })
     }
 
-    fn run<'a>(&'a self, store: &'a mut Store<State>, instance: &'a Instance, job: &'a Job) -> Call<'a, Answered> {
+    fn run<'a>(
+        &'a self,
+        store: &'a mut Store<State>,
+        instance: &'a Instance,
+        job: &'a Job,
+    ) -> Call<'a, Answered> {
         Box::pin(async move {
-            let missing = || wasmtime::Error::msg(format!("the plugin has no {} export", job.key.kind));
+            let missing = || Misfit(format!("the plugin has no {} export", job.key.kind));
             match (job.key.kind, &job.payload) {
                 (Kind::Pulse, Payload::Pulse) => {
-                    let guest = self.pulse.as_ref().ok_or_else(missing)?.load(&mut *store, instance)?;
+                    let guest = self
+                        .pulse
+                        .as_ref()
+                        .ok_or_else(missing)?
+                        .load(&mut *store, instance)?;
                     let result = guest.call_run(store, &pulse_job(job)).await?;
-                    Ok(result.map(|report| Answer::Pulse(report.into())).map_err(Into::into))
+                    Ok(result
+                        .map(|report| Answer::Pulse(report.into()))
+                        .map_err(Into::into))
                 }
                 (Kind::Intervention, Payload::Intervention(order)) => {
-                    let guest = self.intervention.as_ref().ok_or_else(missing)?.load(&mut *store, instance)?;
+                    let guest = self
+                        .intervention
+                        .as_ref()
+                        .ok_or_else(missing)?
+                        .load(&mut *store, instance)?;
                     let job = intervention::Job {
                         subject: subject(job),
                         attempt: attempt(job),
@@ -130,14 +153,20 @@ impl super::Exports for Exports {
                         idempotency_key: order.idempotency_key.clone(),
                     };
                     let result = guest.call_run(store, &job).await?;
-                    Ok(Ok(Answer::Intervention(result.map(Into::into).map_err(Into::into))))
+                    Ok(Ok(Answer::Intervention(
+                        result.map(Into::into).map_err(Into::into),
+                    )))
                 }
                 (Kind::Code, Payload::Code(alert)) => {
-                    let guest = self.code.as_ref().ok_or_else(missing)?.load(&mut *store, instance)?;
+                    let guest = self
+                        .code
+                        .as_ref()
+                        .ok_or_else(missing)?
+                        .load(&mut *store, instance)?;
                     let result = guest.call_notify(store, &code_job(job, alert)).await?;
                     Ok(Ok(Answer::Code(result.map(Into::into).map_err(Into::into))))
                 }
-                (kind, _) => Err(wasmtime::Error::msg(format!("a {kind} job without its payload"))),
+                (kind, _) => Err(Misfit(format!("a {kind} job without its payload")).into()),
             }
         })
     }
@@ -202,7 +231,8 @@ fn attempt(job: &Job) -> model::Attempt {
 }
 
 fn settings(job: &Job) -> String {
-    job.lane().map_or_else(String::new, |lane| lane.settings.to_string())
+    job.lane()
+        .map_or_else(String::new, |lane| lane.settings.to_string())
 }
 
 impl From<&Incident> for model::Incident {

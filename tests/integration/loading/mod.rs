@@ -1,0 +1,34 @@
+//! Loading: what is no plugin is refused with a reason, whatever it is; and what was compiled is kept, but only trusted
+//! when it is whole and nobody else could have written it.
+
+mod cache;
+mod mutants;
+mod refused;
+
+use crate::support::sandbox::settings;
+use pulse_host::{
+    clock::Clock,
+    plugins::Found,
+    sandbox::{Compiler, Library, Sandbox, SandboxSettings},
+};
+use std::{path::Path, sync::Arc};
+
+/// A sandbox that keeps what it compiles there.
+fn sandbox(data_dir: &Path, compiler: Compiler) -> Arc<Sandbox> {
+    let settings = SandboxSettings {
+        data_dir: data_dir.to_owned(),
+        compiler,
+        ..settings(2)
+    };
+    Sandbox::new(settings, Clock::system()).unwrap()
+}
+
+/// The names of what was loaded, and the problems with the rest.
+fn load(sandbox: &Arc<Sandbox>, found: Vec<Found>) -> (Vec<String>, Vec<String>) {
+    let (library, problems) = Library::load(sandbox, found);
+    let names = library
+        .iter()
+        .map(|plugin| plugin.facts.name.to_string())
+        .collect();
+    (names, problems.iter().map(ToString::to_string).collect())
+}
