@@ -58,7 +58,7 @@ impl Exports {
     pub fn of(pre: &InstancePre<State>) -> Result<Option<Self>, String> {
         let has = |interface: &str| {
             pre.component()
-                .get_export_index(None, &format!("pulse:plugin/{interface}@{VERSION}"))
+                .get_export_index(None, format!("pulse:plugin/{interface}@{VERSION}"))
                 .is_some()
         };
         let (describes, pulses, intervenes, codes) =
