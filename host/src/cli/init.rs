@@ -1,5 +1,6 @@
 //! `init`: a commented configuration to start from.
 
+use super::put;
 use crate::config;
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
@@ -22,7 +23,7 @@ pub struct InitArgs {
 pub fn init(args: &InitArgs) -> Result<ExitCode> {
     let text = config::starter();
     if args.path.as_os_str() == "-" {
-        print!("{text}");
+        put(text)?;
         return Ok(ExitCode::SUCCESS);
     }
     let path = args.path.display();
@@ -42,6 +43,8 @@ pub fn init(args: &InitArgs) -> Result<ExitCode> {
     };
     file.write_all(text.as_bytes())
         .with_context(|| format!("{path} can't be written"))?;
-    println!("Wrote {path}. Put your own URL into it, then: pulse-host check-config && pulse-host");
+    put(&format!(
+        "Wrote {path}. Put your own URL into it, then: pulse-host check-config && pulse-host\n"
+    ))?;
     Ok(ExitCode::SUCCESS)
 }

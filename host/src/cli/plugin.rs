@@ -3,7 +3,7 @@
 use super::{
     Output,
     paint::{BOLD, Paint},
-    print_json,
+    put, put_json,
 };
 use crate::{
     app,
@@ -14,7 +14,7 @@ use crate::{
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
-use std::{path::PathBuf, process::ExitCode};
+use std::{fmt::Write as _, path::PathBuf, process::ExitCode};
 
 #[derive(Debug, Subcommand)]
 pub enum PluginCommand {
@@ -74,7 +74,7 @@ fn list(args: &ListArgs) -> Result<ExitCode> {
     let (library, problems) = app::load_for_inspection(&args.plugins)?;
     let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
     match args.output {
-        Output::Json => print_json(&json!({
+        Output::Json => put_json(&json!({
             "plugins": library.iter().map(to_json).collect::<Vec<_>>(),
             "problems": problems,
         }))?,
@@ -91,10 +91,11 @@ fn list(args: &ListArgs) -> Result<ExitCode> {
                     ]
                 })
                 .collect();
-            table(["NAME", "VERSION", "KINDS", "NEEDS", "SUMMARY"], &rows);
+            let mut text = table(["NAME", "VERSION", "KINDS", "NEEDS", "SUMMARY"], &rows);
             for problem in &problems {
-                println!("not usable: {problem}");
+                writeln!(text, "not usable: {problem}")?;
             }
+            put(&text)?;
         }
     }
     Ok(if problems.is_empty() {
@@ -107,13 +108,15 @@ fn list(args: &ListArgs) -> Result<ExitCode> {
 fn inspect(args: &InspectArgs) -> Result<ExitCode> {
     let plugin = app::inspect(&args.plugins, &args.plugin)?;
     match args.output {
-        Output::Json => print_json(&to_json(&plugin))?,
-        Output::Text => print(&plugin)?,
+        Output::Json => put_json(&to_json(&plugin))?,
+        Output::Text => put(&shown(&plugin)?)?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn print(plugin: &Plugin) -> Result<()> {
+fn shown(plugin: &Plugin) -> Result<String> {
+    let mut text = String::new();
+    let out = &mut text;
     let facts = &plugin.facts;
     let on = telemetry::stdout_colored();
     let name = Paint {
@@ -121,30 +124,31 @@ fn print(plugin: &Plugin) -> Result<()> {
         code: BOLD,
         on,
     };
-    println!("{name} {}: {}", facts.version, facts.summary);
-    println!("  file     {}", plugin.path.display());
-    println!("  size     {} bytes", plugin.size_bytes);
-    println!("  digest   sha256:{}", plugin.digest);
-    println!("  abi      pulse:plugin@{}", plugin.abi());
-    println!("  kinds    {}", names(facts.kinds.iter().map(|kind| kind.name())));
-    println!("  imports");
+    writeln!(out, "{name} {}: {}", facts.version, facts.summary)?;
+    writeln!(out, "  file     {}", plugin.path.display())?;
+    writeln!(out, "  size     {} bytes", plugin.size_bytes)?;
+    writeln!(out, "  digest   sha256:{}", plugin.digest)?;
+    writeln!(out, "  abi      pulse:plugin@{}", plugin.abi())?;
+    let kinds = names(facts.kinds.iter().map(|kind| kind.name()));
+    writeln!(out, "  kinds    {kinds}")?;
+    writeln!(out, "  imports")?;
     for import in &plugin.imports {
-        println!("    {import}");
+        writeln!(out, "    {import}")?;
     }
     if facts.needs.is_empty() {
-        println!("  needs no grants");
+        writeln!(out, "  needs no grants")?;
     } else {
-        println!("  needs these grants, for example");
-        println!("    [plugins.{}]", facts.name);
+        writeln!(out, "  needs these grants, for example")?;
+        writeln!(out, "    [plugins.{}]", facts.name)?;
         for line in grants(&facts.needs) {
-            println!("    {line}");
+            writeln!(out, "    {line}")?;
         }
     }
-    println!("  settings (JSON Schema)");
+    writeln!(out, "  settings (JSON Schema)")?;
     for line in serde_json::to_string_pretty(&*facts.schema)?.lines() {
-        println!("    {line}");
+        writeln!(out, "    {line}")?;
     }
-    Ok(())
+    Ok(text)
 }
 
 /// The lines of `[plugins.NAME]` that such needs ask for.
@@ -195,23 +199,26 @@ fn names<'a>(names: impl Iterator<Item = &'a str>) -> String {
     }
 }
 
-fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) {
+fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> String {
     let mut widths = head.map(str::len);
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(cell.chars().count());
         }
     }
-    let line = |cells: &[&str]| {
+    let mut text = String::new();
+    let mut line = |cells: &[&str]| {
         let cells: Vec<String> = cells
             .iter()
             .zip(widths)
             .map(|(cell, width)| format!("{cell:width$}"))
             .collect();
-        println!("{}", cells.join("  ").trim_end());
+        text.push_str(cells.join("  ").trim_end());
+        text.push('\n');
     };
     line(&head);
     for row in rows {
         line(&row.each_ref().map(String::as_str));
     }
+    text
 }

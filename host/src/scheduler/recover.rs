@@ -4,6 +4,8 @@
 //! passed, the attempt is given up (its result, should it come after all, is stale) and the state machine hears
 //! that it was lost: a pulse runs again with backoff, an intervention is verified and never repeated blindly, a
 //! code is sent again under the same delivery id.
+//!
+//! Where the whole host stood still, its workers did too: they get that time back before anything counts as lost.
 
 use super::{
     components::{Phase, Whole},
@@ -40,6 +42,7 @@ pub fn recover(
         let Ok(mut whole) = monitors.get_mut(entity) else {
             continue;
         };
+        let reference = lane;
         let (kind, sink, lane) = match lane {
             LaneRef::Pulse => (Kind::Pulse, 0, Some(&mut whole.pulse.lane)),
             LaneRef::Intervention => (Kind::Intervention, 0, Some(&mut whole.repair.lane)),
@@ -56,6 +59,13 @@ pub fn recover(
         let Some(lane) = lane.filter(|lane| lane.is(Phase::Pending, at)) else {
             continue;
         };
+        if !desk.time.stalled.is_zero() {
+            let deadline = at.after(desk.time.stalled);
+            lane.pend(lane.attempt(), deadline);
+            let tag = Tag::Overdue(reference);
+            desk.alarm.0.insert(deadline, Ticket { entity, tag });
+            continue;
+        }
         lane.abandon();
         let counts = desk.tally.0.kinds.get_mut(kind);
         counts.pending = counts.pending.saturating_sub(1);

@@ -7,6 +7,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 /// Times of one kind of job.
@@ -82,6 +83,10 @@ pub struct Snapshot {
     pub dropped_events: u64,
     /// Retries that the host-wide budget put off to the next slot.
     pub retries_put_off: u64,
+    /// Times that the whole host stood still for a second or longer.
+    pub stalls: u64,
+    /// How long all of them took.
+    pub stalled: Duration,
     /// Runs of the schedule.
     pub runs: u64,
 }

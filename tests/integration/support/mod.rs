@@ -1,6 +1,11 @@
 //! What the tests share.
 
-pub mod sandbox;
+pub mod freeze;
+pub mod host;
+pub mod http;
+pub mod sockets;
+pub mod tls;
+pub mod wait;
 
 use std::path::PathBuf;
 
