@@ -9,7 +9,7 @@
 //! more than its head: beside each lies its own digest.
 
 use super::engine;
-use crate::plugins::Digest;
+use crate::plugins::{Digest, Found};
 use rustix::{
     fs::OFlags,
     process::{Resource, Rlimit, setrlimit},
@@ -76,6 +76,11 @@ pub fn load(
             Err(error) => tracing::warn!("{error}; compiled anew"),
         }
     }
+    tracing::info!(
+        "compiling {} ({} KiB); this is done once for each version of a plugin",
+        path.display(),
+        bytes.len() >> 10
+    );
     let fresh = scratch(&folder, digest);
     let compiled = match compiler {
         Compiler::InProcess => write_compiled(engine, bytes, &fresh),

@@ -143,17 +143,18 @@ pub fn next_pulse(desk: &mut Desk<'_>, pulse: &mut PulseLane, policy: &Policy, p
     let now = desk.now().mono;
     let interval = nanos(policy.interval).max(1);
     let (slot, skipped) = next_slot(pulse.slot, interval, now);
+    desk.tally.0.skipped_slots += skipped;
     if let Pace::Retry(pause) = pace
         && pause < policy.interval
     {
         if desk.budgets.retries.take() {
+            let at = now.after(pause);
             // The slots that pass meanwhile are not missed: retries stand in for them.
-            pulse.slot = Mono(slot.0.saturating_sub(interval));
-            return now.after(pause);
+            pulse.slot = slot_before(slot, interval, at);
+            return at;
         }
         desk.tally.0.retries_put_off += 1;
     }
-    desk.tally.0.skipped_slots += skipped;
     pulse.slot = slot;
     slot
 }
@@ -230,5 +231,9 @@ mod tests {
         assert_eq!(next_slot(Mono(100), 10, Mono(110)), (Mono(120), 1));
         assert_eq!(next_slot(Mono(100), 10, Mono(145)), (Mono(150), 4));
         assert_eq!(next_slot(Mono(100), 10, Mono(95)), (Mono(100), 0));
+        let before: Vec<u64> = [95, 99, 100, 109, 110, 135]
+            .map(|at| slot_before(Mono(100), 10, Mono(at)).0)
+            .into();
+        assert_eq!(before, [90, 90, 100, 100, 110, 130]);
     }
 }

@@ -317,3 +317,18 @@ fn a_check_between_two_slots_does_not_cost_the_next_slot() {
     let pause = next.due.since(look.due);
     assert!(pause <= Duration::from_secs(10), "nobody looked for {pause:?}");
 }
+
+#[test]
+fn slots_that_retries_stood_in_for_are_not_skipped() {
+    let mut rig = Rig::new(vec![plain("shop", |_| {})], |_| {});
+    // Ten retries of a second each reach beyond the next slot.
+    for _ in 0..10 {
+        rig.unhealthy();
+    }
+    rig.healthy();
+    rig.healthy();
+    assert_eq!(rig.snapshot().skipped_slots, 0);
+    rig.hand.advance(Duration::from_secs(35));
+    rig.unhealthy();
+    assert_eq!(rig.snapshot().skipped_slots, 2, "nothing stood in for these");
+}
