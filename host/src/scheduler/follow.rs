@@ -159,6 +159,14 @@ pub fn next_pulse(desk: &mut Desk<'_>, pulse: &mut PulseLane, policy: &Policy, p
     slot
 }
 
+/// The last slot of the grid that is not after `at`; `slot` is any slot that is at most one interval after it.
+fn slot_before(slot: Mono, interval: u64, at: Mono) -> Mono {
+    match at.0.checked_sub(slot.0) {
+        Some(beyond) => Mono(at.0 - beyond % interval),
+        None => Mono(slot.0.saturating_sub(interval)),
+    }
+}
+
 /// When a pulse comes that fell due at `at`, while the whole host stood still: as much later as that took, so that
 /// what was spread stays spread, but not behind its next slot.
 pub fn after_stall(desk: &mut Desk<'_>, pulse: &mut PulseLane, policy: &Policy, at: Mono) -> Mono {

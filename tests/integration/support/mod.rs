@@ -3,6 +3,7 @@
 pub mod freeze;
 pub mod host;
 pub mod http;
+pub mod sandbox;
 pub mod sockets;
 pub mod tls;
 pub mod wait;

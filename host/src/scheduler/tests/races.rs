@@ -320,7 +320,9 @@ fn a_check_between_two_slots_does_not_cost_the_next_slot() {
 
 #[test]
 fn slots_that_retries_stood_in_for_are_not_skipped() {
-    let mut rig = Rig::new(vec![plain("shop", |_| {})], |_| {});
+    let mut rig = Rig::new(vec![plain("shop", |_| {})], |settings| {
+        settings.queue_wait = Duration::from_secs(600);
+    });
     // Ten retries of a second each reach beyond the next slot.
     for _ in 0..10 {
         rig.unhealthy();
@@ -328,7 +330,9 @@ fn slots_that_retries_stood_in_for_are_not_skipped() {
     rig.healthy();
     rig.healthy();
     assert_eq!(rig.snapshot().skipped_slots, 0);
-    rig.hand.advance(Duration::from_secs(35));
-    rig.unhealthy();
+    let slow = rig.next(Kind::Pulse);
+    rig.pass(25_000);
+    rig.answer(&slow, report(Status::Unhealthy));
+    rig.pass(200);
     assert_eq!(rig.snapshot().skipped_slots, 2, "nothing stood in for these");
 }
