@@ -145,9 +145,10 @@ pub fn next_pulse(desk: &mut Desk<'_>, pulse: &mut PulseLane, policy: &Policy, p
     let (slot, skipped) = next_slot(pulse.slot, interval, now);
     desk.tally.0.skipped_slots += skipped;
     if let Pace::Retry(pause) = pace
-        && pause < policy.interval
+        && pause != policy.interval
     {
-        if desk.budgets.retries.take() {
+        // Whoever asks for fewer checks while the target fails needs no budget for them.
+        if pause > policy.interval || desk.budgets.retries.take() {
             let at = now.after(pause);
             // The slots that pass meanwhile are not missed: retries stand in for them.
             pulse.slot = slot_before(slot, interval, at);
