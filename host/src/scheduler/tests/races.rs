@@ -350,3 +350,19 @@ fn a_retry_interval_above_the_interval_replaces_it_too() {
     assert!(regular.due.since(next.due) <= Duration::from_secs(10));
     assert_eq!(rig.snapshot().skipped_slots, 0, "none was missed");
 }
+
+#[test]
+fn a_flapping_target_does_not_fill_the_wheel() {
+    let mut rig = Rig::new(vec![spec("shop")], |_| {});
+    for _ in 0..100 {
+        rig.unhealthy();
+        rig.healthy();
+        for kind in [Kind::Code, Kind::Intervention] {
+            for job in rig.take(kind) {
+                rig.answer(&job, if kind == Kind::Code { receipt() } else { done() });
+            }
+        }
+    }
+    let kept = rig.scheduler.world.resource::<Alarm>().0.len();
+    assert!(kept < 20, "{kept} entries for one monitor");
+}
