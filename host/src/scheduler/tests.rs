@@ -233,6 +233,8 @@ impl Rig {
                 "{} would never be checked again",
                 spec.subject.monitor
             );
+            let vital = self.scheduler.world.get::<Vital>(entity).unwrap();
+            assert!(vital.entry_at <= vital.wake_at, "nobody would wake it");
             for sink in &self.scheduler.world.get::<Sinks>(entity).unwrap().0 {
                 outboxes += sink.outbox.len();
                 assert!(
