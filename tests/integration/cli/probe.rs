@@ -85,7 +85,7 @@ fn a_healthy_target() {
 fn an_unhealthy_target_is_code_1_and_says_where() {
     let dead = sockets::dead();
     let address = format!("address={}", dead.address);
-    let text = probe("tcp", &[address.clone()], &[]);
+    let text = probe("tcp", std::slice::from_ref(&address), &[]);
     assert_eq!(text.code, 1);
     assert!(
         text.out

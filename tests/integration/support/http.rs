@@ -66,7 +66,7 @@ pub struct Server {
 impl Server {
     /// On a port of the system's choice.
     pub fn start(handler: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
-        Self::listen(handler, |stream, shared| serve(stream, shared))
+        Self::listen(handler, serve)
     }
 
     /// The same over TLS.
