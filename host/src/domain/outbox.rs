@@ -173,7 +173,8 @@ impl Outbox {
         self.queue
             .front()
             .and_then(|entry| entry.first_attempt)
-            .is_some_and(|first| attempt >= first)
+            // Attempt numbers wrap around: the nearer way decides which of two is the later.
+            .is_some_and(|first| attempt.wrapping_sub(first) <= u32::MAX / 2)
     }
 
     /// Empties the box of what was never tried; returns how many codes that were.
@@ -358,5 +359,18 @@ mod tests {
         assert!(outbox.late_receipt(4).is_none());
         assert_eq!(outbox.late_receipt(5).unwrap().color, Color::Yellow);
         assert!(outbox.late_receipt(7).is_none(), "red was never sent");
+    }
+
+    #[test]
+    fn attempt_numbers_that_wrap_around_are_still_in_order() {
+        let (sink, mut outbox) = (sink(), Outbox::default());
+        for color in [Color::Yellow, Color::Red] {
+            outbox.put(&sink, &alert(color, false), Some(1), Mono(0)).unwrap();
+        }
+        outbox.sent(u32::MAX);
+        outbox.sent(1);
+        assert_eq!(outbox.late_receipt(1).unwrap().color, Color::Yellow);
+        outbox.sent(3);
+        assert!(outbox.late_receipt(u32::MAX).is_none(), "that was for yellow");
     }
 }

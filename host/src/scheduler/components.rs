@@ -22,8 +22,10 @@ pub struct Vital {
     pub health: Health,
     /// The state that was published last.
     pub shown: State,
-    /// When the wheel wakes the machine; entries with another time are outdated.
+    /// When the machine wants to be woken.
     pub wake_at: Mono,
+    /// The entry of the wheel that will see to it, never later than that; all others are outdated.
+    pub entry_at: Mono,
 }
 
 impl Default for Vital {
@@ -32,6 +34,7 @@ impl Default for Vital {
             health: Health::default(),
             shown: State::Unknown,
             wake_at: Mono::NEVER,
+            entry_at: Mono::NEVER,
         }
     }
 }

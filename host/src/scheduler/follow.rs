@@ -1,7 +1,7 @@
 //! What follows from a step of the state machine: codes into outboxes, wishes into lanes, facts into the journal.
 
 use super::{
-    components::{Phase, PulseLane, SinkLane, WholeItem},
+    components::{Phase, PulseLane, SinkLane, Vital, WholeItem},
     resources::{Desk, LaneRef, Tag, Ticket},
 };
 use crate::domain::{
@@ -60,11 +60,17 @@ pub fn follow(
         whole.repair.lane.need(now.mono);
         desk.needed.0.intervention.push_back((entity, 0, now.mono));
     }
-    let wake_at = whole.vital.health.wake_at(&spec, desk.settings.0.max_hold);
-    if wake_at != whole.vital.wake_at {
-        whole.vital.wake_at = wake_at;
+    whole.vital.wake_at = whole.vital.health.wake_at(&spec, desk.settings.0.max_hold);
+    see_to_wake(desk, entity, &mut whole.vital);
+}
+
+/// Sees to it that the state machine is woken in time. An entry that comes too early is kept and looked at then:
+/// one for each change of mind would let a flapping target fill the wheel, up to `page-after` and `repeat` ahead.
+pub fn see_to_wake(desk: &mut Desk<'_>, entity: Entity, vital: &mut Vital) {
+    if vital.wake_at < vital.entry_at {
+        vital.entry_at = vital.wake_at;
         let tag = Tag::Health;
-        desk.alarm.0.insert(wake_at, Ticket { entity, tag });
+        desk.alarm.0.insert(vital.wake_at, Ticket { entity, tag });
     }
 }
 
@@ -145,9 +151,10 @@ pub fn next_pulse(desk: &mut Desk<'_>, pulse: &mut PulseLane, policy: &Policy, p
     let (slot, skipped) = next_slot(pulse.slot, interval, now);
     desk.tally.0.skipped_slots += skipped;
     if let Pace::Retry(pause) = pace
-        && pause < policy.interval
+        && pause != policy.interval
     {
-        if desk.budgets.retries.take() {
+        // Whoever asks for fewer checks while the target fails needs no budget for them.
+        if pause > policy.interval || desk.budgets.retries.take() {
             let at = now.after(pause);
             // The slots that pass meanwhile are not missed: retries stand in for them.
             pulse.slot = slot_before(slot, interval, at);

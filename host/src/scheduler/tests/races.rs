@@ -320,7 +320,9 @@ fn a_check_between_two_slots_does_not_cost_the_next_slot() {
 
 #[test]
 fn slots_that_retries_stood_in_for_are_not_skipped() {
-    let mut rig = Rig::new(vec![plain("shop", |_| {})], |_| {});
+    let mut rig = Rig::new(vec![plain("shop", |_| {})], |settings| {
+        settings.queue_wait = Duration::from_secs(600);
+    });
     // Ten retries of a second each reach beyond the next slot.
     for _ in 0..10 {
         rig.unhealthy();
@@ -328,7 +330,43 @@ fn slots_that_retries_stood_in_for_are_not_skipped() {
     rig.healthy();
     rig.healthy();
     assert_eq!(rig.snapshot().skipped_slots, 0);
-    rig.hand.advance(Duration::from_secs(35));
-    rig.unhealthy();
+    let slow = rig.next(Kind::Pulse);
+    rig.pass(25_000);
+    rig.answer(&slow, report(Status::Unhealthy));
+    rig.pass(200);
     assert_eq!(rig.snapshot().skipped_slots, 2, "nothing stood in for these");
+}
+
+#[test]
+fn a_retry_interval_above_the_interval_replaces_it_too() {
+    let mut rig = Rig::new(
+        vec![plain("shop", |policy| {
+            policy.retry_interval = Duration::from_secs(25)
+        })],
+        |_| {},
+    );
+    rig.unhealthy();
+    let failed = rig.clock.mono();
+    let next = rig.next(Kind::Pulse);
+    assert_eq!(next.due, failed.after(Duration::from_secs(25)));
+    rig.answer(&next, report(Status::Healthy));
+    let regular = rig.next(Kind::Pulse);
+    assert!(regular.due.since(next.due) <= Duration::from_secs(10));
+    assert_eq!(rig.snapshot().skipped_slots, 0, "none was missed");
+}
+
+#[test]
+fn a_flapping_target_does_not_fill_the_wheel() {
+    let mut rig = Rig::new(vec![spec("shop")], |_| {});
+    for _ in 0..100 {
+        rig.unhealthy();
+        rig.healthy();
+        for kind in [Kind::Code, Kind::Intervention] {
+            for job in rig.take(kind) {
+                rig.answer(&job, if kind == Kind::Code { receipt() } else { done() });
+            }
+        }
+    }
+    let kept = rig.scheduler.world.resource::<Alarm>().0.len();
+    assert!(kept < 20, "{kept} entries for one monitor");
 }
