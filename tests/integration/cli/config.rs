@@ -31,7 +31,11 @@ fn from_an_empty_directory_to_a_running_host() {
     let init = run(folder.path(), &["init"]);
     assert_eq!((init.code, init.err.as_str()), (0, ""));
     assert!(init.out.starts_with("Wrote pulse-host.toml."), "{}", init.out);
-    assert!(init.out.contains("\n  pulse-host --plugins DIR\n"), "{}", init.out);
+    assert!(
+        init.out.contains("\n  pulse-host --plugins DIR\n"),
+        "{}",
+        init.out
+    );
     let text = std::fs::read_to_string(&path).unwrap();
     assert_eq!(run(folder.path(), &["init", "--path", "-"]).out, text);
     let other = run(folder.path(), &["init", "--path", "other.toml"]);
