@@ -295,6 +295,11 @@ fn stacks_run_over_and_traps_are_told() {
                 is_trap(r, "too much data is being copied between the host and the guest")
             }),
             case(
+                "a log line without end",
+                Work::chaos(json!({"do": "log-flood", "bytes": 5 << 20})),
+                |r| is_trap(r, "too much data is being copied"),
+            ),
+            case(
                 "pollables without end",
                 Work::chaos(json!({"do": "leak-pollables", "count": 100_000})),
                 |r| is_trap(r, "resource table"),
