@@ -366,3 +366,28 @@ fn a_flapping_target_does_not_fill_the_wheel() {
     let kept = rig.scheduler.world.resource::<Alarm>().0.len();
     assert!(kept < 20, "{kept} entries for one monitor");
 }
+
+#[test]
+fn news_of_the_last_dispatch_are_told_before_the_host_stops() {
+    let mut rig = Rig::new(vec![plain("shop", |_| {})], |_| {});
+    rig.unhealthy();
+    while !rig.has(|fact| matches!(fact, Fact::Undeliverable { .. })) {
+        rig.pass(10);
+        for job in rig.take(Kind::Code) {
+            rig.answer(&job, Outcome::NoCapacity("none".to_owned()));
+        }
+        for job in rig.take(Kind::Pulse) {
+            rig.answer(&job, report(Status::Unhealthy));
+        }
+    }
+    rig.scheduler.drain();
+    let left = rig.scheduler.unfinished();
+    assert_eq!(
+        (left.pending.code, left.codes),
+        (0, 0),
+        "it was given up at dispatch"
+    );
+    assert!(left.codes_needed > 0, "and the host's own sinks do not know yet");
+    assert_eq!(rig.deliver(), Purple);
+    assert_eq!(rig.scheduler.unfinished().codes_needed, 0);
+}
