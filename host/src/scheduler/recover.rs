@@ -56,7 +56,11 @@ pub fn recover(
         let Some(lane) = lane.filter(|lane| lane.is(Phase::Pending, at)) else {
             continue;
         };
+        let attempt = lane.attempt();
         lane.abandon();
+        if kind == Kind::Intervention {
+            whole.repair.lost = Some((attempt, whole.repair.number));
+        }
         let counts = desk.tally.0.kinds.get_mut(kind);
         counts.pending = counts.pending.saturating_sub(1);
         counts.lost += 1;
