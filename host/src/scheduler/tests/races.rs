@@ -415,3 +415,32 @@ fn a_flood_of_news_is_cut_and_the_rest_is_counted() {
     assert!(told > 0 && told < 40, "{told}");
     assert_eq!(rig.snapshot().dropped_news as usize, 40 - told);
 }
+
+#[test]
+fn an_answer_after_the_loss_counts_although_the_next_attempt_was_refused_meanwhile() {
+    let mut rig = Rig::new(vec![spec("shop")], |_| {});
+    rig.unhealthy();
+    rig.deliver();
+    let lost = rig.next(Kind::Intervention);
+    let refused = loop {
+        rig.pass(10);
+        for job in rig.take(Kind::Pulse) {
+            rig.answer(&job, report(Status::Unhealthy));
+        }
+        if let Some(job) = rig.take(Kind::Intervention).pop() {
+            break job;
+        }
+    };
+    rig.answer(&refused, Outcome::NoCapacity("none".to_owned()));
+    rig.answer(&lost, done());
+    rig.pass(10);
+    let told: Vec<Color> = rig.take(Kind::Code).iter().map(color).collect();
+    assert_eq!(told, [Cyan], "the effect is proved");
+    for _ in 0..150 {
+        rig.pass(10);
+        assert!(
+            rig.take(Kind::Intervention).is_empty(),
+            "done again before a pulse has looked"
+        );
+    }
+}
