@@ -399,10 +399,14 @@ fn news_of_the_last_dispatch_are_told_before_the_host_stops() {
 #[test]
 fn a_flood_of_news_is_cut_and_the_rest_is_counted() {
     let specs = (0..40)
-        .map(|n| plain(&format!("m{n}"), |policy| policy.fault_threshold = 1))
+        .map(|n| {
+            plain(&format!("m{n}"), |policy| {
+                (policy.fault_threshold, policy.interval) = (1, Duration::from_millis(900))
+            })
+        })
         .collect();
     let mut rig = Rig::new(specs, |settings| settings.queues.pulse.capacity = 1000);
-    rig.hand.advance(Duration::from_secs(10));
+    rig.hand.advance(Duration::from_millis(900));
     rig.run();
     let jobs = rig.take(Kind::Pulse);
     assert_eq!(jobs.len(), 40);
