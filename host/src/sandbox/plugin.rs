@@ -7,6 +7,7 @@ use super::{
     store::State,
 };
 use crate::{
+    capability::log,
     domain::{
         limits::Limits,
         plugin::{Capability, Facts},
@@ -111,8 +112,17 @@ impl Library {
 /// Compiles, links, asks and checks one plugin.
 ///
 /// # Errors
-/// Everything that is wrong with it.
+/// Everything that is wrong with it, each in one bounded line: most of what they quote is the plugin's own.
 pub fn load(sandbox: &Arc<Sandbox>, found: Found) -> Result<Plugin, Vec<String>> {
+    try_load(sandbox, found).map_err(|messages| {
+        messages
+            .iter()
+            .map(|message| log::escaped(message, log::LINE_BYTES_MAX))
+            .collect()
+    })
+}
+
+fn try_load(sandbox: &Arc<Sandbox>, found: Found) -> Result<Plugin, Vec<String>> {
     let settings = &sandbox.settings;
     let component = compile::load(&sandbox.engine, &settings.compiler, &settings.data_dir, &found)
         .map_err(|message| vec![message])?;

@@ -12,7 +12,7 @@ const BYTES_MAX: usize = 256 << 10;
 /// hundreds.
 const STEPS_MAX: u64 = 20_000;
 /// Nesting, references included.
-const DEPTH_MAX: usize = 512;
+const DEPTH_MAX: usize = 256;
 
 /// Reads a schema and refuses what can't be used.
 ///

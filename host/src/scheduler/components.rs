@@ -147,6 +147,8 @@ pub struct RepairLane {
     pub number: u32,
     /// When that was, in the host's budget.
     pub spent_at: Mono,
+    /// The attempt that was given up as lost, as the lane and as the incident count it, while none has run since.
+    pub lost: Option<(u32, u32)>,
 }
 
 /// The sinks of a monitor; the index is the sink's number.

@@ -79,10 +79,15 @@ fn late(
     let now = desk.now();
     let spec = Arc::clone(&whole.monitor.0);
     match &result.outcome {
-        Outcome::Answer(Answer::Intervention(Ok(done)))
-            if whole.repair.lane.attempt() == result.key.attempt.wrapping_add(1) =>
-        {
-            let number = whole.repair.number;
+        Outcome::Answer(Answer::Intervention(Ok(done))) => {
+            // Others may have been sent since, and refused: the incident counts on from this one.
+            let Some((_, number)) = whole
+                .repair
+                .lost
+                .take_if(|(attempt, _)| *attempt == result.key.attempt)
+            else {
+                return;
+            };
             whole
                 .vital
                 .health

@@ -46,6 +46,8 @@ pub fn advance(
         let end = end(ending.result.as_ref().map(|result| &result.outcome));
         if matches!(end, InterventionEnd::NotRun(_)) {
             desk.budgets.interventions.refund(whole.repair.spent_at);
+        } else if ending.result.is_some() {
+            whole.repair.lost = None;
         }
         let summary = match &end {
             InterventionEnd::Done { summary }

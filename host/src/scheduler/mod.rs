@@ -226,10 +226,12 @@ impl Scheduler {
     #[must_use]
     pub fn unfinished(&self) -> Unfinished {
         let tally = &self.world.resource::<Tally>().0;
+        let host = self.world.resource::<HostDesk>();
+        let news = if host.entity.is_some() { host.news.len() } else { 0 };
         Unfinished {
             pending: PerKind::from_fn(|kind| tally.kinds.get(kind).pending),
             codes: tally.outbox,
-            codes_needed: self.world.resource::<Needed>().0.get(Kind::Code).len(),
+            codes_needed: self.world.resource::<Needed>().0.get(Kind::Code).len() + news,
         }
     }
 
@@ -269,7 +271,8 @@ pub struct Unfinished {
     pub pending: PerKind<usize>,
     /// Codes that no sink took yet.
     pub codes: usize,
-    /// Those of them that could be sent at once, if the channel had room.
+    /// Those of them that could be sent at once, if the channel had room, and news of the host that the next run
+    /// makes into codes.
     pub codes_needed: usize,
 }
 

@@ -59,14 +59,11 @@ pub fn recover(
         let Some(lane) = lane.filter(|lane| lane.is(Phase::Pending, at)) else {
             continue;
         };
-        if !desk.time.stalled.is_zero() {
-            let deadline = at.after(desk.time.stalled);
-            lane.pend(lane.attempt(), deadline);
-            let tag = Tag::Overdue(reference);
-            desk.alarm.0.insert(deadline, Ticket { entity, tag });
-            continue;
-        }
+        let attempt = lane.attempt();
         lane.abandon();
+        if kind == Kind::Intervention {
+            whole.repair.lost = Some((attempt, whole.repair.number));
+        }
         let counts = desk.tally.0.kinds.get_mut(kind);
         counts.pending = counts.pending.saturating_sub(1);
         counts.lost += 1;

@@ -81,6 +81,8 @@ pub struct Snapshot {
     pub undeliverable: u64,
     /// Events that nobody took in time.
     pub dropped_events: u64,
+    /// News of the host that were too many for one run and are in the log only.
+    pub dropped_news: u64,
     /// Retries that the host-wide budget put off to the next slot.
     pub retries_put_off: u64,
     /// Times that the whole host stood still for a second or longer.

@@ -59,6 +59,7 @@ fn what_is_no_component_says_what_it_is() {
             ::wat::parse_str(many("(core module)")).unwrap(),
             "does not compile",
         ),
+        ("many exports", many_exports(), "none of the interfaces"),
         ("no exports", wat("no-exports"), "exports nothing"),
         (
             "no kind",
@@ -103,6 +104,58 @@ fn what_is_no_component_says_what_it_is() {
         let problem = problem(&sandbox, &path);
         assert!(problem.contains(part), "{name}: {problem}");
         assert_one_line(&problem);
+    }
+}
+
+/// A component that exports a great many things with long names, none of which a plugin has.
+fn many_exports() -> Vec<u8> {
+    let name = "a".repeat(200);
+    let exports: String = (0..900)
+        .map(|index| format!("(export \"{name}{index}\" (core module $m))"))
+        .collect();
+    ::wat::parse_str(format!("(component (core module $m) {exports})")).unwrap()
+}
+
+#[test]
+fn wasm_that_the_sandbox_does_without_is_refused() {
+    let sandbox = Sandbox::new(settings(2), Clock::system()).unwrap();
+    let core = |module: &str| ::wat::parse_str(format!("(component (core module {module}))")).unwrap();
+    // The same shape, without any of it.
+    let plain = load(&sandbox, vec![found(core("(memory 1) (func)"))]).1;
+    assert!(plain[0].contains("exports nothing"), "{plain:?}");
+    for (proposal, module) in [
+        ("threads", "(memory 1 1 shared)"),
+        ("memory64", "(memory i64 1)"),
+        ("multi-memory", "(memory 1) (memory 1)"),
+        ("custom page sizes", "(memory 1 (pagesize 1))"),
+        ("tail calls", "(func $f return_call $f)"),
+        ("exceptions", "(tag)"),
+        ("garbage collection", "(type (struct (field i32)))"),
+        ("function references", "(type $f (func)) (func (param (ref $f)))"),
+        (
+            "relaxed SIMD",
+            "(func (param v128) (result v128) (i8x16.relaxed_swizzle (local.get 0) (local.get 0)))",
+        ),
+    ] {
+        let (names, problems) = load(&sandbox, vec![found(core(module))]);
+        assert!(names.is_empty(), "{proposal}");
+        assert!(
+            problems[0].contains("does not compile"),
+            "{proposal}: {problems:?}"
+        );
+    }
+}
+
+#[test]
+fn every_plugin_of_the_project_is_taken() {
+    let sandbox = Sandbox::new(settings(2), Clock::system()).unwrap();
+    let (found, problems) = plugins::discover(&[root_of("plugins")]);
+    assert_eq!(problems, [], "cargo xtask plugins");
+    let count = found.len();
+    let (names, problems) = load(&sandbox, found);
+    assert_eq!((names.len(), problems), (count, vec![]));
+    for name in ["docker", "file", "http", "log", "tcp", "webhook"] {
+        assert!(names.iter().any(|taken| taken == name), "{name}: {names:?}");
     }
 }
 

@@ -1,6 +1,6 @@
 //! Hostile executions leave nothing behind: no memory, no descriptors, no threads.
 
-use crate::support::sandbox::{Lab, PATIENCE, Work, loopback, roomy, silent};
+use crate::support::sandbox::{Lab, PATIENCE, Silent, Work, loopback, roomy};
 use pulse_host::domain::limits::Limits;
 use serde_json::json;
 use std::{
@@ -55,7 +55,8 @@ impl Footprint {
 fn in_a_process_of_its_own() {
     const SLOTS: u32 = 4;
     let lab = Lab::new(SLOTS, &["bad-realloc", "list-bomb", "table-grow"]);
-    let (_listener, address) = silent();
+    let target = Silent::new();
+    let address = target.address;
     let little = Limits {
         fuel: 2_000_000,
         memory_bytes: 8 << 20,
@@ -85,11 +86,7 @@ fn in_a_process_of_its_own() {
     .into();
     hostile.extend(["bad-realloc", "list-bomb", "table-grow"].map(|name| Work::of(name).limits(little)));
     hostile.push(Work::chaos(json!({"do": "sleep", "ms": 1_000_000})).timeout(brief));
-    hostile.push(
-        Work::chaos(json!({"do": "http", "url": format!("http://{address}/")}))
-            .grants(loopback())
-            .timeout(brief),
-    );
+    hostile.push(Work::chaos(target.get()).grants(loopback()).timeout(brief));
     hostile.push(
         Work::chaos(json!({"do": "tcp", "address": address.to_string()}))
             .grants(loopback())

@@ -2,6 +2,7 @@
 
 mod bounds;
 mod classes;
+mod deadlines;
 mod fairness;
 mod isolation;
 mod leaks;

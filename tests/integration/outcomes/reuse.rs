@@ -2,8 +2,16 @@
 //! anything but a good end. The guest's own counter tells: 1 is a fresh instance.
 
 use super::measured;
-use crate::support::sandbox::{Lab, PATIENCE, Work, profile, roomy};
-use pulse_host::domain::{grant::Grants, limits::Limits, spec::Kind};
+use crate::support::sandbox::{Lab, PATIENCE, Silent, Work, loopback, profile, roomy};
+use pulse_host::{
+    clock::Clock,
+    domain::{
+        grant::Grants,
+        limits::Limits,
+        spec::Kind,
+        time::{Mono, Wall},
+    },
+};
 use serde_json::{Value, json};
 use std::{sync::Arc, time::Duration};
 
@@ -117,17 +125,37 @@ fn an_instance_that_has_used_its_memory_up_does_not_go_on() {
 
 #[test]
 fn what_a_job_used_is_its_own() {
-    let lab = Lab::new(1, &[]);
-    let bounds = profile("chaos", roomy(), Grants::default(), 100);
+    // What passes is what is made to pass.
+    let (clock, hand) = Clock::manual(Mono(1), Wall(0));
+    let lab = Lab::with_clock(1, &[], clock);
+    let bounds = profile("chaos", roomy(), loopback(), 100);
     let work = |settings| Work::chaos(settings).profile(&bounds);
     let large = lab.run(&work(json!({"do": "alloc", "bytes": 8 << 20})));
     assert!(large.usage.peak_memory_bytes > 8 << 20);
-    let spun = lab.run(&work(json!({"do": "spin-ms", "ms": 20})));
-    assert!(spun.usage.cpu >= Duration::from_millis(20));
+    let mut target = Silent::new();
+    let waited = lab.run_while(&work(target.get()).timeout(Duration::from_secs(2)), async || {
+        target.taken().await;
+        hand.advance(Duration::from_millis(7));
+    });
+    assert_eq!(measured(&waited, "calls"), 2.0);
+    assert_eq!(waited.usage.host, Duration::from_millis(7));
+    assert_eq!(waited.usage.wall, Duration::from_millis(7));
+    assert_eq!(
+        waited.usage.cpu,
+        Duration::ZERO,
+        "it was not polled while time passed"
+    );
     let after = lab.run(&work(json!({"do": "healthy"})));
     assert_eq!(measured(&after, "calls"), 3.0);
-    assert!(after.usage.fuel < spun.usage.fuel, "{:?}", after.usage);
-    assert!(after.usage.cpu < spun.usage.cpu, "{:?}", after.usage);
+    assert!(
+        after.usage.fuel > 0 && after.usage.fuel < large.usage.fuel,
+        "{:?}",
+        after.usage
+    );
+    assert_eq!(
+        (after.usage.host, after.usage.wall),
+        (Duration::ZERO, Duration::ZERO)
+    );
     // The memory of an instance never shrinks.
     assert_eq!(after.usage.peak_memory_bytes, large.usage.peak_memory_bytes);
 }

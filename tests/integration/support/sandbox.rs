@@ -17,7 +17,7 @@ use pulse_host::{
 };
 use serde_json::{Value, json};
 use std::{
-    net::SocketAddr,
+    net::{SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -178,13 +178,13 @@ impl Lab {
         })
     }
 
-    /// Runs a job, and does something once it has come to its first wait.
-    pub fn run_while(&self, job: &Work, then: impl FnOnce()) -> Outcome {
+    /// Runs a job, and does something beside it, once it has come to its first wait.
+    pub fn run_while(&self, job: &Work, beside: impl AsyncFnOnce()) -> JobResult {
         let job = job.job(&self.clock);
         self.wait_for(async |executor| {
             // Of the two, the job is looked at first.
-            let (result, ()) = tokio::join!(biased; executor.execute(job), async { then() });
-            result.outcome
+            let (result, ()) = tokio::join!(biased; executor.execute(job), beside());
+            result
         })
     }
 
@@ -402,11 +402,40 @@ pub fn loopback() -> Grants {
     grants
 }
 
-/// A port on loopback that takes connections and never says anything. The kernel takes them: nobody accepts.
-pub fn silent() -> (std::net::TcpListener, SocketAddr) {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    (listener, address)
+/// A target on loopback that takes connections and never says anything: the kernel takes them.
+pub struct Silent {
+    listener: TcpListener,
+    pub address: SocketAddr,
+    taken: Vec<TcpStream>,
+}
+
+impl Silent {
+    pub fn new() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let address = listener.local_addr().unwrap();
+        Self {
+            listener,
+            address,
+            taken: Vec::new(),
+        }
+    }
+
+    /// Settings that make chaos ask it for a page.
+    pub fn get(&self) -> Value {
+        json!({"do": "http", "url": format!("http://{}/", self.address)})
+    }
+
+    /// Waits for the next connection, and holds it.
+    pub async fn taken(&mut self) {
+        let listener = self.listener.try_clone().unwrap();
+        let (stream, _) = tokio::net::TcpListener::from_std(listener)
+            .unwrap()
+            .accept()
+            .await
+            .unwrap();
+        self.taken.push(stream.into_std().unwrap());
+    }
 }
 
 fn incident() -> Incident {

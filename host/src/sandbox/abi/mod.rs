@@ -6,16 +6,23 @@
 mod v0_1;
 
 use super::store::State;
-use crate::domain::{
-    job::Job,
-    outcome::{Answer, PluginFault},
-    spec::Kind,
+use crate::{
+    capability::log,
+    domain::{
+        job::Job,
+        outcome::{Answer, PluginFault},
+        spec::Kind,
+    },
 };
 use std::{pin::Pin, sync::Arc};
 use wasmtime::{
     Engine, Store,
     component::{Instance, InstancePre, Linker},
 };
+
+/// Of the exports of a component that is no plugin, a message names that many, up to that length.
+const NAMES_MAX: usize = 5;
+const NAME_BYTES_MAX: usize = 100;
 
 /// What a plugin says about itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,7 +99,7 @@ pub fn recognise(pre: &InstancePre<State>) -> Result<Arc<dyn Exports>, String> {
         .component()
         .component_type()
         .exports(engine)
-        .map(|(name, _)| name.to_owned())
+        .map(|(name, _)| log::escaped(name, NAME_BYTES_MAX))
         .collect();
     let known = v0_1::VERSION;
     Err(
@@ -102,8 +109,12 @@ pub fn recognise(pre: &InstancePre<State>) -> Result<Arc<dyn Exports>, String> {
                 format!("exports nothing; a plugin exports interfaces of pulse:plugin@{known}")
             }
             None => format!(
-                "exports {}, but none of the interfaces of pulse:plugin@{known}, so it is no plugin",
-                exported.join(", ")
+                "exports {}{}, but none of the interfaces of pulse:plugin@{known}, so it is no plugin",
+                exported.get(..NAMES_MAX).unwrap_or(&exported).join(", "),
+                match exported.len().saturating_sub(NAMES_MAX) {
+                    0 => String::new(),
+                    more => format!(" and {more} more"),
+                }
             ),
         },
     )

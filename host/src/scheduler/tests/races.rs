@@ -370,3 +370,81 @@ fn a_flapping_target_does_not_fill_the_wheel() {
     let kept = rig.scheduler.world.resource::<Alarm>().0.len();
     assert!(kept < 20, "{kept} entries for one monitor");
 }
+
+#[test]
+fn news_of_the_last_dispatch_are_told_before_the_host_stops() {
+    let mut rig = Rig::new(vec![plain("shop", |_| {})], |_| {});
+    rig.unhealthy();
+    while !rig.has(|fact| matches!(fact, Fact::Undeliverable { .. })) {
+        rig.pass(10);
+        for job in rig.take(Kind::Code) {
+            rig.answer(&job, Outcome::NoCapacity("none".to_owned()));
+        }
+        for job in rig.take(Kind::Pulse) {
+            rig.answer(&job, report(Status::Unhealthy));
+        }
+    }
+    rig.scheduler.drain();
+    let left = rig.scheduler.unfinished();
+    assert_eq!(
+        (left.pending.code, left.codes),
+        (0, 0),
+        "it was given up at dispatch"
+    );
+    assert!(left.codes_needed > 0, "and the host's own sinks do not know yet");
+    assert_eq!(rig.deliver(), Purple);
+    assert_eq!(rig.scheduler.unfinished().codes_needed, 0);
+}
+
+#[test]
+fn a_flood_of_news_is_cut_and_the_rest_is_counted() {
+    let specs = (0..40)
+        .map(|n| {
+            plain(&format!("m{n}"), |policy| {
+                (policy.fault_threshold, policy.interval) = (1, Duration::from_millis(900))
+            })
+        })
+        .collect();
+    let mut rig = Rig::new(specs, |settings| settings.queues.pulse.capacity = 1000);
+    rig.hand.advance(Duration::from_millis(900));
+    rig.run();
+    let jobs = rig.take(Kind::Pulse);
+    assert_eq!(jobs.len(), 40);
+    for job in &jobs {
+        rig.send(job, Outcome::Trap("t".to_owned()));
+    }
+    rig.run();
+    let host = rig.scheduler.world.resource::<HostDesk>().entity.unwrap();
+    let told = rig.scheduler.world.get::<Sinks>(host).unwrap().0[0].outbox.len();
+    assert!(told > 0 && told < 40, "{told}");
+    assert_eq!(rig.snapshot().dropped_news as usize, 40 - told);
+}
+
+#[test]
+fn an_answer_after_the_loss_counts_although_the_next_attempt_was_refused_meanwhile() {
+    let mut rig = Rig::new(vec![spec("shop")], |_| {});
+    rig.unhealthy();
+    rig.deliver();
+    let lost = rig.next(Kind::Intervention);
+    let refused = loop {
+        rig.pass(10);
+        for job in rig.take(Kind::Pulse) {
+            rig.answer(&job, report(Status::Unhealthy));
+        }
+        if let Some(job) = rig.take(Kind::Intervention).pop() {
+            break job;
+        }
+    };
+    rig.answer(&refused, Outcome::NoCapacity("none".to_owned()));
+    rig.answer(&lost, done());
+    rig.pass(10);
+    let told: Vec<Color> = rig.take(Kind::Code).iter().map(color).collect();
+    assert_eq!(told, [Cyan], "the effect is proved");
+    for _ in 0..150 {
+        rig.pass(10);
+        assert!(
+            rig.take(Kind::Intervention).is_empty(),
+            "done again before a pulse has looked"
+        );
+    }
+}

@@ -73,16 +73,14 @@ pub fn perform(settings: &Settings) -> Result<Done, Failure> {
         Deed::Http => {
             let url = settings.url.as_deref().unwrap_or_default();
             std::thread::sleep(time);
-            let response = (1..count)
-                .find_map(|_| http::Request::get(url).send().ok())
-                .map_or_else(|| http::Request::get(url).send(), Ok)?;
+            let response = tried(count, || http::Request::get(url).send())?;
             let mut done = Done::said(format!("HTTP {}", response.status));
             let size = Measurement::new("body_size", response.body.len() as f64, "By");
             done.measurements.push(size);
             Ok(done)
         }
-        Deed::Tcp => dialogue(settings, false),
-        Deed::TcpWait => dialogue(settings, true),
+        Deed::Tcp => tried(count, || dialogue(settings, false)),
+        Deed::TcpWait => tried(count, || dialogue(settings, true)),
         Deed::Append => append(settings, count, bytes),
         Deed::Docker => {
             let name = settings.container.as_deref().unwrap_or_default();
@@ -172,6 +170,11 @@ pub fn perform(settings: &Settings) -> Result<Done, Failure> {
         | Deed::Permanent
         | Deed::EffectUnknown => Ok(Done::said("nothing was done")),
     }
+}
+
+/// Tries it that often while it fails.
+fn tried<T>(count: u32, call: impl Fn() -> Result<T, Failure>) -> Result<T, Failure> {
+    (1..count).find_map(|_| call().ok()).map_or_else(&call, Ok)
 }
 
 fn failure(code: net::ErrorCode, message: &str) -> Failure {

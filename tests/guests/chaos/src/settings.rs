@@ -17,7 +17,7 @@ pub struct Settings {
     #[serde(default)]
     pub ignore_errors: bool,
     /// How many: `log-flood`, `stdout`, `stderr`, `append`, `measurements`, `leak-pollables`, `leak-streams`; how often
-    /// `http` is tried while it fails.
+    /// `http`, `tcp` and `tcp-wait` are tried while they fail.
     pub count: Option<u32>,
     /// How many bytes: `huge-summary`, `partial-line`, `random-bytes`, and of each line of `log-flood`, `stdout`, `stderr` and `append`; how much
     /// to touch before `alloc` stops.
