@@ -51,6 +51,8 @@ pub enum DeliveryEnd {
     },
     /// Never to be sent.
     Permanent(String),
+    /// It was not run at all: it waited too long in the queue, or there was no capacity.
+    NotRun(String),
 }
 
 /// What a delivery's end means for the head of the box.
@@ -146,6 +148,18 @@ impl Outbox {
                 .queue
                 .pop_front()
                 .map(|entry| Settled::Undeliverable(entry.alert)),
+            DeliveryEnd::NotRun(_) => {
+                if let Some(alert) = self.give_up(sink, now) {
+                    return Some(Settled::Undeliverable(alert));
+                }
+                let entry = self.queue.front_mut()?;
+                // The host's own want of room is no try: who waits for others must not back off as well.
+                entry.tries = entry.tries.saturating_sub(1);
+                if entry.tries == 0 {
+                    entry.first_attempt = None;
+                }
+                Some(Settled::Retry(Arc::clone(&entry.alert), BACKOFF_FIRST))
+            }
             DeliveryEnd::Retry { after, maybe, .. } => {
                 if *maybe {
                     self.mark_told();
@@ -237,6 +251,24 @@ mod tests {
             incident_key: String::new(),
             cause_id: color.to_string(),
         })
+    }
+
+    #[test]
+    fn what_was_not_run_is_no_try_and_does_not_back_off() {
+        let (sink, mut outbox) = (sink(), Outbox::default());
+        outbox
+            .put(&sink, &alert(Color::Red, false), Some(1), Mono(0))
+            .unwrap();
+        let mut pauses = Vec::new();
+        for attempt in 1..=5 {
+            outbox.sent(attempt);
+            match outbox.settle(&sink, &DeliveryEnd::NotRun("expired".to_owned()), Mono(0)) {
+                Some(Settled::Retry(_, pause)) => pauses.push(pause.as_secs()),
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(pauses, [1; 5]);
+        assert!(outbox.late_receipt(5).is_none(), "nothing was ever sent");
     }
 
     fn delivered() -> DeliveryEnd {

@@ -48,7 +48,9 @@ pub fn advance(mut desk: Desk<'_>, mut endings: ResMut<'_, Endings>, mut monitor
         desk.tally.0.outbox = (desk.tally.0.outbox + lane.outbox.len()).saturating_sub(before);
         let message = match end {
             DeliveryEnd::Delivered { summary } => summary,
-            DeliveryEnd::Retry { message, .. } | DeliveryEnd::Permanent(message) => message,
+            DeliveryEnd::Retry { message, .. }
+            | DeliveryEnd::Permanent(message)
+            | DeliveryEnd::NotRun(message) => message,
         };
         let name = Arc::clone(&sink.name);
         match settled {
@@ -100,11 +102,14 @@ fn end(outcome: Option<&Outcome>) -> DeliveryEnd {
             Err(DeliveryFailure::Permanent(message)) => DeliveryEnd::Permanent(message.clone()),
         },
         Some(outcome @ Outcome::Denied(_)) => DeliveryEnd::Permanent(outcome.to_string()),
+        Some(outcome @ (Outcome::NoCapacity(_) | Outcome::Expired)) => {
+            DeliveryEnd::NotRun(outcome.to_string())
+        }
         other => DeliveryEnd::Retry {
             message: describe(other),
             after: None,
-            // What was not run can't have arrived; of anything else nobody knows.
-            maybe: !matches!(other, Some(Outcome::NoCapacity(_) | Outcome::Expired)),
+            // Of anything that ran and said nothing, nobody knows whether it arrived.
+            maybe: true,
         },
     }
 }
