@@ -59,6 +59,13 @@ pub fn recover(
         let Some(lane) = lane.filter(|lane| lane.is(Phase::Pending, at)) else {
             continue;
         };
+        if !desk.time.stalled.is_zero() {
+            let deadline = at.after(desk.time.stalled);
+            lane.pend(lane.attempt(), deadline);
+            let tag = Tag::Overdue(reference);
+            desk.alarm.0.insert(deadline, Ticket { entity, tag });
+            continue;
+        }
         let attempt = lane.attempt();
         lane.abandon();
         if kind == Kind::Intervention {
