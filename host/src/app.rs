@@ -13,7 +13,8 @@ use crate::{
         spec::{Kind, MonitorSpec},
         time::Mono,
     },
-    journal, plugins,
+    journal::{self, counted},
+    plugins,
     queue::{self, Bell, Inlet, ResultSender},
     sandbox::{self, Compiler, Executor, Library, Plugin, Sandbox, SandboxSettings, Workers},
     scheduler::{Parts, Running, Scheduler, Unfinished, stats::Stats},
@@ -43,15 +44,25 @@ pub struct Prepared {
 
 /// Why nothing can be started.
 pub struct Wrong {
-    problems: Problems,
+    why: Why,
     plugins: Vec<plugins::Problem>,
 }
 
+enum Why {
+    /// There is no configuration; says where it was looked for.
+    Nowhere(String),
+    /// It says something that can't be.
+    Problems(Problems),
+}
+
 impl Wrong {
-    /// Every problem, for people.
+    /// Every problem, for people: whole lines.
     #[must_use]
     pub fn text(&self, color: bool) -> String {
-        let mut text = self.problems.render(color);
+        let mut text = match &self.why {
+            Why::Nowhere(message) => format!("pulse-host: {message}\n"),
+            Why::Problems(problems) => format!("{}\n", problems.render(color)),
+        };
         // An unknown plugin is often one that is there and can't be used.
         for plugin in &self.plugins {
             text.push_str(&format!("note: not usable: {plugin}\n"));
@@ -62,7 +73,29 @@ impl Wrong {
     /// Every problem, for machines.
     #[must_use]
     pub fn json(&self) -> serde_json::Value {
-        serde_json::to_value(&self.problems).unwrap_or_default()
+        match &self.why {
+            Why::Nowhere(message) => serde_json::json!([{
+                "file": null,
+                "line": null,
+                "column": null,
+                "message": message,
+                "help": null,
+                "id": "no-configuration",
+            }]),
+            Why::Problems(problems) => serde_json::to_value(problems).unwrap_or_default(),
+        }
+    }
+
+    /// The first line of what is wrong.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        match &self.why {
+            Why::Nowhere(message) => message.lines().next().unwrap_or_default().to_owned(),
+            Why::Problems(problems) => {
+                let count = counted(problems.len() as u64, "problem");
+                format!("the configuration is wrong ({count}); check-config shows what")
+            }
+        }
     }
 }
 
@@ -72,25 +105,35 @@ impl Wrong {
 /// When something that is no matter of configuration fails. What is wrong with the configuration is the inner
 /// error.
 pub fn prepare(plugins: &[PathBuf], config: Option<&Path>) -> Result<Result<Prepared, Wrong>> {
-    let config_path = config::default_paths(config).map_err(anyhow::Error::msg)?;
+    let config_path = match config::default_paths(config) {
+        Ok(path) => path,
+        Err(message) => {
+            return Ok(Err(Wrong {
+                why: Why::Nowhere(message),
+                plugins: Vec::new(),
+            }));
+        }
+    };
     let draft = Draft::load(&config_path);
     let settings = draft.host();
     let clock = Clock::system();
     let sandbox = Sandbox::new(SandboxSettings::new(&settings, compiler()?), clock.clone())?;
     let (library, unusable) = load_plugins(&sandbox, plugins);
-    for problem in &unusable {
-        tracing::warn!("plugin not usable: {problem}");
-    }
     Ok(match draft.finish(&facts(&library)) {
-        Ok(config) => Ok(Prepared {
-            config_path,
-            config,
-            library: Arc::new(library),
-            sandbox,
-            clock,
-        }),
+        Ok(config) => {
+            for problem in &unusable {
+                tracing::warn!("plugin not usable: {problem}");
+            }
+            Ok(Prepared {
+                config_path,
+                config,
+                library: Arc::new(library),
+                sandbox,
+                clock,
+            })
+        }
         Err(problems) => Err(Wrong {
-            problems,
+            why: Why::Problems(problems),
             plugins: unusable,
         }),
     })
@@ -112,18 +155,18 @@ pub fn run(prepared: Prepared) -> Result<()> {
         tracing::warn!("{}", config.warnings.render(false));
     }
     tracing::info!(
-        "pulse-host {}: {} monitors from {}, {} plugins; Ctrl-C stops it",
+        "pulse-host {}: {} from {}, {}; Ctrl-C stops it",
         env!("CARGO_PKG_VERSION"),
-        config.monitors.len(),
+        counted(config.monitors.len() as u64, "monitor"),
         config_path.display(),
-        library.iter().count()
+        counted(library.iter().count() as u64, "plugin")
     );
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("the runtime of the main thread could not be started")?;
     // Signals are caught before the first check runs, so that no early Ctrl-C kills it half-way.
-    let summary = runtime.block_on(async {
+    let ended = runtime.block_on(async {
         let stop = stop_signal()?;
         let plan = Plan {
             settings: config.host,
@@ -132,8 +175,10 @@ pub fn run(prepared: Prepared) -> Result<()> {
         };
         let host = Host::start(sandbox, library, plan, clock)?;
         host.serve(stop).await
-    })?;
-    summary.report();
+    });
+    // Dropping it would wait for the drain, which a second signal has called off.
+    runtime.shutdown_background();
+    ended?.report();
     Ok(())
 }
 
@@ -188,13 +233,22 @@ pub fn inspect(paths: &[PathBuf], plugin: &str) -> Result<Plugin> {
             .map_err(|messages| anyhow!("{} is not usable: {}", path.display(), messages.join("; ")));
     }
     let (library, problems) = load_plugins(&sandbox, paths);
-    let names: Vec<String> = library.iter().map(|plugin| plugin.facts.name.to_string()).collect();
+    let names: Vec<String> = library
+        .iter()
+        .map(|plugin| plugin.facts.name.to_string())
+        .collect();
     library.into_plugin(plugin).ok_or_else(|| {
-        let mut message = format!(
-            "there is no usable plugin `{plugin}`; there {}: {}",
-            if names.len() == 1 { "is" } else { "are" },
-            if names.is_empty() { "none".to_owned() } else { names.join(", ") }
-        );
+        let near = names
+            .iter()
+            .find(|name| strsim::damerau_levenshtein(name, plugin) <= 2);
+        let mut message = match near {
+            Some(near) => format!("there is no usable plugin `{plugin}`; did you mean `{near}`?"),
+            None if names.is_empty() => format!("there is no usable plugin `{plugin}`, nor any other"),
+            None => format!(
+                "there is no usable plugin `{plugin}`; there is {}",
+                names.join(", ")
+            ),
+        };
         for problem in problems {
             message.push_str(&format!("\nnot usable: {problem}"));
         }
@@ -214,26 +268,60 @@ pub struct Probed {
     pub log: Vec<log::Line>,
 }
 
-/// Checks a configured monitor once.
+/// Why nothing was probed: what is wrong, in one line and in full.
+pub struct Refused {
+    /// One line.
+    pub summary: String,
+    /// Everything, in whole lines.
+    pub text: String,
+}
+
+impl Refused {
+    /// Wrong in a way that one line tells.
+    #[must_use]
+    pub fn line(message: String) -> Self {
+        Self {
+            text: format!("pulse-host: {message}\n"),
+            summary: message.lines().next().unwrap_or_default().to_owned(),
+        }
+    }
+
+    fn wrong(wrong: &Wrong, color: bool) -> Self {
+        Self {
+            summary: wrong.summary(),
+            text: wrong.text(color),
+        }
+    }
+}
+
+/// Checks a configured monitor once. `color` is for what is wrong with the configuration.
 ///
 /// # Errors
-/// When there is no such monitor.
-pub fn probe_monitor(prepared: &Prepared, name: &str) -> Result<Probed> {
+/// When something that is no matter of configuration fails. What is wrong with the configuration, or that it holds
+/// no such monitor, is the inner error.
+pub fn probe_monitor(
+    plugins: &[PathBuf],
+    config: Option<&Path>,
+    name: &str,
+    color: bool,
+) -> Result<Result<Probed, Refused>> {
+    let prepared = match prepare(plugins, config)? {
+        Ok(prepared) => prepared,
+        Err(wrong) => return Ok(Err(Refused::wrong(&wrong, color))),
+    };
     let monitors = &prepared.config.monitors;
-    let spec = monitors.iter().find(|spec| &*spec.subject.monitor == name).ok_or_else(|| {
+    let Some(spec) = monitors.iter().find(|spec| &*spec.subject.monitor == name) else {
         let nearest = monitors
             .iter()
             .map(|spec| &*spec.subject.monitor)
             .min_by_key(|other| strsim::damerau_levenshtein(other, name));
-        match nearest {
-            Some(other) => anyhow!(
-                "there is no monitor `{name}` in {}; did you mean `{other}`?",
-                prepared.config_path.display()
-            ),
-            None => anyhow!("there is no monitor at all in {}", prepared.config_path.display()),
-        }
-    })?;
-    probe(&prepared.sandbox, &prepared.library, &prepared.clock, spec)
+        let place = prepared.config_path.display();
+        return Ok(Err(Refused::line(match nearest {
+            Some(other) => format!("there is no monitor `{name}` in {place}; did you mean `{other}`?"),
+            None => format!("there is no monitor at all in {place}"),
+        })));
+    };
+    probe(&prepared.sandbox, &prepared.library, &prepared.clock, spec).map(Ok)
 }
 
 /// Checks once with a plugin and settings, without any configured monitor. The plugin's limits and grants are
@@ -246,26 +334,25 @@ pub fn probe_plugin(
     config: Option<&Path>,
     plugin: &str,
     settings: serde_json::Map<String, serde_json::Value>,
-) -> Result<Result<Probed, String>> {
-    let (sandbox, library, config) = match config::default_paths(config) {
-        Ok(_) => match prepare(plugins, config)? {
+    color: bool,
+) -> Result<Result<Probed, Refused>> {
+    // Without a configuration there is nothing to be found, and nothing is needed.
+    let (sandbox, library, config) = if config::default_paths(config).is_ok() {
+        match prepare(plugins, config)? {
             Ok(prepared) => (prepared.sandbox, prepared.library, Some(prepared.config)),
-            Err(wrong) => return Ok(Err(wrong.text(false))),
-        },
-        // Without a configuration there is nothing to be found.
-        Err(_) if config.is_none() => {
-            let sandbox = small_sandbox()?;
-            let (library, problems) = load_plugins(&sandbox, plugins);
-            for problem in problems {
-                tracing::warn!("plugin not usable: {problem}");
-            }
-            (sandbox, Arc::new(library), None)
+            Err(wrong) => return Ok(Err(Refused::wrong(&wrong, color))),
         }
-        Err(message) => return Ok(Err(message)),
+    } else {
+        let sandbox = small_sandbox()?;
+        let (library, problems) = load_plugins(&sandbox, plugins);
+        for problem in problems {
+            tracing::warn!("plugin not usable: {problem}");
+        }
+        (sandbox, Arc::new(library), None)
     };
     let spec = match config::ad_hoc(config.as_ref(), &facts(&library), plugin, settings) {
         Ok(spec) => spec,
-        Err(message) => return Ok(Err(message)),
+        Err(message) => return Ok(Err(Refused::line(message))),
     };
     probe(&sandbox, &library, &Clock::system(), &spec).map(Ok)
 }
@@ -290,7 +377,9 @@ fn probe(
         spec: Arc::clone(spec),
         payload: Payload::Pulse,
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let (result, log) = runtime.block_on(async {
         let executor = Executor::new(Arc::clone(sandbox), Arc::clone(library));
         executor.execute_keeping_log(job).await
@@ -331,8 +420,15 @@ impl Host {
     pub fn start(sandbox: Arc<Sandbox>, library: Arc<Library>, plan: Plan, clock: Clock) -> Result<Self> {
         let settings = plan.settings;
         let wiring = Wiring::new(&settings, plan.monitors, plan.host_entry, clock.clone());
-        let workers = Workers::start(sandbox, library, wiring.inlets, wiring.results, &settings, clock.clone())
-            .context("the workers could not be started")?;
+        let workers = Workers::start(
+            sandbox,
+            library,
+            wiring.inlets,
+            wiring.results,
+            &settings,
+            clock.clone(),
+        )
+        .context("the workers could not be started")?;
         let scheduler = Running::start(Scheduler::new(wiring.parts), wiring.bell)
             .context("the scheduler's thread could not be started")?;
         Ok(Self {
@@ -352,7 +448,11 @@ impl Host {
 
     /// Logs what happens until a signal comes, then drains.
     async fn serve(self, stop: impl Future<Output = &'static str>) -> Result<Summary> {
-        let journal = tokio::spawn(journal::keep(self.events.clone(), self.stats(), self.clock.clone()));
+        let journal = tokio::spawn(journal::keep(
+            self.events.clone(),
+            self.stats(),
+            self.clock.clone(),
+        ));
         let signal = stop.await;
         tracing::info!(
             "{signal}: no more checks; what runs has {:?} to end (once more to stop at once)",
@@ -442,18 +542,25 @@ impl Summary {
         let snapshot = self.stats.snapshot();
         let checks: u64 = snapshot.kinds.pulse.outcomes.values().sum();
         let interventions: u64 = snapshot.kinds.intervention.outcomes.values().sum();
-        tracing::info!("stopped after {checks} checks and {interventions} interventions");
+        tracing::info!(
+            "stopped after {} and {}",
+            counted(checks, "check"),
+            counted(interventions, "intervention")
+        );
         if self.left.jobs() > 0 || self.cut > 0 {
             let pending = &self.left.pending;
             tracing::warn!(
-                "cut: {} checks, {} interventions, {} codes were still running",
-                pending.pulse,
-                pending.intervention,
-                pending.code
+                "cut while running: {}, {}, {}",
+                counted(pending.pulse as u64, "check"),
+                counted(pending.intervention as u64, "intervention"),
+                counted(pending.code as u64, "code")
             );
         }
         if self.left.codes > 0 {
-            tracing::warn!("{} codes were not delivered and are lost", self.left.codes);
+            tracing::warn!(
+                "not delivered and lost: {}",
+                counted(self.left.codes as u64, "code")
+            );
         }
     }
 }

@@ -72,7 +72,10 @@ impl Limiter {
         self.tokens -= 1.0;
         if self.left_out > 0 {
             let count = std::mem::take(&mut self.left_out);
-            tracing::warn!("{count} lines about monitors were left out: too many at once");
+            tracing::warn!(
+                "left out: {} about monitors, too many at once",
+                counted(count, "line")
+            );
         }
         true
     }
@@ -146,10 +149,27 @@ fn write(event: &Event) {
             "{name}: {} can't be delivered to {sink} and is given up: {message}",
             alert.color
         ),
-        Fact::Lost { kind } => tracing::warn!("{name}: a {kind} was lost, its worker never answered"),
-        Fact::Late { kind, class } => {
-            tracing::debug!("{name}: a {kind} that was given up came back ({class})")
+        Fact::Lost { kind } => {
+            tracing::warn!("{name}: {} was lost, its worker never answered", one(*kind));
         }
+        Fact::Late { kind, class } => {
+            tracing::debug!("{name}: {} that was given up came back ({class})", one(*kind));
+        }
+    }
+}
+
+/// `a pulse`, `an intervention`, `a code`.
+fn one(kind: Kind) -> String {
+    let article = if kind == Kind::Intervention { "an" } else { "a" };
+    format!("{article} {kind}")
+}
+
+/// `1 check`, `2 checks`.
+#[must_use]
+pub fn counted(count: impl Into<u64>, thing: &str) -> String {
+    match count.into() {
+        1 => format!("1 {thing}"),
+        count => format!("{count} {thing}s"),
     }
 }
 
@@ -175,17 +195,31 @@ fn sum_up(before: &Snapshot, after: &Snapshot) {
         line.push_str(&format!(", {faults} without an answer"));
     }
     if after.outbox > 0 {
-        line.push_str(&format!("; {} codes wait to be delivered", after.outbox));
+        let wait = if after.outbox == 1 { "waits" } else { "wait" };
+        line.push_str(&format!(
+            "; {} {wait} to be delivered",
+            counted(after.outbox as u64, "code")
+        ));
     }
     let late = PerKind::from_fn(|kind: Kind| after.kinds.get(kind).needed);
     if late.pulse > 0 {
-        line.push_str(&format!("; {} checks are due and wait for room", late.pulse));
+        let wait = if late.pulse == 1 {
+            "is due and waits"
+        } else {
+            "are due and wait"
+        };
+        line.push_str(&format!(
+            "; {} {wait} for room",
+            counted(late.pulse as u64, "check")
+        ));
+    }
+    if after.stalls > before.stalls {
+        let stalled = after.stalled.saturating_sub(before.stalled);
+        line.push_str(&format!("; pulse-host itself stood still for {stalled:.1?}"));
     }
     if after.dropped_events > before.dropped_events {
-        line.push_str(&format!(
-            "; {} events were dropped",
-            after.dropped_events - before.dropped_events
-        ));
+        let dropped = after.dropped_events - before.dropped_events;
+        line.push_str(&format!("; not logged: {}", counted(dropped, "event")));
     }
     tracing::info!("{line}");
 }
@@ -193,6 +227,13 @@ fn sum_up(before: &Snapshot, after: &Snapshot) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn words_fit_their_numbers() {
+        assert_eq!(counted(0_u64, "check"), "0 checks");
+        assert_eq!(counted(1_u64, "check"), "1 check");
+        assert_eq!(Kind::ALL.map(one), ["a pulse", "an intervention", "a code"]);
+    }
 
     #[test]
     fn a_burst_is_let_through_and_then_a_steady_stream() {

@@ -25,7 +25,10 @@ pub fn start(format: LogFormat, level: &str) {
             registry.with(layer).try_init()
         }
         LogFormat::Json => {
-            let layer = fmt::layer().json().flatten_event(true).with_writer(std::io::stderr);
+            let layer = fmt::layer()
+                .json()
+                .flatten_event(true)
+                .with_writer(std::io::stderr);
             registry.with(layer).try_init()
         }
     };

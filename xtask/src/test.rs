@@ -13,6 +13,7 @@ use crate::{
 };
 use anyhow::{Result, bail};
 use std::{
+    path::PathBuf,
     process::{Command, ExitCode},
     time::Duration,
 };
@@ -47,7 +48,7 @@ const STEPS: &[Step] = &[
     ("build guests", || {
         plugins::build_guests(plugins::Lock::Fixed).map(quiet)
     }),
-    ("build host", || demo::build_host().map(|_| String::new())),
+    ("build host", || host().map(|_| String::new())),
     ("test", || tests(ROOT, &["--lib", "--bins", "--tests"])),
     ("test, docs", || tests(ROOT, &["--doc"])),
     ("test, plugins", || {
@@ -134,7 +135,7 @@ fn tests(manifest: &str, what: &[&str]) -> Result<String> {
     let mut count = Count::default();
     shell::run_lines(command.args(what), |line| count.take(line))?;
     // Documentation may show what can't be compiled, such as a part of a file; a test has no such excuse.
-    if count.ignored > 0 && !what.contains(&"--doc") {
+    if count.ignored > count.run_by_others && !what.contains(&"--doc") {
         bail!("{} tests are ignored, and CI skips none", count.ignored);
     }
     Ok(format!("{} passed", count.passed))
@@ -145,10 +146,16 @@ fn tests(manifest: &str, what: &[&str]) -> Result<String> {
 struct Count {
     passed: u64,
     ignored: u64,
+    /// Of those, tests that say which other test runs them.
+    run_by_others: u64,
 }
 
 impl Count {
     fn take(&mut self, line: &str) {
+        // Such a test is the other half of one that starts it in a process of its own.
+        if line.contains(" ... ignored, run by `") {
+            self.run_by_others += 1;
+        }
         let Some(result) = line.strip_prefix("test result: ") else {
             return;
         };
@@ -162,9 +169,15 @@ impl Count {
     }
 }
 
+/// The program, built with the features that the tests need of its dependencies too: alone it would be built with
+/// fewer of them, and wasmtime twice.
+fn host() -> Result<PathBuf> {
+    demo::build_host_among(&["--locked", "--workspace", "--bins", "--tests"])
+}
+
 /// The demo as a person runs it, but with ports that nobody else has.
 fn show() -> Result<String> {
-    let program = demo::build_host()?;
+    let program = host()?;
     let options = Options {
         seconds: Some(DEMO_WITHIN),
         expect: Some(DEMO_SHOWS.iter().map(|color| (*color).to_owned()).collect()),
@@ -185,6 +198,7 @@ mod tests {
         let mut count = Count::default();
         for line in [
             "running 3 tests",
+            "test a::half ... ignored, run by `a::whole`",
             "test result: ok. 41 passed; 0 failed; 1 ignored; 0 measured; 7 filtered out; finished in 0.02s",
             "test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.00s",
             "9 passed",
@@ -195,7 +209,8 @@ mod tests {
             count,
             Count {
                 passed: 42,
-                ignored: 1
+                ignored: 1,
+                run_by_others: 1,
             }
         );
     }

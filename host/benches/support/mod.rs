@@ -36,7 +36,11 @@ impl Arguments {
         };
         let mut arguments = std::env::args().skip(1);
         while let Some(argument) = arguments.next() {
-            let mut value = || arguments.next().with_context(|| format!("{argument} takes a value"));
+            let mut value = || {
+                arguments
+                    .next()
+                    .with_context(|| format!("{argument} takes a value"))
+            };
             match argument.as_str() {
                 // What cargo adds.
                 "--bench" => {}
@@ -45,9 +49,9 @@ impl Arguments {
                 "--target-monitors" => parsed.target_monitors = Some(value()?.parse()?),
                 "--json" => parsed.json = Some(value()?),
                 "--part-json" => parsed.part_json = Some(value()?),
-                flag if flag.starts_with("--") => bail!(
-                    "there is no {flag}; there are --seconds, --monitors, --target-monitors and --json"
-                ),
+                flag if flag.starts_with("--") => {
+                    bail!("there is no {flag}; there are --seconds, --monitors, --target-monitors and --json")
+                }
                 _ if parsed.subcommand.is_none() => parsed.subcommand = Some(argument),
                 _ => parsed.rest.push(argument),
             }
@@ -103,6 +107,10 @@ pub fn plugin(name: &str) -> Result<PathBuf> {
 
 fn built(path: String) -> Result<PathBuf> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..").join(path);
-    path.canonicalize()
-        .with_context(|| format!("{} is missing; build it with `cargo xtask plugins`", path.display()))
+    path.canonicalize().with_context(|| {
+        format!(
+            "{} is missing; build it with `cargo xtask plugins`",
+            path.display()
+        )
+    })
 }

@@ -41,11 +41,21 @@ impl Figures {
 
 /// Resident memory of this process.
 pub fn rss_bytes() -> Result<u64> {
+    status("VmRSS:")
+}
+
+/// The part of it that is pages of files, which all mappings of a file share: compiled code, and the images that
+/// linear memories start from. Each mapping counts them anew.
+pub fn rss_of_files_bytes() -> Result<u64> {
+    status("RssFile:")
+}
+
+fn status(key: &str) -> Result<u64> {
     let status = std::fs::read_to_string("/proc/self/status")?;
     let line = status
         .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
-        .context("VmRSS in /proc/self/status")?;
+        .find_map(|line| line.strip_prefix(key))
+        .with_context(|| format!("{key} in /proc/self/status"))?;
     let kib: u64 = line.trim().trim_end_matches("kB").trim().parse()?;
     Ok(kib << 10)
 }
@@ -53,7 +63,10 @@ pub fn rss_bytes() -> Result<u64> {
 /// A folder for compiled components and results, in the build folder.
 pub fn scratch() -> Result<PathBuf> {
     let program = std::env::current_exe()?;
-    let folder = program.parent().context("the program has no folder")?.join("bench-data");
+    let folder = program
+        .parent()
+        .context("the program has no folder")?
+        .join("bench-data");
     std::fs::create_dir_all(&folder)?;
     Ok(folder)
 }

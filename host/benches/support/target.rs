@@ -52,7 +52,9 @@ pub fn start() -> Result<Server> {
 
 /// The server itself.
 pub fn serve() -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
         let first = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let port = first.local_addr()?.port();
@@ -79,7 +81,10 @@ async fn answer(mut stream: TcpStream) {
     let Ok(count) = stream.read(&mut head).await else {
         return;
     };
-    if head[..count].starts_with(b"GET /hang") {
+    if head
+        .get(..count)
+        .is_some_and(|head| head.starts_with(b"GET /hang"))
+    {
         // Until the client gives up.
         let _ = stream.read(&mut head).await;
         return;

@@ -111,7 +111,8 @@ async fn connect(call: &Call<'_>, addresses: &[IpAddr], port: u16) -> Result<Tcp
             }
             Ok(Err(error)) => Failure::io(call.phase(), &error),
             Err(_) => call.timed_out(due, share),
-        };
+        }
+        .at(SocketAddr::new(*address, port));
         // Of several failures the first tells most, but one that only says that this family or network is not
         // to be had here tells least.
         let vague = |failure: &Failure| matches!(failure.code, ErrorCode::Unreachable | ErrorCode::Host);

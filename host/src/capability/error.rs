@@ -5,7 +5,7 @@
 
 use super::{Taint, log::one_line};
 use crate::domain::outcome::Denial;
-use std::{error::Error as StdError, fmt, io};
+use std::{error::Error as StdError, fmt, io, net::SocketAddr};
 
 /// What went wrong: `net.error-code`, one to one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -108,6 +108,15 @@ impl Failure {
         self
     }
 
+    /// The same failure, with the address that was tried: a name may have several.
+    pub(super) fn at(mut self, address: SocketAddr) -> Self {
+        self.message = one_line(&format!("{address}: {}", self.message));
+        if let Some(Taint::Host(message)) = &mut self.taint {
+            message.clone_from(&self.message);
+        }
+        self
+    }
+
     /// What an error of the operating system's means in that phase.
     pub(super) fn io(phase: Phase, error: &io::Error) -> Self {
         if let Some(tls) = find::<rustls::Error>(error) {
@@ -115,7 +124,9 @@ impl Failure {
         }
         let message = error.to_string();
         if let Some(code) = peer_code(error.kind()) {
-            return Self::new(code, phase, message);
+            // Of the system's own errors the kind says as much, without a number that nobody looks up.
+            let kind = error.raw_os_error().map(|_| error.kind().to_string());
+            return Self::new(code, phase, kind.unwrap_or(message));
         }
         match Blame::of(error) {
             Blame::Host => Self::host(phase, message),

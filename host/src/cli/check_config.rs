@@ -1,7 +1,7 @@
 //! `check-config`: everything that is wrong, and nothing started.
 
-use super::{Output, Sources, WRONG, print_json};
-use crate::{app, telemetry};
+use super::{Output, Sources, WRONG, put, put_json};
+use crate::{app, journal::counted, telemetry};
 use anyhow::Result;
 use clap::Args;
 use serde_json::json;
@@ -11,7 +11,7 @@ use std::process::ExitCode;
 #[command(after_help = "\
 Examples:
   pulse-host check-config --config /etc/pulse-host/
-  pulse-host check-config --output json < /dev/null
+  pulse-host check-config --config - --output json < my.toml
 Exit code 0: valid. 2: it is not, and every problem was printed.")]
 pub struct CheckConfigArgs {
     #[command(flatten)]
@@ -27,15 +27,18 @@ pub fn check_config(args: CheckConfigArgs) -> Result<ExitCode> {
     match (prepared, args.output) {
         (Ok(prepared), Output::Text) => {
             let config = &prepared.config;
-            eprint!("{}", config.warnings.render(telemetry::colored(&std::io::stderr())));
-            println!(
-                "{} is valid: {} monitors, {} plugins",
+            if !config.warnings.is_empty() {
+                let color = telemetry::colored(&std::io::stderr());
+                eprintln!("{}", config.warnings.render(color));
+            }
+            put(&format!(
+                "{} is valid: {}, {}\n",
                 prepared.config_path.display(),
-                config.monitors.len(),
-                prepared.library.iter().count()
-            );
+                counted(config.monitors.len() as u64, "monitor"),
+                counted(prepared.library.iter().count() as u64, "plugin")
+            ))?;
         }
-        (Ok(prepared), Output::Json) => print_json(&json!({
+        (Ok(prepared), Output::Json) => put_json(&json!({
             "valid": true,
             "config": prepared.config_path,
             "monitors": prepared.config.monitors.len(),
@@ -47,7 +50,7 @@ pub fn check_config(args: CheckConfigArgs) -> Result<ExitCode> {
             return Ok(ExitCode::from(WRONG));
         }
         (Err(wrong), Output::Json) => {
-            print_json(&json!({ "valid": false, "problems": wrong.json() }))?;
+            put_json(&json!({ "valid": false, "warnings": [], "problems": wrong.json() }))?;
             return Ok(ExitCode::from(WRONG));
         }
     }

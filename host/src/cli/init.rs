@@ -1,9 +1,12 @@
 //! `init`: a commented configuration to start from.
 
+use super::put;
 use crate::config;
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use std::{io::Write as _, path::PathBuf, process::ExitCode};
+
+const DEFAULT_PATH: &str = "pulse-host.toml";
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -12,7 +15,7 @@ Examples:
   pulse-host init --path -        prints it")]
 pub struct InitArgs {
     /// Where to write it; - for standard output
-    #[arg(long, value_name = "FILE", default_value = "pulse-host.toml")]
+    #[arg(long, value_name = "FILE", default_value = DEFAULT_PATH)]
     path: PathBuf,
     /// Write over an existing file
     #[arg(long)]
@@ -22,7 +25,7 @@ pub struct InitArgs {
 pub fn init(args: &InitArgs) -> Result<ExitCode> {
     let text = config::starter();
     if args.path.as_os_str() == "-" {
-        print!("{text}");
+        put(text)?;
         return Ok(ExitCode::SUCCESS);
     }
     let path = args.path.display();
@@ -42,6 +45,17 @@ pub fn init(args: &InitArgs) -> Result<ExitCode> {
     };
     file.write_all(text.as_bytes())
         .with_context(|| format!("{path} can't be written"))?;
-    println!("Wrote {path}. Put your own URL into it, then: pulse-host check-config && pulse-host");
+    // Where nothing else is said, this is the configuration that is found.
+    let named = if args.path.as_os_str() == DEFAULT_PATH {
+        String::new()
+    } else {
+        format!(" --config {path}")
+    };
+    put(&format!(
+        "Wrote {path}. Put your own URL into it, then check it and run it:\n  \
+         pulse-host check-config --plugins DIR{named}\n  \
+         pulse-host --plugins DIR{named}\n\
+         DIR is the folder with the plugins; without --plugins it is ./plugins.\n"
+    ))?;
     Ok(ExitCode::SUCCESS)
 }

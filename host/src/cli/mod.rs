@@ -10,13 +10,10 @@ mod plugin;
 mod probe;
 mod run;
 
-use crate::{
-    sandbox::compile,
-    telemetry::LogFormat,
-};
+use crate::{sandbox::compile, telemetry::LogFormat};
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use std::{path::PathBuf, process::ExitCode};
+use std::{io::Write as _, path::PathBuf, process::ExitCode};
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -39,7 +36,7 @@ const EXAMPLES: &str = "\
 Examples:
   pulse-host init                                   write a commented pulse-host.toml to start from
   pulse-host --plugins ./plugins                    watch what ./pulse-host.toml says, until Ctrl-C
-  pulse-host check-config                           say everything that is wrong with the configuration
+  pulse-host check-config                           say what is wrong with the configuration
   pulse-host probe shop                             check one configured monitor now
   pulse-host probe --plugin http --set url=https://example.com/
                                                     check a URL without any configuration
@@ -60,9 +57,6 @@ enum Command {
     Plugin(plugin::PluginCommand),
     /// Print shell completions
     Completions(completions::CompletionsArgs),
-    /// Compile a component in this process: what `run` starts as a child, under limits
-    #[command(name = compile::SUBCOMMAND, hide = true)]
-    CompileComponent { from: PathBuf, to: PathBuf },
 }
 
 /// Where plugins and configuration are.
@@ -82,7 +76,13 @@ pub struct Sources {
     #[arg(long, value_name = "PATH", env = "PULSE_HOST_CONFIG")]
     pub config: Option<PathBuf>,
     /// How log lines on standard error look
-    #[arg(long, value_enum, value_name = "FORMAT", env = "PULSE_HOST_LOG_FORMAT", default_value_t)]
+    #[arg(
+        long,
+        value_enum,
+        value_name = "FORMAT",
+        env = "PULSE_HOST_LOG_FORMAT",
+        default_value_t
+    )]
     pub log_format: LogFormat,
 }
 
@@ -99,7 +99,17 @@ pub enum Output {
 /// Parses the arguments and does what they say.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let mut words = std::env::args_os().skip(1);
+    if words.next().is_some_and(|word| word == compile::SUBCOMMAND) {
+        return compile_component(words.map(PathBuf::from).collect());
+    }
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) if error.use_stderr() && std::env::args().any(|argument| argument == "--nagios") => {
+            return probe::unknown("the command line is wrong", &error.to_string());
+        }
+        Err(error) => error.exit(),
+    };
     let result = match cli.command {
         None => run::run(cli.run),
         Some(Command::Run(args)) => run::run(args),
@@ -108,11 +118,13 @@ pub fn main() -> ExitCode {
         Some(Command::Probe(args)) => probe::probe(args),
         Some(Command::Plugin(command)) => plugin::plugin(command),
         Some(Command::Completions(args)) => completions::completions(args),
-        Some(Command::CompileComponent { from, to }) => compile::child(&from, &to)
-            .map(|()| ExitCode::SUCCESS)
-            .map_err(anyhow::Error::msg),
     };
     result.unwrap_or_else(|error| {
+        // Whoever reads standard output may have seen enough, as `head` has.
+        let pipe = error.downcast_ref::<std::io::Error>();
+        if pipe.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe) {
+            return ExitCode::SUCCESS;
+        }
         eprintln!("pulse-host: {error:#}");
         ExitCode::FAILURE
     })
@@ -121,8 +133,31 @@ pub fn main() -> ExitCode {
 /// The command line or the configuration is wrong.
 const WRONG: u8 = 2;
 
-/// Prints a line of JSON.
-fn print_json(value: &impl serde::Serialize) -> Result<()> {
-    println!("{}", serde_json::to_string_pretty(value)?);
+/// What the host starts as a child, under limits: compiles the component FROM into TO. It is no subcommand like the
+/// others, so that neither help nor completions offer it.
+fn compile_component(paths: Vec<PathBuf>) -> ExitCode {
+    let compiled = match paths.as_slice() {
+        [from, to] => compile::child(from, to),
+        _ => Err(format!("{} needs two paths", compile::SUBCOMMAND)),
+    };
+    match compiled {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("pulse-host: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Writes to standard output. `println!` would panic where nobody reads it any more.
+fn put(text: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()?;
     Ok(())
+}
+
+/// Writes a value as JSON.
+fn put_json(value: &impl serde::Serialize) -> Result<()> {
+    put(&format!("{}\n", serde_json::to_string_pretty(value)?))
 }

@@ -1,6 +1,10 @@
 //! `plugin`: what plugins there are, and what each is.
 
-use super::{Output, paint::{BOLD, Paint}, print_json};
+use super::{
+    Output,
+    paint::{BOLD, Paint},
+    put, put_json,
+};
 use crate::{
     app,
     domain::{plugin::Capability, spec::Kind},
@@ -10,7 +14,7 @@ use crate::{
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
-use std::{path::PathBuf, process::ExitCode};
+use std::{fmt::Write as _, path::PathBuf, process::ExitCode};
 
 #[derive(Debug, Subcommand)]
 pub enum PluginCommand {
@@ -27,7 +31,13 @@ Examples:
 #[derive(Debug, Args)]
 pub struct ListArgs {
     /// Folder with plugins, or a single plugin; may be given more than once
-    #[arg(long, value_name = "PATH", env = "PULSE_HOST_PLUGINS", value_delimiter = ',', default_value = "./plugins")]
+    #[arg(
+        long,
+        value_name = "PATH",
+        env = "PULSE_HOST_PLUGINS",
+        value_delimiter = ',',
+        default_value = "./plugins"
+    )]
     plugins: Vec<PathBuf>,
     /// How the result looks
     #[arg(long, value_enum, env = "PULSE_HOST_OUTPUT", default_value_t)]
@@ -39,7 +49,13 @@ pub struct InspectArgs {
     /// Name of a plugin in the plugins folder, or path of a component or of a plugin's folder
     plugin: String,
     /// Folder with plugins, or a single plugin; may be given more than once
-    #[arg(long, value_name = "PATH", env = "PULSE_HOST_PLUGINS", value_delimiter = ',', default_value = "./plugins")]
+    #[arg(
+        long,
+        value_name = "PATH",
+        env = "PULSE_HOST_PLUGINS",
+        value_delimiter = ',',
+        default_value = "./plugins"
+    )]
     plugins: Vec<PathBuf>,
     /// How the result looks
     #[arg(long, value_enum, env = "PULSE_HOST_OUTPUT", default_value_t)]
@@ -58,7 +74,7 @@ fn list(args: &ListArgs) -> Result<ExitCode> {
     let (library, problems) = app::load_for_inspection(&args.plugins)?;
     let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
     match args.output {
-        Output::Json => print_json(&json!({
+        Output::Json => put_json(&json!({
             "plugins": library.iter().map(to_json).collect::<Vec<_>>(),
             "problems": problems,
         }))?,
@@ -75,52 +91,64 @@ fn list(args: &ListArgs) -> Result<ExitCode> {
                     ]
                 })
                 .collect();
-            table(["NAME", "VERSION", "KINDS", "NEEDS", "SUMMARY"], &rows);
+            let mut text = table(["NAME", "VERSION", "KINDS", "NEEDS", "SUMMARY"], &rows);
             for problem in &problems {
-                println!("not usable: {problem}");
+                writeln!(text, "not usable: {problem}")?;
             }
+            put(&text)?;
         }
     }
-    Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if problems.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn inspect(args: &InspectArgs) -> Result<ExitCode> {
     let plugin = app::inspect(&args.plugins, &args.plugin)?;
     match args.output {
-        Output::Json => print_json(&to_json(&plugin))?,
-        Output::Text => print(&plugin)?,
+        Output::Json => put_json(&to_json(&plugin))?,
+        Output::Text => put(&shown(&plugin)?)?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn print(plugin: &Plugin) -> Result<()> {
+fn shown(plugin: &Plugin) -> Result<String> {
+    let mut text = String::new();
+    let out = &mut text;
     let facts = &plugin.facts;
     let on = telemetry::stdout_colored();
-    let name = Paint { text: &facts.name, code: BOLD, on };
-    println!("{name} {}: {}", facts.version, facts.summary);
-    println!("  file     {}", plugin.path.display());
-    println!("  size     {} bytes", plugin.size_bytes);
-    println!("  digest   sha256:{}", plugin.digest);
-    println!("  abi      pulse:plugin@{}", plugin.abi());
-    println!("  kinds    {}", names(facts.kinds.iter().map(|kind| kind.name())));
-    println!("  imports");
+    let name = Paint {
+        text: &facts.name,
+        code: BOLD,
+        on,
+    };
+    writeln!(out, "{name} {}: {}", facts.version, facts.summary)?;
+    writeln!(out, "  file     {}", plugin.path.display())?;
+    writeln!(out, "  size     {} bytes", plugin.size_bytes)?;
+    writeln!(out, "  digest   sha256:{}", plugin.digest)?;
+    writeln!(out, "  abi      pulse:plugin@{}", plugin.abi())?;
+    let kinds = names(facts.kinds.iter().map(|kind| kind.name()));
+    writeln!(out, "  kinds    {kinds}")?;
+    writeln!(out, "  imports")?;
     for import in &plugin.imports {
-        println!("    {import}");
+        writeln!(out, "    {import}")?;
     }
     if facts.needs.is_empty() {
-        println!("  needs no grants");
+        writeln!(out, "  needs no grants")?;
     } else {
-        println!("  needs these grants, for example");
-        println!("    [plugins.{}]", facts.name);
+        writeln!(out, "  needs these grants, for example")?;
+        writeln!(out, "    [plugins.{}]", facts.name)?;
         for line in grants(&facts.needs) {
-            println!("    {line}");
+            writeln!(out, "    {line}")?;
         }
     }
-    println!("  settings (JSON Schema)");
+    writeln!(out, "  settings (JSON Schema)")?;
     for line in serde_json::to_string_pretty(&*facts.schema)?.lines() {
-        println!("    {line}");
+        writeln!(out, "    {line}")?;
     }
-    Ok(())
+    Ok(text)
 }
 
 /// The lines of `[plugins.NAME]` that such needs ask for.
@@ -130,11 +158,16 @@ fn grants(needs: &[Capability]) -> Vec<&'static str> {
         lines.push(match need {
             Capability::Http => r#"grants.http = ["@settings.url"]"#,
             Capability::Tcp => r#"grants.tcp = ["@settings.address"]"#,
-            Capability::Docker => r#"grants.docker = { containers = ["web-*"], socket = "/var/run/docker.sock" }"#,
+            Capability::Docker => {
+                r#"grants.docker = { containers = ["web-*"], socket = "/var/run/docker.sock" }"#
+            }
             Capability::Files => r#"grants.directories = [{ path = "./alerts", access = "append" }]"#,
         });
     }
-    if needs.iter().any(|need| matches!(need, Capability::Http | Capability::Tcp)) {
+    if needs
+        .iter()
+        .any(|need| matches!(need, Capability::Http | Capability::Tcp))
+    {
         lines.push(r#"grants.networks = ["public"]"#);
     }
     lines
@@ -159,26 +192,33 @@ fn to_json(plugin: &Plugin) -> Value {
 
 fn names<'a>(names: impl Iterator<Item = &'a str>) -> String {
     let names: Vec<&str> = names.collect();
-    if names.is_empty() { "-".to_owned() } else { names.join(", ") }
+    if names.is_empty() {
+        "-".to_owned()
+    } else {
+        names.join(", ")
+    }
 }
 
-fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) {
+fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> String {
     let mut widths = head.map(str::len);
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(cell.chars().count());
         }
     }
-    let line = |cells: &[&str]| {
+    let mut text = String::new();
+    let mut line = |cells: &[&str]| {
         let cells: Vec<String> = cells
             .iter()
             .zip(widths)
             .map(|(cell, width)| format!("{cell:width$}"))
             .collect();
-        println!("{}", cells.join("  ").trim_end());
+        text.push_str(cells.join("  ").trim_end());
+        text.push('\n');
     };
     line(&head);
     for row in rows {
         line(&row.each_ref().map(String::as_str));
     }
+    text
 }

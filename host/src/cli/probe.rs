@@ -3,17 +3,17 @@
 use super::{
     Output, Sources, WRONG,
     paint::{BOLD, GREEN, PURPLE, Paint, RED, YELLOW},
-    print_json,
+    put, put_json,
 };
 use crate::{
-    app::{self, Probed},
+    app::{self, Probed, Refused},
     domain::outcome::{Answer, Measurement, Outcome, Report, Status},
     telemetry,
 };
 use anyhow::{Result, bail};
 use clap::Args;
 use serde_json::{Map, Value, json};
-use std::process::ExitCode;
+use std::{fmt::Write as _, process::ExitCode};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -22,8 +22,8 @@ Examples:
   pulse-host probe --plugin http --set url=https://example.com/
   pulse-host probe --plugin http --set url=https://example.com/ --set 'expect-status=[\"2xx\",\"301\"]'
   pulse-host probe shop --output json
-Exit code 0: healthy (or degraded). 1: not. 2: the configuration is wrong.
-With --nagios: 0 healthy, 1 degraded, 2 unhealthy, 3 unknown.")]
+Exit code 0: healthy (or degraded). 1: not. 2: the command line or the configuration is wrong.
+With --nagios: 0 healthy, 1 degraded, 2 unhealthy, 3 everything else.")]
 pub struct ProbeArgs {
     /// Name of a configured monitor
     #[arg(required_unless_present = "plugin", conflicts_with = "plugin")]
@@ -32,10 +32,15 @@ pub struct ProbeArgs {
     #[arg(long, value_name = "NAME")]
     plugin: Option<String>,
     /// One setting: JSON, or text where it is no JSON; dots go deeper (may be given more than once)
-    #[arg(long, value_name = "KEY=VALUE", requires = "plugin")]
+    #[arg(
+        long,
+        value_name = "KEY=VALUE",
+        requires = "plugin",
+        conflicts_with = "monitor"
+    )]
     set: Vec<String>,
-    /// Print one line with performance data, and exit as Nagios plugins do
-    #[arg(long, conflicts_with = "output")]
+    /// Print one line with performance data in place of --output, and exit as Nagios plugins do
+    #[arg(long)]
     nagios: bool,
     #[command(flatten)]
     sources: Sources,
@@ -46,39 +51,53 @@ pub struct ProbeArgs {
 
 pub fn probe(args: ProbeArgs) -> Result<ExitCode> {
     telemetry::start(args.sources.log_format, "warn");
-    let sources = &args.sources;
-    let probed = match (&args.monitor, &args.plugin) {
-        (Some(monitor), _) => {
-            let prepared = match app::prepare(&sources.plugins, sources.config.as_deref())? {
-                Ok(prepared) => prepared,
-                Err(wrong) => {
-                    eprint!("{}", wrong.text(telemetry::colored(&std::io::stderr())));
-                    return Ok(ExitCode::from(WRONG));
-                }
-            };
-            app::probe_monitor(&prepared, monitor)?
+    let probed = match look(&args) {
+        Ok(Ok(probed)) => probed,
+        // For Nagios 1 and 2 would be verdicts about the target.
+        Ok(Err(refused)) if args.nagios => return Ok(unknown(&refused.summary, &refused.text)),
+        Err(error) if args.nagios => return Ok(unknown(&format!("{error:#}"), "")),
+        Ok(Err(refused)) => {
+            eprint!("{}", refused.text);
+            return Ok(ExitCode::from(WRONG));
         }
-        (None, Some(plugin)) => {
-            let settings = settings(&args.set)?;
-            match app::probe_plugin(&sources.plugins, sources.config.as_deref(), plugin, settings)? {
-                Ok(probed) => probed,
-                Err(message) => {
-                    eprintln!("pulse-host: {message}");
-                    return Ok(ExitCode::from(WRONG));
-                }
-            }
-        }
-        (None, None) => bail!("name a monitor, or a plugin with --plugin"),
+        Err(error) => return Err(error),
     };
     if args.nagios {
-        return Ok(nagios(&probed.outcome));
+        return nagios(&probed.outcome);
     }
     match args.output {
-        Output::Text => print(&probed),
-        Output::Json => print_json(&to_json(&probed))?,
+        Output::Text => put(&shown(&probed)?)?,
+        Output::Json => put_json(&to_json(&probed))?,
     }
     let alive = matches!(report(&probed.outcome), Some(report) if report.status != Status::Unhealthy);
-    Ok(if alive { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if alive {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn look(args: &ProbeArgs) -> Result<Result<Probed, Refused>> {
+    let (plugins, config) = (args.sources.plugins.as_slice(), args.sources.config.as_deref());
+    let color = telemetry::colored(&std::io::stderr());
+    match (&args.monitor, &args.plugin) {
+        (Some(monitor), _) => app::probe_monitor(plugins, config, monitor, color),
+        (None, Some(plugin)) => match settings(&args.set) {
+            Ok(settings) => app::probe_plugin(plugins, config, plugin, settings, color),
+            Err(error) => Ok(Err(Refused::line(error.to_string()))),
+        },
+        (None, None) => Ok(Err(Refused::line(
+            "name a monitor, or a plugin with --plugin".to_owned(),
+        ))),
+    }
+}
+
+/// Nagios's word for a check that could not be made: one line for it, the rest for the log.
+pub fn unknown(summary: &str, text: &str) -> ExitCode {
+    eprint!("{text}");
+    // Nobody reads it: the exit code says it too.
+    let _ = put(&format!("UNKNOWN: {}\n", summary.replace('|', "/")));
+    ExitCode::from(3)
 }
 
 /// `a.b=1` becomes `{"a": {"b": 1}}`.
@@ -122,7 +141,9 @@ fn verdict(outcome: &Outcome) -> &'static str {
     }
 }
 
-fn print(probed: &Probed) {
+fn shown(probed: &Probed) -> Result<String> {
+    let mut text = String::new();
+    let out = &mut text;
     let on = telemetry::stdout_colored();
     let verdict = verdict(&probed.outcome);
     let code = match verdict {
@@ -132,12 +153,13 @@ fn print(probed: &Probed) {
         _ => PURPLE,
     };
     let paint = |text, code| Paint { text, code, on };
-    println!(
+    writeln!(
+        out,
         "{} {}: {}",
         paint(verdict, code),
         paint(&probed.monitor, BOLD),
         probed.outcome
-    );
+    )?;
     let mut rows = Vec::new();
     if let Some(report) = report(&probed.outcome) {
         if let Some(reason) = &report.reason {
@@ -147,30 +169,32 @@ fn print(probed: &Probed) {
             report
                 .measurements
                 .iter()
-                .map(|measurement| (measurement.name.clone(), shown(measurement))),
+                .map(|measurement| (measurement.name.clone(), amount(measurement))),
         );
     } else {
         rows.push(("outcome".to_owned(), probed.outcome.class().to_owned()));
     }
     let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     for (name, value) in rows {
-        println!("  {name:width$}  {value}");
+        writeln!(out, "  {name:width$}  {value}")?;
     }
     for line in &probed.log {
-        println!("  log {:5}  {}", line.level.name(), line.message);
+        writeln!(out, "  log {:5}  {}", line.level.name(), line.message)?;
     }
     let usage = &probed.usage;
-    println!(
+    writeln!(
+        out,
         "  took {:.1?}: {:.1?} of CPU time, {:.1?} in host calls; {} fuel, {} KiB of memory",
         usage.wall,
         usage.cpu,
         usage.host,
         usage.fuel,
         usage.peak_memory_bytes.div_ceil(1024)
-    );
+    )?;
+    Ok(text)
 }
 
-fn shown(measurement: &Measurement) -> String {
+fn amount(measurement: &Measurement) -> String {
     match measurement.unit.as_str() {
         "s" if measurement.value.abs() < 1.0 => format!("{:.2} ms", measurement.value * 1000.0),
         "" | "1" => format!("{}", measurement.value),
@@ -208,7 +232,7 @@ fn to_json(probed: &Probed) -> Value {
 }
 
 /// One line `STATE: text | 'label'=value[UOM];;;` and the exit code of the Monitoring Plugins guidelines.
-fn nagios(outcome: &Outcome) -> ExitCode {
+fn nagios(outcome: &Outcome) -> Result<ExitCode> {
     let (word, code) = match verdict(outcome) {
         "healthy" => ("OK", 0),
         "degraded" => ("WARNING", 1),
@@ -229,12 +253,12 @@ fn nagios(outcome: &Outcome) -> ExitCode {
             format!("'{}'={}{unit};;;", m.name.replace(['\'', '='], "_"), m.value)
         })
         .collect();
-    if data.is_empty() {
-        println!("{word}: {text}");
+    put(&if data.is_empty() {
+        format!("{word}: {text}\n")
     } else {
-        println!("{word}: {text} | {}", data.join(" "));
-    }
-    ExitCode::from(code)
+        format!("{word}: {text} | {}\n", data.join(" "))
+    })?;
+    Ok(ExitCode::from(code))
 }
 
 #[cfg(test)]
@@ -249,7 +273,14 @@ mod tests {
     #[test]
     fn settings_are_json_or_text_and_dots_go_deeper() {
         assert_eq!(
-            set(&["url=http://x/?a=1", "max-latency=5", "basic.user=me", "basic.password=\"1\"", "on=true"]).unwrap(),
+            set(&[
+                "url=http://x/?a=1",
+                "max-latency=5",
+                "basic.user=me",
+                "basic.password=\"1\"",
+                "on=true"
+            ])
+            .unwrap(),
             json!({
                 "url": "http://x/?a=1",
                 "max-latency": 5,

@@ -164,8 +164,17 @@ impl Outbox {
     /// A receipt came for an attempt that was given up as lost: if it was for the present head, the head is
     /// delivered and is not sent again.
     pub fn late_receipt(&mut self, attempt: u32) -> Option<Arc<Alert>> {
-        let first = self.queue.front()?.first_attempt?;
-        (attempt >= first).then(|| self.pop_told()).flatten()
+        self.head_was_sent_by(attempt).then(|| self.pop_told()).flatten()
+    }
+
+    /// Whether that attempt, or an earlier one, sent the present head.
+    #[must_use]
+    pub fn head_was_sent_by(&self, attempt: u32) -> bool {
+        self.queue
+            .front()
+            .and_then(|entry| entry.first_attempt)
+            // Attempt numbers wrap around: the nearer way decides which of two is the later.
+            .is_some_and(|first| attempt.wrapping_sub(first) <= u32::MAX / 2)
     }
 
     /// Empties the box of what was never tried; returns how many codes that were.
@@ -350,5 +359,18 @@ mod tests {
         assert!(outbox.late_receipt(4).is_none());
         assert_eq!(outbox.late_receipt(5).unwrap().color, Color::Yellow);
         assert!(outbox.late_receipt(7).is_none(), "red was never sent");
+    }
+
+    #[test]
+    fn attempt_numbers_that_wrap_around_are_still_in_order() {
+        let (sink, mut outbox) = (sink(), Outbox::default());
+        for color in [Color::Yellow, Color::Red] {
+            outbox.put(&sink, &alert(color, false), Some(1), Mono(0)).unwrap();
+        }
+        outbox.sent(u32::MAX);
+        outbox.sent(1);
+        assert_eq!(outbox.late_receipt(1).unwrap().color, Color::Yellow);
+        outbox.sent(3);
+        assert!(outbox.late_receipt(u32::MAX).is_none(), "that was for yellow");
     }
 }

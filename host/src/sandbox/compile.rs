@@ -9,7 +9,7 @@
 //! more than its head: beside each lies its own digest.
 
 use super::engine;
-use crate::plugins::Digest;
+use crate::plugins::{Digest, Found};
 use rustix::{
     fs::OFlags,
     process::{Resource, Rlimit, setrlimit},
@@ -62,9 +62,11 @@ pub fn load(
     engine: &Engine,
     compiler: &Compiler,
     data_dir: &Path,
-    bytes: &[u8],
-    digest: &Digest,
+    found: &Found,
 ) -> Result<Component, String> {
+    let Found {
+        path, bytes, digest, ..
+    } = found;
     let folder = data_dir.join("compiled");
     make_private(&folder)?;
     let artefact = folder.join(format!("{digest}-{:016x}.cwasm", fingerprint(engine)));
@@ -74,6 +76,11 @@ pub fn load(
             Err(error) => tracing::warn!("{error}; compiled anew"),
         }
     }
+    tracing::info!(
+        "compiling {} ({} KiB); this is done once for each version of a plugin",
+        path.display(),
+        bytes.len() >> 10
+    );
     let fresh = scratch(&folder, digest);
     let compiled = match compiler {
         Compiler::InProcess => write_compiled(engine, bytes, &fresh),

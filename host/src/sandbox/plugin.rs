@@ -124,14 +124,8 @@ pub fn load(sandbox: &Arc<Sandbox>, found: Found) -> Result<Plugin, Vec<String>>
 
 fn try_load(sandbox: &Arc<Sandbox>, found: Found) -> Result<Plugin, Vec<String>> {
     let settings = &sandbox.settings;
-    let component = compile::load(
-        &sandbox.engine,
-        &settings.compiler,
-        &settings.data_dir,
-        &found.bytes,
-        &found.digest,
-    )
-    .map_err(|message| vec![message])?;
+    let component = compile::load(&sandbox.engine, &settings.compiler, &settings.data_dir, &found)
+        .map_err(|message| vec![message])?;
     let mut imports: Vec<String> = component
         .component_type()
         .imports(&sandbox.engine)

@@ -21,7 +21,10 @@ use std::{
     },
     time::Duration,
 };
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, time::timeout};
+
+/// A worker also looks by itself that often: a batch wakes one worker only, and that one may hang.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// What all workers share.
 struct Shared {
@@ -142,8 +145,12 @@ async fn take(shared: &Arc<Shared>, executor: &Arc<Executor>, kind: Kind) {
         let Ok(mut first) = Arc::clone(permits).acquire_owned().await.map(Some) else {
             return;
         };
-        let Some(batch) = inlet.recv().await else {
-            return;
+        let batch = loop {
+            match timeout(LOOK_EVERY, inlet.recv()).await {
+                Ok(Some(batch)) => break batch,
+                Ok(None) => return,
+                Err(_) => {}
+            }
         };
         shared.running.fetch_add(batch.len(), Ordering::AcqRel);
         for job in batch {

@@ -85,9 +85,12 @@ impl Interventions {
         self.recent.push_back(now);
     }
 
-    /// One that started turned out not to have run at all.
-    pub fn refund(&mut self) {
-        self.recent.pop_back();
+    /// The one that started then turned out not to have run at all.
+    pub fn refund(&mut self, at: Mono) {
+        // Not simply the last: others that started since did run, and count for as long as they must.
+        if let Some(index) = self.recent.iter().rposition(|spent| *spent == at) {
+            self.recent.remove(index);
+        }
     }
 }
 

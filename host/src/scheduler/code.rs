@@ -116,6 +116,7 @@ pub fn tell_host_news(mut desk: Desk<'_>, mut monitors: Query<'_, '_, Whole>) {
         && let Ok(mut whole) = monitors.get_mut(entity)
     {
         let spec = Arc::clone(&whole.monitor.0);
+        desk.tally.0.dropped_news += news.len().saturating_sub(NEWS_MAX) as u64;
         for (title, body) in news.drain(..).take(NEWS_MAX) {
             let number = desk.episodes.0.allocate();
             let emission = host_emission(number, title, body);

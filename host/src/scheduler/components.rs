@@ -22,8 +22,10 @@ pub struct Vital {
     pub health: Health,
     /// The state that was published last.
     pub shown: State,
-    /// When the wheel wakes the machine; entries with another time are outdated.
+    /// When the machine wants to be woken.
     pub wake_at: Mono,
+    /// The entry of the wheel that will see to it, never later than that; all others are outdated.
+    pub entry_at: Mono,
 }
 
 impl Default for Vital {
@@ -32,6 +34,7 @@ impl Default for Vital {
             health: Health::default(),
             shown: State::Unknown,
             wake_at: Mono::NEVER,
+            entry_at: Mono::NEVER,
         }
     }
 }
@@ -142,6 +145,10 @@ pub struct RepairLane {
     pub lane: Lane,
     /// The number within the incident of the attempt that was sent last.
     pub number: u32,
+    /// When that was, in the host's budget.
+    pub spent_at: Mono,
+    /// The attempt that was given up as lost, as the lane and as the incident count it, while none has run since.
+    pub lost: Option<(u32, u32)>,
 }
 
 /// The sinks of a monitor; the index is the sink's number.

@@ -58,14 +58,17 @@ pub fn dispatch(
     let mut taken: Vec<((Entity, u16, Mono), Sent)> = Vec::new();
     loop {
         let room = outlet.room().min(settings.batch_max);
-        if desk.needed.0.get(kind).is_empty() {
+        let needed = desk.needed.0.get(kind).len();
+        if needed == 0 {
             break;
         }
-        if room == 0 {
+        // Under load a channel that has room for a few jobs only is left to drain: small batches cost more than
+        // they bring.
+        if room < needed.min(settings.batch_min).min(settings.capacity) {
             desk.tally.0.kinds.get_mut(kind).full += 1;
             break;
         }
-        let mut batch = Vec::with_capacity(room.min(desk.needed.0.get(kind).len()));
+        let mut batch = Vec::with_capacity(room.min(needed));
         taken.clear();
         while batch.len() < room
             && let Some((entity, index, since)) = desk.needed.0.get_mut(kind).pop_front()

@@ -1,7 +1,7 @@
 //! What follows from a step of the state machine: codes into outboxes, wishes into lanes, facts into the journal.
 
 use super::{
-    components::{Phase, PulseLane, SinkLane, WholeItem},
+    components::{Phase, PulseLane, SinkLane, Vital, WholeItem},
     resources::{Desk, LaneRef, Tag, Ticket},
 };
 use crate::domain::{
@@ -60,11 +60,17 @@ pub fn follow(
         whole.repair.lane.need(now.mono);
         desk.needed.0.intervention.push_back((entity, 0, now.mono));
     }
-    let wake_at = whole.vital.health.wake_at(&spec, desk.settings.0.max_hold);
-    if wake_at != whole.vital.wake_at {
-        whole.vital.wake_at = wake_at;
+    whole.vital.wake_at = whole.vital.health.wake_at(&spec, desk.settings.0.max_hold);
+    see_to_wake(desk, entity, &mut whole.vital);
+}
+
+/// Sees to it that the state machine is woken in time. An entry that comes too early is kept and looked at then:
+/// one for each change of mind would let a flapping target fill the wheel, up to `page-after` and `repeat` ahead.
+pub fn see_to_wake(desk: &mut Desk<'_>, entity: Entity, vital: &mut Vital) {
+    if vital.wake_at < vital.entry_at {
+        vital.entry_at = vital.wake_at;
         let tag = Tag::Health;
-        desk.alarm.0.insert(wake_at, Ticket { entity, tag });
+        desk.alarm.0.insert(vital.wake_at, Ticket { entity, tag });
     }
 }
 
@@ -143,23 +149,52 @@ pub fn next_pulse(desk: &mut Desk<'_>, pulse: &mut PulseLane, policy: &Policy, p
     let now = desk.now().mono;
     let interval = nanos(policy.interval).max(1);
     let (slot, skipped) = next_slot(pulse.slot, interval, now);
+    desk.tally.0.skipped_slots += skipped;
     if let Pace::Retry(pause) = pace
-        && pause < policy.interval
+        && pause != policy.interval
     {
-        if desk.budgets.retries.take() {
+        // Whoever asks for fewer checks while the target fails needs no budget for them.
+        if pause > policy.interval || desk.budgets.retries.take() {
+            let at = now.after(pause);
             // The slots that pass meanwhile are not missed: retries stand in for them.
-            pulse.slot = Mono(slot.0.saturating_sub(interval));
-            return now.after(pause);
+            pulse.slot = slot_before(slot, interval, at);
+            return at;
         }
         desk.tally.0.retries_put_off += 1;
     }
-    desk.tally.0.skipped_slots += skipped;
+    pulse.slot = slot;
+    slot
+}
+
+/// The last slot of the grid that is not after `at`; `slot` is any slot that is at most one interval after it.
+fn slot_before(slot: Mono, interval: u64, at: Mono) -> Mono {
+    match at.0.checked_sub(slot.0) {
+        Some(beyond) => Mono(at.0 - beyond % interval),
+        None => Mono(slot.0.saturating_sub(interval)),
+    }
+}
+
+/// When a pulse comes that fell due at `at`, while the whole host stood still: as much later as that took, so that
+/// what was spread stays spread, but not behind its next slot.
+pub fn after_stall(desk: &mut Desk<'_>, pulse: &mut PulseLane, policy: &Policy, at: Mono) -> Mono {
+    let later = at.after(desk.time.stalled);
+    let interval = nanos(policy.interval).max(1);
+    let (slot, skipped) = next_slot(pulse.slot, interval, desk.now().mono);
+    if later < slot {
+        return later;
+    }
+    // The slot that was missed first is skipped too: nothing stands in for it.
+    desk.tally.0.skipped_slots += skipped + 1;
     pulse.slot = slot;
     slot
 }
 
 /// The first slot of the grid after `now`, and how many were skipped on the way.
 fn next_slot(last: Mono, interval: u64, now: Mono) -> (Mono, u64) {
+    if last > now {
+        // A pulse out of turn came before it.
+        return (last, 0);
+    }
     let behind = now.0.saturating_sub(last.0) / interval;
     (
         Mono(last.0.saturating_add((behind + 1).saturating_mul(interval))),
@@ -210,7 +245,10 @@ mod tests {
         assert_eq!(next_slot(Mono(100), 10, Mono(103)), (Mono(110), 0));
         assert_eq!(next_slot(Mono(100), 10, Mono(110)), (Mono(120), 1));
         assert_eq!(next_slot(Mono(100), 10, Mono(145)), (Mono(150), 4));
-        // A retry may end before the slot that it came before.
-        assert_eq!(next_slot(Mono(100), 10, Mono(95)), (Mono(110), 0));
+        assert_eq!(next_slot(Mono(100), 10, Mono(95)), (Mono(100), 0));
+        let before: Vec<u64> = [95, 99, 100, 109, 110, 135]
+            .map(|at| slot_before(Mono(100), 10, Mono(at)).0)
+            .into();
+        assert_eq!(before, [90, 90, 100, 100, 110, 130]);
     }
 }

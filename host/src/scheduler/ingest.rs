@@ -61,7 +61,7 @@ pub fn drain_results(
                 let spec = Arc::clone(&whole.monitor.0);
                 let (kind, class) = (key.kind, result.outcome.class());
                 desk.note(entity, &spec, Fact::Late { kind, class });
-                late(&mut desk, entity, &mut whole, &result, &mut scratch);
+                late(&mut desk, entity, &mut whole, &mut endings, &result, &mut scratch);
             }
         }
     }
@@ -72,16 +72,22 @@ fn late(
     desk: &mut Desk<'_>,
     entity: Entity,
     whole: &mut super::components::WholeItem<'_, '_>,
+    endings: &mut Endings,
     result: &JobResult,
     scratch: &mut Scratch<'_>,
 ) {
     let now = desk.now();
     let spec = Arc::clone(&whole.monitor.0);
     match &result.outcome {
-        Outcome::Answer(Answer::Intervention(Ok(done)))
-            if whole.repair.lane.attempt() == result.key.attempt.wrapping_add(1) =>
-        {
-            let number = whole.repair.number;
+        Outcome::Answer(Answer::Intervention(Ok(done))) => {
+            // Others may have been sent since, and refused: the incident counts on from this one.
+            let Some((_, number)) = whole
+                .repair
+                .lost
+                .take_if(|(attempt, _)| *attempt == result.key.attempt)
+            else {
+                return;
+            };
             whole
                 .vital
                 .health
@@ -96,6 +102,17 @@ fn late(
             let (Some(lane), Some(sink)) = (whole.sinks.0.get_mut(index), spec.sinks.get(index)) else {
                 return;
             };
+            let here = |ending: &&mut Ending| ending.entity == entity && ending.sink == result.key.sink;
+            if let Some(ending) = endings.0.code.iter_mut().find(here) {
+                // The next try's own answer came in this very run and is still to be applied to the head, which
+                // must not leave the box twice. The receipt outweighs whatever that answer is.
+                if lane.outbox.head_was_sent_by(result.key.attempt)
+                    && let Some(answer) = &mut ending.result
+                {
+                    answer.outcome = result.outcome.clone();
+                }
+                return;
+            }
             let Some(alert) = lane.outbox.late_receipt(result.key.attempt) else {
                 return;
             };

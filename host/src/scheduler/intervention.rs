@@ -45,7 +45,9 @@ pub fn advance(
         };
         let end = end(ending.result.as_ref().map(|result| &result.outcome));
         if matches!(end, InterventionEnd::NotRun(_)) {
-            desk.budgets.interventions.refund();
+            desk.budgets.interventions.refund(whole.repair.spent_at);
+        } else if ending.result.is_some() {
+            whole.repair.lost = None;
         }
         let summary = match &end {
             InterventionEnd::Done { summary }
@@ -147,6 +149,7 @@ pub fn dispatch_interventions(
             let now = desk.now();
             planned.set(planned.get().saturating_sub(1));
             desk.budgets.interventions.spend(now.mono);
+            whole.repair.spent_at = now.mono;
             whole.repair.lane.pend(sent.attempt, sent.deadline);
             let spec = Arc::clone(&whole.monitor.0);
             if let Some(settings) = &spec.intervention {

@@ -76,6 +76,8 @@ pub enum Step {
 
 /// Runs are never closer together than that.
 const RUN_GAP: Duration = Duration::from_millis(1);
+/// A run that comes that much too late shows that the process was stopped, or the machine too busy to let it run.
+const STALL_MIN: Duration = Duration::from_secs(1);
 
 /// Everything that a scheduler needs.
 pub struct Parts {
@@ -100,6 +102,7 @@ pub struct Scheduler {
     world: World,
     schedule: Schedule,
     stats: Stats,
+    ran_at: Mono,
 }
 
 impl Scheduler {
@@ -120,6 +123,7 @@ impl Scheduler {
         world.insert_resource(Time {
             clock: parts.clock,
             now,
+            stalled: Duration::ZERO,
         });
         world.insert_resource(Alarm(wheel::Wheel::new(now.mono)));
         world.insert_resource(Due::default());
@@ -141,6 +145,7 @@ impl Scheduler {
             world,
             schedule: schedule(),
             stats,
+            ran_at: now.mono,
         };
         for spec in parts.monitors {
             scheduler.add(spec, now.mono);
@@ -185,14 +190,24 @@ impl Scheduler {
 
     /// One run at the clock's present time. Returns when the next one is due, if nothing happens before.
     pub fn run(&mut self) -> Mono {
+        let tick = self.world.resource::<Settings>().0.tick;
         let mut time = self.world.resource_mut::<Time>();
-        time.now = Now {
+        let now = Now {
             mono: time.clock.mono(),
             wall: time.clock.wall(),
         };
-        let now = time.now.mono;
+        let late = now.mono.since(self.ran_at).saturating_sub(tick);
+        let stalled = if late >= STALL_MIN { late } else { Duration::ZERO };
+        (time.now, time.stalled) = (now, stalled);
+        if !stalled.is_zero() {
+            let tally = &mut self.world.resource_mut::<Tally>().0;
+            tally.stalls += 1;
+            tally.stalled += stalled;
+        }
         self.schedule.run(&mut self.world);
-        let tick = now.after(self.world.resource::<Settings>().0.tick);
+        // A run that takes long itself is no less a time in which nothing was looked at.
+        self.ran_at = now.mono;
+        let tick = now.mono.after(tick);
         self.world.resource::<Alarm>().0.next_at().min(tick)
     }
 
@@ -211,10 +226,12 @@ impl Scheduler {
     #[must_use]
     pub fn unfinished(&self) -> Unfinished {
         let tally = &self.world.resource::<Tally>().0;
+        let host = self.world.resource::<HostDesk>();
+        let news = if host.entity.is_some() { host.news.len() } else { 0 };
         Unfinished {
             pending: PerKind::from_fn(|kind| tally.kinds.get(kind).pending),
             codes: tally.outbox,
-            codes_needed: self.world.resource::<Needed>().0.get(Kind::Code).len(),
+            codes_needed: self.world.resource::<Needed>().0.get(Kind::Code).len() + news,
         }
     }
 
@@ -254,7 +271,8 @@ pub struct Unfinished {
     pub pending: PerKind<usize>,
     /// Codes that no sink took yet.
     pub codes: usize,
-    /// Those of them that could be sent at once, if the channel had room.
+    /// Those of them that could be sent at once, if the channel had room, and news of the host that the next run
+    /// makes into codes.
     pub codes_needed: usize,
 }
 

@@ -21,6 +21,7 @@ pub fn publish(mut desk: Desk<'_>, mut publisher: ResMut<'_, Publisher>) {
     let now = desk.time.now.mono;
     if now.since(publisher.published_at) >= FIGURES_EVERY {
         publisher.published_at = now;
+        tally.at = now;
         for kind in Kind::ALL {
             tally.kinds.get_mut(kind).needed = desk.needed.0.get(kind).len();
         }

@@ -1,9 +1,9 @@
 //! The pulses: what their results mean, when they fall due, and how they are sent.
 
 use super::{
-    components::{Phase, PulseLane, Whole},
+    components::{Monitor, Phase, PulseLane, Whole},
     dispatch::{Sending, dispatch},
-    follow::{follow, next_pulse, wait_for_pulse},
+    follow::{after_stall, follow, next_pulse, wait_for_pulse},
     resources::{Desk, Draining, Due, Endings, LaneRef, Outlets, Scratch, describe},
 };
 use crate::domain::{
@@ -91,18 +91,23 @@ fn no_answer(timeout: Duration) -> Report {
     }
 }
 
-/// What waited and is due now is needed.
+/// What waited and is due now is needed. After a stall it is spread again, as at the start.
 pub fn schedule(
     mut desk: Desk<'_>,
     mut due: ResMut<'_, Due>,
     draining: Res<'_, Draining>,
-    mut lanes: Query<'_, '_, &mut PulseLane>,
+    mut lanes: Query<'_, '_, (&Monitor, &mut PulseLane)>,
 ) {
     for (entity, _, at) in due.lanes.pulse.drain(..) {
-        let Ok(mut pulse) = lanes.get_mut(entity) else {
+        let Ok((monitor, mut pulse)) = lanes.get_mut(entity) else {
             continue;
         };
         if pulse.lane.is(Phase::Waiting, at) && !draining.0 {
+            if !desk.time.stalled.is_zero() {
+                let later = after_stall(&mut desk, &mut pulse, &monitor.0.policy, at);
+                wait_for_pulse(&mut desk, entity, &mut pulse, later);
+                continue;
+            }
             pulse.lane.need(at);
             pulse.due = at;
             desk.needed.0.pulse.push_back((entity, 0, at));

@@ -4,6 +4,8 @@
 //! passed, the attempt is given up (its result, should it come after all, is stale) and the state machine hears
 //! that it was lost: a pulse runs again with backoff, an intervention is verified and never repeated blindly, a
 //! code is sent again under the same delivery id.
+//!
+//! Where the whole host stood still, its workers did too: they get that time back before anything counts as lost.
 
 use super::{
     components::{Phase, Whole},
@@ -40,6 +42,7 @@ pub fn recover(
         let Ok(mut whole) = monitors.get_mut(entity) else {
             continue;
         };
+        let reference = lane;
         let (kind, sink, lane) = match lane {
             LaneRef::Pulse => (Kind::Pulse, 0, Some(&mut whole.pulse.lane)),
             LaneRef::Intervention => (Kind::Intervention, 0, Some(&mut whole.repair.lane)),
@@ -56,7 +59,11 @@ pub fn recover(
         let Some(lane) = lane.filter(|lane| lane.is(Phase::Pending, at)) else {
             continue;
         };
+        let attempt = lane.attempt();
         lane.abandon();
+        if kind == Kind::Intervention {
+            whole.repair.lost = Some((attempt, whole.repair.number));
+        }
         let counts = desk.tally.0.kinds.get_mut(kind);
         counts.pending = counts.pending.saturating_sub(1);
         counts.lost += 1;

@@ -20,7 +20,7 @@ use crate::{
 };
 use bevy_ecs::change_detection::{Res, ResMut};
 use bevy_ecs::{entity::Entity, resource::Resource, system::SystemParam};
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 /// What an entry of the wheel is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +60,9 @@ pub struct Time {
     pub clock: Clock,
     /// The time of this run.
     pub now: Now,
+    /// How long the whole host stood still before this run; zero as a rule. Whatever had a deadline in that time
+    /// had no chance to keep it.
+    pub stalled: Duration,
 }
 
 /// The host's settings.

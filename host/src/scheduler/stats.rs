@@ -7,6 +7,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 /// Times of one kind of job.
@@ -60,6 +61,8 @@ pub struct Counts {
 /// Everything at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
+    /// When it was taken.
+    pub at: Mono,
     /// Per kind.
     pub kinds: PerKind<Counts>,
     /// Per kind.
@@ -78,8 +81,14 @@ pub struct Snapshot {
     pub undeliverable: u64,
     /// Events that nobody took in time.
     pub dropped_events: u64,
+    /// News of the host that were too many for one run and are in the log only.
+    pub dropped_news: u64,
     /// Retries that the host-wide budget put off to the next slot.
     pub retries_put_off: u64,
+    /// Times that the whole host stood still for a second or longer.
+    pub stalls: u64,
+    /// How long all of them took.
+    pub stalled: Duration,
     /// Runs of the schedule.
     pub runs: u64,
 }

@@ -11,7 +11,7 @@ use crate::{
         host::QueueSettings,
         job::{Job, JobResult, Payload},
         limits::Limits,
-        outcome::{Answer, DeliveryFailure, Done, Outcome, Receipt, Report, Status, Usage},
+        outcome::{ActionFailure, Answer, DeliveryFailure, Done, Outcome, Receipt, Report, Status, Usage},
         spec::{Budget, InterventionSpec, Lane, Policy, Profile, Sink, Subject},
         time::Wall,
     },
@@ -20,6 +20,8 @@ use crate::{
 use components::Phase;
 use proptest::prelude::*;
 use std::collections::HashMap;
+
+mod races;
 
 fn lane() -> Lane {
     Lane {
@@ -191,6 +193,8 @@ impl Rig {
     /// What must hold after every run, whatever happened.
     fn check(&mut self) {
         let mut tickets: HashMap<(Entity, Kind, u16), usize> = HashMap::new();
+        let mut pending = PerKind::<usize>::default();
+        let mut outboxes = 0;
         for kind in Kind::ALL {
             for (entity, index, at) in self.scheduler.world.resource::<Needed>().0.get(kind) {
                 let lane = self.lane(*entity, kind, *index);
@@ -215,7 +219,10 @@ impl Rig {
                 let queued = tickets.get(&(entity, kind, index)).copied().unwrap_or(0);
                 match lane.phase() {
                     Phase::Needed => assert!(queued >= 1, "a needed {kind} that nobody will send"),
-                    Phase::Pending => assert!(lane.at() < Mono::NEVER && queued == 0),
+                    Phase::Pending => {
+                        assert!(lane.at() < Mono::NEVER && queued == 0);
+                        *pending.get_mut(kind) += 1;
+                    }
                     Phase::Waiting => assert_eq!(queued, 0),
                 }
             }
@@ -226,7 +233,22 @@ impl Rig {
                 "{} would never be checked again",
                 spec.subject.monitor
             );
+            let vital = self.scheduler.world.get::<Vital>(entity).unwrap();
+            assert!(vital.entry_at <= vital.wake_at, "nobody would wake it");
+            for sink in &self.scheduler.world.get::<Sinks>(entity).unwrap().0 {
+                outboxes += sink.outbox.len();
+                assert!(
+                    sink.outbox.is_empty()
+                        || sink.lane.phase() != Phase::Waiting
+                        || sink.lane.at() < Mono::NEVER,
+                    "a code of {} that nobody will send",
+                    spec.subject.monitor
+                );
+            }
         }
+        // What drifts here never stops draining, or stops too early.
+        let unfinished = self.scheduler.unfinished();
+        assert_eq!((unfinished.pending, unfinished.codes), (pending, outboxes));
     }
 
     fn lane(&self, entity: Entity, kind: Kind, index: u16) -> components::Lane {
@@ -351,9 +373,9 @@ fn a_full_channel_leaves_lanes_needed_and_the_most_overdue_go_first() {
             batch_max: 3,
             in_flight: 8,
         };
+        settings.queue_wait = Duration::from_secs(600);
     });
-    rig.hand.advance(Duration::from_secs(10));
-    rig.run();
+    rig.pass(10_000);
     let counts = rig.snapshot().kinds.pulse;
     assert_eq!((counts.pending, counts.sent), (8, 8));
     assert!(counts.full >= 1);
@@ -371,6 +393,42 @@ fn a_full_channel_leaves_lanes_needed_and_the_most_overdue_go_first() {
 }
 
 #[test]
+fn under_load_no_batch_is_smaller_than_the_least_and_the_rest_of_a_burst_is_not_kept_back() {
+    // All are due within less than what counts as a stall.
+    let specs = (0..50)
+        .map(|n| MonitorSpec {
+            policy: Arc::new(Policy {
+                interval: Duration::from_millis(900),
+                ..(*spec("").policy).clone()
+            }),
+            ..spec(&format!("m{n}"))
+        })
+        .collect();
+    let mut rig = Rig::new(specs, |settings| {
+        settings.queues.pulse = QueueSettings {
+            capacity: 8,
+            batch_min: 3,
+            batch_max: 5,
+            in_flight: 8,
+        };
+    });
+    rig.hand.advance(Duration::from_millis(900));
+    let mut sizes = Vec::new();
+    while sizes.iter().sum::<usize>() < 50 {
+        rig.run();
+        let batch = rig
+            .inlets
+            .pulse
+            .try_recv()
+            .expect("something is due and the channel has room");
+        sizes.push(batch.len());
+    }
+    let (last, full) = sizes.split_last().unwrap();
+    assert!(full.iter().all(|size| (3..=5).contains(size)), "{sizes:?}");
+    assert!((1..=5).contains(last), "{sizes:?}");
+}
+
+#[test]
 fn nobody_listening_is_a_full_channel() {
     let mut rig = Rig::new(vec![spec("shop")], |_| {});
     for kind in Kind::ALL {
@@ -383,17 +441,87 @@ fn nobody_listening_is_a_full_channel() {
 
 #[test]
 fn missed_slots_are_skipped_and_counted_and_lateness_does_not_drift() {
-    let mut rig = Rig::new(vec![spec("shop")], |_| {});
+    let mut rig = Rig::new(vec![spec("shop")], |settings| {
+        settings.queue_wait = Duration::from_secs(600);
+    });
     let first = rig.next(Kind::Pulse);
     rig.answer(&first, report(Status::Healthy));
-    rig.hand.advance(Duration::from_secs(35));
-    rig.run();
+    // The workers are busy with something else.
+    rig.pass(35_000);
     let late = rig.next(Kind::Pulse);
     assert_eq!(late.due, first.due.after(Duration::from_secs(10)));
     rig.answer(&late, report(Status::Healthy));
     let next = rig.next(Kind::Pulse);
     assert_eq!(next.due, first.due.after(Duration::from_secs(40)));
     assert_eq!(rig.snapshot().skipped_slots, 2);
+}
+
+#[test]
+fn a_host_that_stood_still_gives_its_workers_their_time_back() {
+    let mut rig = Rig::new(vec![spec("shop")], |_| {});
+    let pulse = rig.next(Kind::Pulse);
+    rig.hand.advance(Duration::from_secs(60));
+    rig.run();
+    assert!(
+        !rig.has(|fact| matches!(fact, Fact::Lost { .. })),
+        "nobody had a chance to answer"
+    );
+    rig.answer(&pulse, report(Status::Healthy));
+    assert_eq!(rig.snapshot().healthy, 1);
+    let stalls = rig.snapshot();
+    assert_eq!((stalls.stalls, stalls.stalled.as_secs()), (1, 59));
+
+    // What does not come although there was time for it is lost.
+    let _lost = rig.next(Kind::Pulse);
+    rig.hand.advance(Duration::from_secs(60));
+    rig.run();
+    rig.pass(3_000);
+    assert_eq!(rig.snapshot().kinds.pulse.lost, 0);
+    rig.pass(2_000);
+    assert_eq!(rig.snapshot().kinds.pulse.lost, 1);
+}
+
+#[test]
+fn what_fell_due_while_the_host_stood_still_is_spread_again() {
+    for (stall_s, within_s) in [(5, 5), (60, 10)] {
+        let specs = (0..1000).map(|n| spec(&format!("m{n}"))).collect();
+        let mut rig = Rig::new(specs, |settings| settings.queues.pulse.capacity = 10_000);
+        for _ in 0..1_000 {
+            rig.pass(10);
+            for job in rig.take(Kind::Pulse) {
+                rig.answer(&job, report(Status::Healthy));
+            }
+        }
+        let skipped = rig.snapshot().skipped_slots;
+        rig.hand.advance(Duration::from_secs(stall_s));
+        let mut per_second = Vec::new();
+        for _ in 0..within_s {
+            let mut count = 0;
+            for _ in 0..100 {
+                rig.run();
+                let jobs = rig.take(Kind::Pulse);
+                count += jobs.len();
+                for job in jobs {
+                    rig.answer(&job, report(Status::Healthy));
+                }
+                rig.hand.advance(Duration::from_millis(10));
+            }
+            per_second.push(count);
+        }
+        // The usual rate is 100 a second; what was missed comes on top for as long as it was missed, or in place
+        // of it where a whole interval was missed.
+        assert!(
+            per_second.iter().all(|count| *count <= 280),
+            "{stall_s} s: {per_second:?}"
+        );
+        let all: usize = per_second.iter().sum();
+        assert!(
+            all >= 1000 * usize::try_from(within_s).unwrap() / 10,
+            "{per_second:?}"
+        );
+        let skipped = rig.snapshot().skipped_slots - skipped;
+        assert_eq!(skipped > 0, stall_s > 10, "{skipped} slots were missed for good");
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::{
     components::Whole,
-    follow::follow,
+    follow::{follow, see_to_wake},
     resources::{Desk, Due, Scratch},
 };
 use crate::domain::time::Mono;
@@ -22,10 +22,14 @@ pub fn advance(
         let Ok(mut whole) = monitors.get_mut(entity) else {
             continue;
         };
-        if whole.vital.wake_at != at {
+        if whole.vital.entry_at != at {
             continue;
         }
-        whole.vital.wake_at = Mono::NEVER;
+        whole.vital.entry_at = Mono::NEVER;
+        if whole.vital.wake_at > now.mono {
+            see_to_wake(&mut desk, entity, &mut whole.vital);
+            continue;
+        }
         let spec = Arc::clone(&whole.monitor.0);
         whole.vital.health.on_time(&spec, now, max_hold, &mut scratch);
         follow(&mut desk, entity, &mut whole, &mut scratch, "");

@@ -48,19 +48,21 @@ fn verdict(settings: &Settings, checks: &Checks, response: &Response, left: Opti
 #[allow(clippy::cast_precision_loss, reason = "no certificate lives for 2^53 seconds")]
 fn measurements(response: &Response, left: Option<i64>) -> impl Iterator<Item = Measurement> {
     let timings = &response.timings;
-    let phase = |name, us| Measurement::seconds(name, Duration::from_micros(us));
+    // A phase that did not take place took no time that could be measured.
+    let phase = |name, us| (us > 0).then(|| Measurement::seconds(name, Duration::from_micros(us)));
     [
-        Measurement::seconds("duration", timings.total()),
+        Some(Measurement::seconds("duration", timings.total())),
         phase("resolve_duration", timings.resolve_us),
         phase("connect_duration", timings.connect_us),
         phase("tls_duration", timings.tls_us),
         phase("processing_duration", timings.processing_us),
         phase("transfer_duration", timings.transfer_us),
-        Measurement::new("status_code", f64::from(response.status), ""),
-        Measurement::new("body_size", response.body.len() as f64, "By"),
-        Measurement::new("redirects", f64::from(response.redirects), ""),
+        Some(Measurement::new("status_code", f64::from(response.status), "")),
+        Some(Measurement::new("body_size", response.body.len() as f64, "By")),
+        Some(Measurement::new("redirects", f64::from(response.redirects), "")),
     ]
     .into_iter()
+    .flatten()
     .chain(left.map(|left| Measurement::new("certificate_expiry", left as f64, "s")))
 }
 
@@ -223,14 +225,22 @@ mod tests {
 
     #[test]
     fn measurements_are_complete_and_finite() {
-        let report = judge(json!({}), &over_tls(1));
-        let names: Vec<&str> = report
-            .measurements
-            .iter()
-            .map(|number| number.name.as_str())
-            .collect();
+        fn names(report: &Report) -> Vec<&str> {
+            report
+                .measurements
+                .iter()
+                .map(|number| number.name.as_str())
+                .collect()
+        }
+        let plain = judge(json!({}), &testing::response(200, ""));
+        for phase in ["resolve_duration", "tls_duration"] {
+            assert!(!names(&plain).contains(&phase), "{phase} did not take place");
+        }
+        let mut whole = over_tls(1);
+        (whole.timings.resolve_us, whole.timings.tls_us) = (1, 1);
+        let report = judge(json!({}), &whole);
         assert_eq!(
-            names,
+            names(&report),
             [
                 "duration",
                 "resolve_duration",

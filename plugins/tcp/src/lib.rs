@@ -80,16 +80,22 @@ fn mismatch(settings: &Settings, response: &tcp::Response) -> Option<String> {
 #[allow(clippy::cast_precision_loss, reason = "no certificate lives for 2^53 seconds")]
 fn measurements(response: &tcp::Response, left: Option<i64>) -> impl Iterator<Item = Measurement> {
     let timings = &response.timings;
-    let phase = |name, us| Measurement::seconds(name, Duration::from_micros(us));
+    // A phase that did not take place took no time that could be measured.
+    let phase = |name, us| (us > 0).then(|| Measurement::seconds(name, Duration::from_micros(us)));
     [
-        Measurement::seconds("duration", timings.total()),
+        Some(Measurement::seconds("duration", timings.total())),
         phase("resolve_duration", timings.resolve_us),
         phase("connect_duration", timings.connect_us),
         phase("tls_duration", timings.tls_us),
         phase("dialogue_duration", timings.processing_us),
-        Measurement::new("received_size", response.received.len() as f64, "By"),
+        Some(Measurement::new(
+            "received_size",
+            response.received.len() as f64,
+            "By",
+        )),
     ]
     .into_iter()
+    .flatten()
     .chain(left.map(|left| Measurement::new("certificate_expiry", left as f64, "s")))
 }
 
@@ -145,6 +151,21 @@ mod tests {
         assert_eq!(
             (report.status, report.summary.as_str()),
             (Status::Healthy, "connected in 3.2 ms")
+        );
+        let names: Vec<&str> = report
+            .measurements
+            .iter()
+            .map(|number| number.name.as_str())
+            .collect();
+        assert_eq!(
+            names,
+            [
+                "duration",
+                "connect_duration",
+                "dialogue_duration",
+                "received_size"
+            ],
+            "no name was looked up and no TLS spoken"
         );
         let readme = include_str!("../README.md");
         for number in &report.measurements {

@@ -1,6 +1,12 @@
 //! What the tests share.
 
+pub mod freeze;
+pub mod host;
+pub mod http;
 pub mod sandbox;
+pub mod sockets;
+pub mod tls;
+pub mod wait;
 
 use std::path::PathBuf;
 

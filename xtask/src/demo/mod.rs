@@ -188,17 +188,15 @@ fn readdress(text: &str, (host, port): (&str, u16), to: &str) -> Result<String> 
     Ok(text.replace(&from, to))
 }
 
-/// Builds the program and says where cargo put it.
-pub fn build_host() -> Result<PathBuf> {
-    let mut command = shell::cargo(&[
-        "build",
-        "--package",
-        "pulse-host",
-        "--bin",
-        "pulse-host",
-        "--message-format",
-        "json-render-diagnostics",
-    ])?;
+/// Builds the program alone and says where cargo put it.
+fn build_host() -> Result<PathBuf> {
+    build_host_among(&["--package", "pulse-host", "--bin", "pulse-host"])
+}
+
+/// Builds the program among whatever else these arguments of `cargo build` name.
+pub fn build_host_among(what: &[&str]) -> Result<PathBuf> {
+    let mut command = shell::cargo(&["build", "--message-format", "json-render-diagnostics"])?;
+    command.args(what);
     eprintln!("+ {}", shell::words(&command));
     executable(&shell::output(&mut command)?).context("cargo did not say where it put pulse-host")
 }
@@ -208,9 +206,9 @@ fn executable(messages: &str) -> Option<PathBuf> {
         .lines()
         .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
         .filter(|message| {
-            message
-                .pointer("/target/name")
-                .is_some_and(|name| name == "pulse-host")
+            let says = |pointer, value| message.pointer(pointer) == Some(&value);
+            // The same target is also built as a program of its unit tests.
+            says("/target/name", "pulse-host".into()) && says("/profile/test", false.into())
         })
         .find_map(|message| message.get("executable")?.as_str().map(PathBuf::from))
 }

@@ -121,7 +121,8 @@ fn the_program_is_where_cargo_says() {
     let messages = r#"
 {"reason":"compiler-artifact","target":{"name":"anyhow"},"executable":null}
 {"reason":"compiler-artifact","target":{"name":"pulse_host"},"executable":null}
-{"reason":"compiler-artifact","target":{"name":"pulse-host"},"executable":"/t/debug/pulse-host"}
+{"reason":"compiler-artifact","target":{"name":"pulse-host"},"profile":{"test":true},"executable":"/t/debug/deps/pulse_host-1"}
+{"reason":"compiler-artifact","target":{"name":"pulse-host"},"profile":{"test":false},"executable":"/t/debug/pulse-host"}
 {"reason":"build-finished","success":true}"#;
     assert_eq!(executable(messages), Some(PathBuf::from("/t/debug/pulse-host")));
     assert_eq!(executable("not JSON"), None);

@@ -1,5 +1,6 @@
 //! Paths below a granted directory, and opening them without ever leaving it.
 
+use super::super::log::one_line;
 use rustix::{
     fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2},
     io::Errno,
@@ -35,7 +36,10 @@ impl Relative {
             return Err(format!("the path is longer than {PATH_BYTES_MAX} bytes"));
         }
         if text.starts_with('/') {
-            return Err("the path is absolute; write it relative to the granted directory".into());
+            return Err(format!(
+                "the path {} is absolute; write it relative to the granted directory",
+                one_line(text)
+            ));
         }
         if text.chars().any(char::is_control) {
             return Err("the path holds a control character".into());
@@ -43,7 +47,7 @@ impl Relative {
         for part in text.split('/') {
             match part {
                 "" => return Err("the path has an empty part".into()),
-                "." | ".." => return Err(format!("the path holds `{part}`")),
+                "." | ".." => return Err(format!("the path {} holds `{part}`", one_line(text))),
                 part if part.len() > PART_BYTES_MAX => {
                     return Err(format!(
                         "a part of the path is longer than {PART_BYTES_MAX} bytes"

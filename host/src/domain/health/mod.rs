@@ -104,6 +104,8 @@ pub struct Health {
     maintenance: bool,
     /// A parent is down: no codes, no intervention.
     unreachable: bool,
+    /// Maintenance ended or a parent came back, and no pulse has said since how the target is.
+    unsure: bool,
     /// Times of the interventions within the budget's window, oldest first. Bounded by the budget's attempts.
     spent: VecDeque<Mono>,
     /// From the first bad report to the end of it.
@@ -119,7 +121,8 @@ struct Episode {
     reason: String,
     /// When the threshold was reached.
     incident: Option<Mono>,
-    /// (color, cause) pairs that were emitted. At most a few per intervention, which the attempts bound.
+    /// (color, cause) pairs that were emitted, but for reminders and purple, which are numbered. At most a few per
+    /// intervention, which the attempts bound.
     emitted: Vec<(Color, String)>,
     /// Colors that were emitted, for `green`.
     colors: ColorSet,
@@ -152,8 +155,14 @@ enum Repair {
     Held { since: Mono },
     /// In a channel or running.
     Running,
-    /// Carried out, or perhaps: pulses that started after `since` decide.
-    Verifying { since: Mono, until: Mono, failures: u32 },
+    /// Carried out, or perhaps: pulses that started after `since` decide. `failures` are those in a row;
+    /// `looked`: at least one of those pulses was answered.
+    Verifying {
+        since: Mono,
+        until: Mono,
+        failures: u32,
+        looked: bool,
+    },
     /// No repair is left.
     Exhausted(Exhausted),
 }
@@ -330,8 +339,8 @@ impl Health {
             Repair::Verifying { until, .. } => until,
             _ => Mono::NEVER,
         };
-        if self.suppressed() {
-            // Nothing is emitted and nothing started; leaving looks at everything again.
+        if self.suppressed() || self.unsure {
+            // Nothing is emitted and nothing started; the pulse after leaving looks at everything again.
             return match episode.repair {
                 Repair::Verifying { until, .. } => until,
                 _ => Mono::NEVER,
@@ -341,8 +350,8 @@ impl Health {
             Some(since) if !episode.has_emitted(Color::Red) => since.after(spec.policy.page_after),
             _ => Mono::NEVER,
         };
-        let repeat = match (spec.policy.repeat, episode.red) {
-            (Some(span), Some((last, _))) => last.after(span),
+        let repeat = match (spec.policy.repeat, episode.red, episode.incident) {
+            (Some(span), Some((last, _)), Some(_)) => last.after(span),
             _ => Mono::NEVER,
         };
         repair.min(page).min(repeat)
@@ -376,6 +385,7 @@ impl Health {
             incident: self.incident(spec),
         });
         self.withdraw_wish();
+        self.unsure |= !on;
         effects.recheck |= !on;
     }
 
@@ -386,6 +396,7 @@ impl Health {
         }
         self.unreachable = on;
         self.withdraw_wish();
+        self.unsure |= !on;
         effects.recheck |= !on;
     }
 
@@ -397,7 +408,7 @@ impl Health {
 
     /// Emits what is true and was not yet emitted in this episode. Called after every change.
     fn show(&mut self, spec: &MonitorSpec, now: Now, effects: &mut Effects) {
-        if self.suppressed() {
+        if self.suppressed() || self.unsure {
             return;
         }
         let (failing, degraded, faults) = (self.failures > 0, self.degraded, self.faults);
@@ -419,8 +430,11 @@ impl Health {
             }
         }
         if red {
-            episode.red = Some((now.mono, 0));
+            // A second cause does not count from the start: a reminder's number is part of its delivery id.
+            let count = episode.red.map_or(0, |(_, count)| count);
+            episode.red = Some((now.mono, count));
         } else if let (Some(span), Some((last, count))) = (spec.policy.repeat, episode.red)
+            && episode.incident.is_some()
             && now.mono >= last.after(span)
         {
             let count = count.saturating_add(1);

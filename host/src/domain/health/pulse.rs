@@ -23,7 +23,11 @@ impl Health {
         self.seen = true;
         self.faults = 0;
         self.purple = false;
+        self.unsure = false;
         self.degraded = report.status == Status::Degraded;
+        if report.status != Status::Unhealthy {
+            self.alive_while_verifying(started);
+        }
         match report.status {
             Status::Healthy => self.on_healthy(spec, report, started, now, effects),
             Status::Degraded => {
@@ -64,15 +68,14 @@ impl Health {
                 episode.summary = message.to_owned();
                 episode.reason.clear();
             }
+            // Each onset has a cause of its own; keeping them all would let a plugin grow the list for ever.
             let cause = format!("fault-{}", episode.onsets);
+            let why = format!("{} faults in a row: {message}", self.faults);
+            episode.colors.insert(Color::Purple);
+            effects
+                .codes
+                .push(episode.emission(spec, Color::Purple, &cause, &why));
             let faults = self.faults;
-            episode.emit(
-                spec,
-                Color::Purple,
-                &cause,
-                || format!("{faults} faults in a row: {message}"),
-                effects,
-            );
             effects.facts.push(Fact::Purple {
                 faults,
                 message: message.to_owned(),
@@ -91,6 +94,7 @@ impl Health {
     ) {
         self.failures = 0;
         self.successes = self.successes.saturating_add(1);
+        let suppressed = self.suppressed();
         let Some(episode) = self.episode.as_deref_mut() else {
             return;
         };
@@ -107,10 +111,16 @@ impl Health {
             _ => {}
         }
         let enough = episode.incident.is_none() || self.successes >= spec.policy.success_threshold;
-        // In maintenance the episode stays open if anybody was told of it, so that green can follow.
         let told = !episode.colors.is_empty();
-        if !enough || (self.suppressed() && told) {
+        if !enough {
             self.withdraw_wish();
+            return;
+        }
+        if suppressed && told {
+            // It is up again, and what fails next fails from the start; but the episode stays open in maintenance,
+            // so that green can follow.
+            episode.incident = None;
+            episode.repair = Repair::None;
             return;
         }
         if let Some(mut episode) = self.episode.take() {

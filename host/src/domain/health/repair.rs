@@ -183,11 +183,12 @@ impl Health {
             return;
         }
         match episode.repair {
-            Repair::Ready { .. } | Repair::Wanted { .. } | Repair::Held { .. } => {
+            Repair::Verifying { since, .. } if finished <= since => {}
+            // What pulses saw before it ended, even if it had been given up by then, says nothing about it.
+            Repair::Ready { .. } | Repair::Wanted { .. } | Repair::Held { .. } | Repair::Verifying { .. } => {
                 episode.verify(settings, finished);
                 self.successes = 0;
             }
-            Repair::Verifying { .. } => {}
             Repair::None | Repair::Running | Repair::Exhausted(_) => return,
         }
         if !suppressed {
@@ -230,7 +231,16 @@ impl Health {
             }
             // Too early to act, but now it is known that the target still fails.
             (Repair::Ready { confirmed, .. }, Some(_)) => *confirmed = true,
-            (Repair::Verifying { since, failures, .. }, Some(settings)) if started >= *since => {
+            (
+                Repair::Verifying {
+                    since,
+                    failures,
+                    looked,
+                    ..
+                },
+                Some(settings),
+            ) if started >= *since => {
+                *looked = true;
                 *failures = failures.saturating_add(1);
                 if *failures >= spec.policy.failure_threshold {
                     let not_before = since.after(settings.cooldown);
@@ -244,6 +254,25 @@ impl Health {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// A pulse found the target alive; `started` is when it began.
+    pub(super) fn alive_while_verifying(&mut self, started: Mono) {
+        if let Some(Episode {
+            repair:
+                Repair::Verifying {
+                    since,
+                    failures,
+                    looked,
+                    ..
+                },
+            ..
+        }) = self.episode.as_deref_mut()
+            && started >= *since
+        {
+            *looked = true;
+            *failures = 0;
         }
     }
 
@@ -277,7 +306,8 @@ impl Health {
         {
             let bound = since.after(settings.verify_window.saturating_mul(2));
             let timeout = spec.pulse.as_ref().map_or(Duration::ZERO, |lane| lane.timeout);
-            *until = now.after(spec.policy.interval + timeout).max(*until).min(bound);
+            // A window that began anew may reach beyond the bound already.
+            *until = now.after(spec.policy.interval + timeout).min(bound).max(*until);
         }
     }
 
@@ -298,11 +328,22 @@ impl Health {
             since,
             until,
             failures,
+            looked,
         } = episode.repair
             && now.mono >= until
         {
             if faulty {
                 episode.exhaust(Exhausted::Unverified, effects);
+            } else if !looked {
+                // Not the repair was slow, but the host: it stood still, or had no room for a check. The window
+                // begins anew.
+                episode.repair = Repair::Verifying {
+                    since,
+                    until: now.mono.after(settings.verify_window),
+                    failures,
+                    looked,
+                };
+                effects.recheck = true;
             } else {
                 episode.next_attempt(settings, since.after(settings.cooldown), failures > 0, effects);
                 effects.recheck |= failures == 0;
@@ -337,6 +378,7 @@ impl Episode {
             since: finished,
             until: finished.after(settings.verify_window),
             failures: 0,
+            looked: false,
         };
     }
 

@@ -9,6 +9,8 @@ use crate::domain::{
 };
 use proptest::prelude::*;
 
+mod edges;
+
 const HOLD: Duration = Duration::from_secs(60);
 
 fn lane() -> Lane {
