@@ -109,6 +109,11 @@ pub fn new(
         if context.data().meter.exceeded() {
             return Err(wasmtime::Error::new(CpuExceeded));
         }
+        // The epochs that passed while the guest waited are none of its slice; and one whose time is almost up gets
+        // to say so.
+        if context.data().meter.has_just_begun() {
+            return Ok(UpdateDeadline::Continue(1));
+        }
         // Wasmtime's own yield wakes itself, so that a runtime which always finds something to run looks at
         // sockets and timers only now and then: at 10 ms a slice, every 600 ms. Tokio's looks at them first.
         Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
@@ -314,6 +319,8 @@ pub struct Meter {
     spent_ns: AtomicU64,
     /// When the running poll began; 0 between polls.
     since_ns: AtomicU64,
+    /// Epochs that were seen in the running poll.
+    epochs: AtomicU64,
 }
 
 impl Meter {
@@ -325,6 +332,7 @@ impl Meter {
             limit_ns: AtomicU64::new(nanos(limit)),
             spent_ns: AtomicU64::new(0),
             since_ns: AtomicU64::new(0),
+            epochs: AtomicU64::new(0),
         }
     }
 
@@ -336,6 +344,7 @@ impl Meter {
     /// A poll begins.
     pub fn begin(&self) {
         self.since_ns.store(self.clock.mono().0, Ordering::Relaxed);
+        self.epochs.store(0, Ordering::Relaxed);
     }
 
     /// A poll ended.
@@ -347,13 +356,22 @@ impl Meter {
     /// CPU time so far.
     #[must_use]
     pub fn spent(&self) -> Duration {
-        let since = self.since_ns.load(Ordering::Relaxed);
-        let running = if since == 0 {
-            0
-        } else {
-            self.clock.mono().0.saturating_sub(since)
-        };
-        Duration::from_nanos(self.spent_ns.load(Ordering::Relaxed).saturating_add(running))
+        let spent = Duration::from_nanos(self.spent_ns.load(Ordering::Relaxed));
+        spent.saturating_add(self.running())
+    }
+
+    /// How long the running poll has taken.
+    fn running(&self) -> Duration {
+        match self.since_ns.load(Ordering::Relaxed) {
+            0 => Duration::ZERO,
+            since => self.clock.mono().since(Mono(since)),
+        }
+    }
+
+    /// Whether the epoch that was just seen is the first of a poll that has just begun. Never twice in a poll, so that
+    /// also by a clock that stands still a guest yields.
+    fn has_just_begun(&self) -> bool {
+        self.epochs.fetch_add(1, Ordering::Relaxed) == 0 && self.running() < engine::EPOCH / 2
     }
 
     fn exceeded(&self) -> bool {
@@ -428,6 +446,12 @@ mod tests {
         meter.begin();
         hand.advance(ms(1));
         assert!(meter.exceeded(), "the running poll counts");
+        assert!(meter.has_just_begun());
+        assert!(!meter.has_just_begun(), "a second epoch");
+        meter.end();
+        meter.begin();
+        hand.advance(engine::EPOCH);
+        assert!(!meter.has_just_begun(), "a whole slice");
         meter.end();
         meter.renew(ms(10));
         assert_eq!(meter.spent(), Duration::ZERO);

@@ -4,13 +4,23 @@ use super::{load, sandbox};
 use crate::support::sandbox::{built, found, in_shell, in_shell_text, pooled, root_of, settings, wat};
 use pulse_host::{
     clock::Clock,
+    domain::time::{Mono, Wall},
     plugins::{self, COMPONENT_BYTES_MAX},
     sandbox::{Compiler, Sandbox},
 };
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// A sandbox whose clock stands still: what loops is cut by fuel, however busy the machine is.
+fn unhurried() -> Arc<Sandbox> {
+    let (clock, _hand) = Clock::manual(Mono(1), Wall(0));
+    Sandbox::new(settings(2), clock).unwrap()
+}
 
 /// Reads and loads that file or folder; returns what is said about it.
-fn problem(sandbox: &std::sync::Arc<Sandbox>, path: &Path) -> String {
+fn problem(sandbox: &Arc<Sandbox>, path: &Path) -> String {
     let found = match plugins::read(path) {
         Ok(found) => found,
         Err(problem) => return problem.to_string(),
@@ -28,7 +38,7 @@ fn assert_one_line(message: &str) {
 
 #[test]
 fn what_is_no_component_says_what_it_is() {
-    let sandbox = Sandbox::new(settings(2), Clock::system()).unwrap();
+    let sandbox = unhurried();
     let folder = tempfile::tempdir().unwrap();
     let chaos = std::fs::read(built("chaos")).unwrap();
     let garbage: Vec<u8> = (0..50_000_u32)
@@ -118,7 +128,7 @@ fn many_exports() -> Vec<u8> {
 
 #[test]
 fn wasm_that_the_sandbox_does_without_is_refused() {
-    let sandbox = Sandbox::new(settings(2), Clock::system()).unwrap();
+    let sandbox = unhurried();
     let core = |module: &str| ::wat::parse_str(format!("(component (core module {module}))")).unwrap();
     // The same shape, without any of it.
     let plain = load(&sandbox, vec![found(core("(memory 1) (func)"))]).1;
@@ -148,7 +158,7 @@ fn wasm_that_the_sandbox_does_without_is_refused() {
 
 #[test]
 fn every_plugin_of_the_project_is_taken() {
-    let sandbox = Sandbox::new(settings(2), Clock::system()).unwrap();
+    let sandbox = unhurried();
     let (found, problems) = plugins::discover(&[root_of("plugins")]);
     assert_eq!(problems, [], "cargo xtask plugins");
     let count = found.len();
@@ -173,7 +183,7 @@ fn a_file_that_is_too_large_is_not_read() {
 #[test]
 fn a_description_is_held_against_the_rules() {
     let good = std::fs::read_to_string(root_of("tests/guests/wat/in-shell/good.wat")).unwrap();
-    let sandbox = Sandbox::new(settings(2), Clock::system()).unwrap();
+    let sandbox = unhurried();
     // A name, a version and a schema of the same length as the right ones.
     for (right, wrong, part) in [
         ("\"good\"", "\"Good\"", "no plugin name"),
@@ -214,7 +224,7 @@ fn folder_with(manifest: &str) -> tempfile::TempDir {
 #[test]
 fn a_manifest_that_lies_is_found_out() {
     let honest = std::fs::read_to_string(root_of("tests/guests/chaos/plugin.toml")).unwrap();
-    let sandbox = Sandbox::new(settings(2), Clock::system()).unwrap();
+    let sandbox = unhurried();
     for (right, wrong, part) in [
         ("name = \"chaos\"", "name = \"order\"", "calls itself `chaos`"),
         ("0.1.0", "0.2.0", "says version 0.2.0, but it calls itself 0.1.0"),
