@@ -15,7 +15,7 @@ use std::{
 };
 
 /// A timer that fires that much after its time says that the host is overloaded, and nothing about the target.
-pub(super) const LATE: Duration = Duration::from_millis(250);
+pub const LATE: Duration = Duration::from_millis(250);
 
 /// The guest gets that much of what its job has left to make a report out of a timeout, so that the operator
 /// reads the plugin's words in place of a bare cut.

@@ -94,7 +94,7 @@ pub(super) fn check_addresses(
     for address in addresses {
         let (kind, network) = match class(*address) {
             Class::Grantable(network) if grants.networks.contains(network) => continue,
-            Class::Grantable(network) => (name(network), Some(network)),
+            Class::Grantable(network) => (network.name(), Some(network)),
             Class::Never(kind) => (kind, None),
         };
         let wanted = match host {
@@ -166,27 +166,12 @@ impl<'a> Settings<'a> {
     }
 }
 
-/// The class's name as it stands in `grants.networks`.
-fn name(network: Network) -> &'static str {
-    match network {
-        Network::Public => "public",
-        Network::Private => "private",
-        Network::Loopback => "loopback",
-        Network::LinkLocal => "link-local",
-    }
-}
-
 fn networks_line(lease: &Lease, grants: &Grants, wanted: Network) -> String {
-    let names: Vec<_> = [
-        Network::Public,
-        Network::Private,
-        Network::Loopback,
-        Network::LinkLocal,
-    ]
-    .into_iter()
-    .filter(|network| *network == wanted || grants.networks.contains(*network))
-    .map(|network| format!("\"{}\"", name(network)))
-    .collect();
+    let names: Vec<_> = Network::ALL
+        .into_iter()
+        .filter(|network| *network == wanted || grants.networks.contains(*network))
+        .map(|network| format!("\"{}\"", network.name()))
+        .collect();
     format!(
         "[plugins.{}] grants.networks = [{}]",
         lease.profile.plugin,

@@ -28,6 +28,7 @@ mod tls_facts;
 #[cfg(test)]
 mod tls_tests;
 
+pub use call::LATE;
 pub use error::{ErrorCode, Failure, Phase};
 pub use lender::{Lender, Shared};
 

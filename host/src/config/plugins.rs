@@ -167,16 +167,10 @@ fn written_in_vain(table: &Table, grants: &Grants) -> Vec<&'static str> {
 }
 
 fn read_network(reader: &mut Reader<'_>, name: &Spot<Arc<str>>, networks: &mut NetworkSet) {
-    const NAMES: [(&str, Network); 4] = [
-        ("public", Network::Public),
-        ("private", Network::Private),
-        ("loopback", Network::Loopback),
-        ("link-local", Network::LinkLocal),
-    ];
-    match NAMES.iter().find(|(known, _)| *known == name.value.as_ref()) {
-        Some((_, network)) => networks.insert(*network),
+    match Network::from_name(&name.value) {
+        Some(network) => networks.insert(network),
         None => {
-            let known = NAMES.map(|(name, _)| name);
+            let known = Network::ALL.map(Network::name);
             let help = match nearest(&name.value, &known) {
                 Some(near) => format!("did you mean \"{near}\"?"),
                 None => format!("classes of address are {}", list(&known)),

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     capability::{
-        Lease, Lender, Waiting,
+        self, Lease, Lender, Waiting,
         log::{Line, LogBook},
     },
     domain::{
@@ -31,10 +31,6 @@ use std::{
     time::Duration,
 };
 use wasmtime::{PoolConcurrencyLimitError, Store, component::Instance};
-
-/// A deadline that fires later than that shows a host that was late in polling: then nobody knows whether the
-/// target answered in time.
-pub const LATE_MAX: Duration = Duration::from_millis(250);
 
 /// Executes jobs on one thread's runtime.
 pub struct Executor {
@@ -143,7 +139,7 @@ impl Executor {
         let (outcome, instance) = match (ended, store.data_mut().take_taint()) {
             (Ended::Panicked(message), _) => {
                 tracing::error!(
-                    "a host function panicked ({message}); this is a defect of pulse-host, the job counts as not run"
+                    "a host function panicked ({message}); this is a defect of pulse-host, the job ends as a host error"
                 );
                 (
                     Outcome::HostError(format!("a host function panicked: {message}")),
@@ -207,7 +203,7 @@ impl Executor {
             Ok(Ok(Err(error))) => Ended::Failed(error),
             Ok(Err(message)) => Ended::Panicked(message),
             Err(_) => {
-                let late = clock.mono().since(ends) > LATE_MAX;
+                let late = clock.mono().since(ends) > capability::LATE;
                 // Read before the call is dropped: dropping it ends the wait.
                 Ended::TimedOut(if waiting.on_target() && !late {
                     Outcome::DeadlineWaiting
