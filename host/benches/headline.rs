@@ -155,7 +155,7 @@ fn monitors(count: usize, lane: impl Fn(usize) -> Check) -> Vec<MonitorSpec> {
                 sinks: Arc::new([]),
                 parents: Arc::new([]),
             };
-            MonitorSpec::new(Arc::new(class), number as u64, &format!("monitor-{number}"), None)
+            MonitorSpec::new(Arc::new(class), None, &format!("monitor-{number}"), None)
         })
         .collect()
 }

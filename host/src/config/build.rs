@@ -15,9 +15,7 @@ use super::{
 use crate::domain::{
     limits::Limits,
     plugin::Facts,
-    spec::{
-        Budget, Check, Class, InterventionSpec, Kind, Label, MonitorSpec, Policy, Profile, Sink, identity,
-    },
+    spec::{Budget, Check, Class, InterventionSpec, Kind, Label, MonitorSpec, Policy, Profile, Sink},
 };
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -225,8 +223,7 @@ impl<'a> Builder<'a> {
             sinks,
             parents: Arc::new([]),
         };
-        let identity = identity([HOST_ENTRY]);
-        Some(MonitorSpec::new(Arc::new(class), identity, HOST_ENTRY, None))
+        Some(MonitorSpec::new(Arc::new(class), None, HOST_ENTRY, None))
     }
 
     fn monitor(&mut self, raw: &RawMonitor) -> Option<MonitorSpec> {
@@ -298,8 +295,7 @@ impl<'a> Builder<'a> {
             sinks,
             parents: Arc::new([]),
         });
-        let name = &raw.name.value;
-        Some(MonitorSpec::new(class, identity([name.as_ref()]), name, None))
+        Some(MonitorSpec::new(class, None, &raw.name.value, None))
     }
 
     /// Defaults, then the templates in order.
