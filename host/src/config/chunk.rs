@@ -268,7 +268,10 @@ mod tests {
             records(&chunk, format, |line, offset, record| {
                 let record = String::from_utf8(record.to_vec()).unwrap();
                 if !chunk.too_long {
-                    assert_eq!(reread(file.path(), offset), record.split('\n').next().unwrap().trim_end_matches('\r'));
+                    assert_eq!(
+                        reread(file.path(), offset),
+                        record.split('\n').next().unwrap().trim_end_matches('\r')
+                    );
                 }
                 all.push((line, record, chunk.too_long));
             });
@@ -279,12 +282,17 @@ mod tests {
 
     #[test]
     fn every_line_of_a_long_file_comes_once_and_in_order() {
-        let lines: Vec<String> = (0..50_000).map(|n| format!("line {n} {}", "x".repeat(n % 50))).collect();
+        let lines: Vec<String> = (0..50_000)
+            .map(|n| format!("line {n} {}", "x".repeat(n % 50)))
+            .collect();
         for end in ["\n", "\r\n"] {
             let read = read(format!("\u{feff}{}", lines.join(end)).as_bytes(), Format::Ndjson);
             assert_eq!(read.len(), lines.len());
             for (number, (line, text, too_long)) in read.iter().enumerate() {
-                assert_eq!((*line as usize, text, *too_long), (number + 1, &lines[number], false));
+                assert_eq!(
+                    (*line as usize, text, *too_long),
+                    (number + 1, &lines[number], false)
+                );
             }
         }
     }
@@ -305,14 +313,20 @@ mod tests {
         for text in [format!("a\n{long}\nb\n"), format!("a\n{long}")] {
             let read = read(text.as_bytes(), Format::Ndjson);
             assert_eq!((read[0].0, read[0].1.as_str(), read[0].2), (1, "a", false));
-            assert_eq!((read[1].0, read[1].1.len(), read[1].2), (2, RECORD_BYTES_MAX, true));
+            assert_eq!(
+                (read[1].0, read[1].1.len(), read[1].2),
+                (2, RECORD_BYTES_MAX, true)
+            );
             if text.ends_with("b\n") {
                 assert_eq!(read[2], (3, "b".to_owned(), false));
             }
             assert_eq!(read.len(), if text.ends_with("b\n") { 3 } else { 2 });
         }
         // A quotation mark that nothing closes swallows the rest; it ends at the next line.
-        let read = read(format!("a,\"b\n{}", "c\n".repeat(CHUNK_BYTES)).as_bytes(), Format::Csv);
+        let read = read(
+            format!("a,\"b\n{}", "c\n".repeat(CHUNK_BYTES)).as_bytes(),
+            Format::Csv,
+        );
         assert!(read[0].2);
     }
 

@@ -26,13 +26,16 @@ pub(super) enum BadHeader {
 }
 
 impl Columns {
-    /// Reads the header.
-    pub fn read(line: &str, fields: &Fields) -> Result<(Self, Vec<String>), Vec<BadHeader>> {
+    /// Reads the header. What is wrong with it comes with the names that it has.
+    pub fn read(line: &str, fields: &Fields) -> Result<Self, (Vec<BadHeader>, Vec<String>)> {
         let mut names = Vec::new();
         let mut slots: Vec<Option<usize>> = Vec::new();
         let mut wrong = Vec::new();
         let read = cells(line, |name, range| {
-            let slot = fields.iter().find(|(_, field)| *field == name).map(|(slot, _)| slot);
+            let slot = fields
+                .iter()
+                .find(|(_, field)| *field == name)
+                .map(|(slot, _)| slot);
             if let Some(slot) = slot
                 && slots.contains(&Some(slot))
             {
@@ -42,14 +45,14 @@ impl Columns {
             names.push(name.to_owned());
         });
         if let Err(error) = read {
-            return Err(vec![BadHeader::NoRow(error)]);
+            return Err((vec![BadHeader::NoRow(error)], names));
         }
         let missing = (0..fields.len()).filter(|slot| !slots.contains(&Some(*slot)));
         wrong.extend(missing.map(BadHeader::Missing));
         if wrong.is_empty() {
-            Ok((Self { slots }, names))
+            Ok(Self { slots })
         } else {
-            Err(wrong)
+            Err((wrong, names))
         }
     }
 
@@ -153,8 +156,14 @@ mod tests {
 
     #[test]
     fn records_are_split() {
-        assert_eq!(split("a,b c,,"), Ok(vec!["a".into(), "b c".into(), "".into(), "".into()]));
-        assert_eq!(split("\"a,\"\"b\"\"\n\",c"), Ok(vec!["a,\"b\"\n".into(), "c".into()]));
+        assert_eq!(
+            split("a,b c,,"),
+            Ok(vec!["a".into(), "b c".into(), "".into(), "".into()])
+        );
+        assert_eq!(
+            split("\"a,\"\"b\"\"\n\",c"),
+            Ok(vec!["a,\"b\"\n".into(), "c".into()])
+        );
         assert_eq!(split("\"\""), Ok(vec![String::new()]));
         for wrong in ["\"a", "a\"b", "\"a\"b", "\"a\" ,b", "a,\"", " \"a\""] {
             assert!(split(wrong).is_err(), "{wrong}");
@@ -165,17 +174,21 @@ mod tests {
     fn columns_go_to_their_slots() {
         let mut fields = Fields::default();
         let (port, id) = (fields.slot("port"), fields.slot("the id"));
-        let (columns, _) = Columns::read("the id,site,port", &fields).unwrap();
+        let columns = Columns::read("the id,site,port", &fields).unwrap();
         let mut row = Row::default();
         columns.record("7,x,\"80\"", 2, &mut row).unwrap();
         assert_eq!((row.text(id), row.text(port)), (Some("7"), Some("80")));
         assert_eq!(columns.find("7,x,\"80\"", port), Some(4..8));
         for wrong in ["7,x", "7,x,80,", ""] {
             let error = columns.record(wrong, 2, &mut row).unwrap_err();
-            assert!(error.message.contains("the header has 3"), "{wrong}: {}", error.message);
+            assert!(
+                error.message.contains("the header has 3"),
+                "{wrong}: {}",
+                error.message
+            );
         }
         assert_eq!(
-            Columns::read("port,port", &fields).unwrap_err(),
+            Columns::read("port,port", &fields).unwrap_err().0,
             [BadHeader::Twice(port, 5..9), BadHeader::Missing(id)]
         );
     }

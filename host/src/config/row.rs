@@ -3,7 +3,7 @@
 //! Invariant: a row that is read takes no allocation of its own. There may be a million of them.
 
 use super::template::Fields;
-use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::fmt::{self, Write as _};
 
 /// A piece of the row's text.
@@ -29,7 +29,7 @@ pub(super) enum Cell {
 }
 
 /// The row: its cells by slot. Used again for the next one.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Row {
     text: String,
     cells: Vec<Cell>,
@@ -82,7 +82,9 @@ impl Row {
 
     pub fn put_number(&mut self, slot: usize, number: impl fmt::Display) {
         // Writing to a string never fails.
-        let piece = self.piece(|all| drop(write!(all, "{number}")));
+        let piece = self.piece(|all| {
+            let _ = write!(all, "{number}");
+        });
         self.put(slot, Cell::Number(piece));
     }
 
@@ -154,7 +156,11 @@ impl Keys {
     }
 
     /// Walks down a table of a configuration, and says what stands at each slot.
-    pub fn walk<'t>(&self, table: &'t super::tree::Table, see: &mut impl FnMut(usize, &'t super::tree::Node)) {
+    pub fn walk<'t>(
+        &self,
+        table: &'t super::tree::Table,
+        see: &mut impl FnMut(usize, &'t super::tree::Node),
+    ) {
         for key in &self.0 {
             let Some(node) = table.get(&key.name) else {
                 continue;
@@ -396,6 +402,10 @@ impl Scan<'_> {
                 {
                     self.at += 1;
                 }
+                // Not that right after all.
+                if self.at == start {
+                    return None;
+                }
                 (0, false)
             }
         };
@@ -418,7 +428,11 @@ impl Scan<'_> {
                     let key: String = serde_json::from_str(self.string()?).ok()?;
                     self.space();
                     self.at += 1;
-                    let below = if path.is_empty() { key } else { format!("{path}.{key}") };
+                    let below = if path.is_empty() {
+                        key
+                    } else {
+                        format!("{path}.{key}")
+                    };
                     self.value(&below, field, depth + 1, found)?;
                 } else {
                     // What stands in arrays has no name.

@@ -44,7 +44,7 @@ impl Fields {
 }
 
 /// A text that was taken apart.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Template(Vec<Part>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,10 +98,6 @@ impl Template {
         Ok(Self(parts))
     }
 
-    pub fn parts(&self) -> &[Part] {
-        &self.0
-    }
-
     /// The slots that it takes something from, in order.
     pub fn slots(&self) -> impl Iterator<Item = usize> {
         self.0.iter().filter_map(|part| match part {
@@ -110,9 +106,13 @@ impl Template {
         })
     }
 
-    /// Whether every row makes the same of it.
-    pub fn is_constant(&self) -> bool {
-        self.slots().next().is_none()
+    /// What every row makes of it, if that is always the same.
+    pub fn constant(&self) -> Option<&str> {
+        match self.0.as_slice() {
+            [] => Some(""),
+            [Part::Text(text)] => Some(text),
+            _ => None,
+        }
     }
 
     /// The slot, where the text is one placeholder and nothing else.
@@ -136,25 +136,14 @@ impl Template {
         }
         Ok(())
     }
-
-    /// The same within the quotation marks of a JSON string.
-    ///
-    /// # Errors
-    /// The slot that has nothing to put there.
-    pub fn fill_json(&self, row: &Row, into: &mut String) -> Result<(), usize> {
-        for part in &self.0 {
-            match part {
-                Part::Text(text) => push_json(text, into),
-                Part::Field(slot) => push_json(row.text(*slot).ok_or(*slot)?, into),
-            }
-        }
-        Ok(())
-    }
 }
 
 /// Appends a text as it stands within the quotation marks of a JSON string.
 pub(super) fn push_json(text: &str, into: &mut String) {
-    if text.bytes().all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\') {
+    if text
+        .bytes()
+        .all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\')
+    {
         into.push_str(text);
         return;
     }
@@ -242,8 +231,10 @@ mod tests {
             prop_assume!(!before.contains('{'));
             let mut fields = Fields::default();
             let template = Template::parse(&format!("{before}{{{{f}}}}"), &mut fields).unwrap();
+            let mut text = String::new();
+            template.fill(&row(&fields, &[("f", &value)]), &mut text).unwrap();
             let mut filled = String::from("\"");
-            template.fill_json(&row(&fields, &[("f", &value)]), &mut filled).unwrap();
+            push_json(&text, &mut filled);
             filled.push('"');
             let read: String = serde_json::from_str(&filled).unwrap();
             prop_assert_eq!(read, format!("{before}{value}"));
