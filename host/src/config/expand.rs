@@ -14,7 +14,7 @@ use super::{
     progress::Progress,
     read::{Spot, list, nearest},
     recipe::{Batch, Made, Recipe, Scratch, Types},
-    row::{Cell, NoRow, find_json, read_json},
+    row::{Cell, NoRow, fields_of_json, find_json, read_json},
     source::At,
     tree::{Node, Value},
 };
@@ -107,7 +107,13 @@ impl Hand<'_, '_> {
                     Err(error) => vec![no_row(&text, &error, format)],
                     Ok(()) => {
                         let locate = |slot| self.locate(&text, slot);
-                        self.recipe.explain(&mut self.scratch.clone(), types, &locate)
+                        let has = match self.ground {
+                            Ground::Ndjson => fields_of_json(&text),
+                            // The header was looked at.
+                            Ground::Csv(_) => Vec::new(),
+                        };
+                        self.recipe
+                            .explain(&mut self.scratch.clone(), types, &locate, &has)
                     }
                 };
                 let text = text.into_owned();
@@ -285,7 +291,8 @@ impl<'a> Builder<'a> {
                         });
                         at
                     };
-                    let problems = recipe.explain(&mut scratch.clone(), Types::Own, &locate);
+                    let has: Vec<String> = table.iter().map(|(key, _)| key.to_string()).collect();
+                    let problems = recipe.explain(&mut scratch.clone(), Types::Own, &locate, &has);
                     intake.shown += 1;
                     intake.own_problem = true;
                     for problem in problems {

@@ -9,7 +9,7 @@ use super::{
     lane::problem_of,
     layer::LABEL_VALUE_BYTES_MAX,
     problem::Problem,
-    read::{names_have, wrong_name},
+    read::{names_have, nearest, wrong_name},
     row::{Cell, Keys, Row},
     schema::{Complaint, Schema, Wants, pointer, wants},
     source::At,
@@ -576,12 +576,14 @@ impl Recipe<'_> {
         })
     }
 
-    /// Everything that is wrong with the row in the scratch. `locate` is where it has a field, or where it is itself.
+    /// Everything that is wrong with the row in the scratch. `locate` is where it has a field, or where it is itself;
+    /// `has` are the fields that it has.
     pub fn explain(
         &self,
         scratch: &mut Scratch,
         types: Types,
         locate: &dyn Fn(Option<usize>) -> At,
+        has: &[String],
     ) -> Vec<Problem> {
         let Scratch {
             row,
@@ -592,24 +594,31 @@ impl Recipe<'_> {
         let mut wrong = Vec::new();
         for (slot, name) in self.fields.iter() {
             let cell = row.cell(slot);
-            if let (Some(why), Some(stand)) = (unfit(cell), self.stand(slot)) {
-                let name = if stand.veiled {
-                    "a field that is named here".to_owned()
-                } else {
-                    format!("the field `{name}`")
-                };
-                let absent = cell == Cell::Absent;
-                let (id, at) = if absent {
-                    ("missing-field", locate(None))
-                } else {
-                    ("bad-field", locate(Some(slot)))
-                };
-                let mut problem = Problem::new(id, at, format!("{name} {why}")).note(stand.at, "named here");
-                if !absent {
-                    problem = problem.help("a string, a number or a boolean can stand there");
-                }
-                wrong.push(problem);
-            }
+            let (Some(why), Some(stand)) = (unfit(cell), self.stand(slot)) else {
+                continue;
+            };
+            let text = if stand.veiled {
+                format!("a field that is named here {why}")
+            } else {
+                format!("the field `{name}` {why}")
+            };
+            let (id, at) = match cell {
+                Cell::Absent => ("missing-field", locate(None)),
+                _ => ("bad-field", locate(Some(slot))),
+            };
+            let known: Vec<&str> = has.iter().map(String::as_str).collect();
+            let help = match cell {
+                Cell::Absent => nearest(name, &known)
+                    .filter(|_| !stand.veiled)
+                    .map(|near| format!("did you mean `{{{{{near}}}}}`?")),
+                Cell::Twice => None,
+                _ => Some("a string, a number or a boolean can stand there".to_owned()),
+            };
+            let problem = Problem::new(id, at, text).note(stand.at, "named here");
+            wrong.push(match help {
+                Some(help) => problem.help(help),
+                None => problem,
+            });
         }
         if !wrong.is_empty() {
             return wrong;

@@ -197,6 +197,11 @@ pub(super) fn read_json(line: &str, keys: &Keys, slots: usize, row: &mut Row) ->
             let message = message
                 .rsplit_once(" at line ")
                 .map_or(message.as_str(), |(message, _)| message);
+            let message = match message.strip_suffix(", expected an object") {
+                Some(kind) if kind.ends_with("sequence") => "it is an array",
+                Some(_) => "it is another value",
+                None => message,
+            };
             NoRow {
                 message: message.to_owned(),
                 offset: error.column().saturating_sub(1).min(line.len()),
@@ -335,6 +340,12 @@ impl<'de> Visitor<'de> for Value<'_> {
         }
         .visit_map(map)
     }
+}
+
+/// The names of the fields of a line that was read before.
+pub(super) fn fields_of_json(line: &str) -> Vec<String> {
+    let object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(line).unwrap_or_default();
+    object.into_iter().map(|(name, _)| name).collect()
 }
 
 /// Where the value of a field stands in a line that was read before, in bytes. Only for showing it: slow.

@@ -3,6 +3,7 @@
 mod ad_hoc;
 mod any_text;
 mod golden;
+mod targets;
 
 use super::{interpolate::Surroundings, problem::Findings, source::Sources, *};
 use crate::domain::{
