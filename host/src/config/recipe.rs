@@ -356,8 +356,11 @@ impl<'a> Body<'a> {
                 into.extend(problem_of(&self.owner, &self.table, self.plugin, complaint));
                 continue;
             };
-            let exact = hole.path.len() == complaint.path.len();
-            let at = locate(hole.template.slots().next().filter(|_| exact));
+            // The one field that makes the value, if there is only one.
+            let first = hole.template.slots().next();
+            let exact = hole.path.len() == complaint.path.len()
+                && hole.template.slots().all(|slot| Some(slot) == first);
+            let at = locate(first.filter(|_| exact));
             let Complaint {
                 path, wrong, help, ..
             } = complaint;

@@ -197,11 +197,17 @@ pub(super) fn read_json(line: &str, keys: &Keys, slots: usize, row: &mut Row) ->
             let message = message
                 .rsplit_once(" at line ")
                 .map_or(message.as_str(), |(message, _)| message);
-            let message = match message.strip_suffix(", expected an object") {
-                Some(kind) if kind.ends_with("sequence") => "it is an array",
-                Some(_) => "it is another value",
-                None => message,
-            };
+            if let Some(kind) = message.strip_suffix(", expected an object") {
+                let what = if kind.ends_with("sequence") {
+                    "an array"
+                } else {
+                    "another value"
+                };
+                return NoRow {
+                    message: format!("it is {what}"),
+                    offset: 0,
+                };
+            }
             NoRow {
                 message: message.to_owned(),
                 offset: error.column().saturating_sub(1).min(line.len()),
