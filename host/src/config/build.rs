@@ -18,9 +18,7 @@ use super::{
 use crate::domain::{
     limits::Limits,
     plugin::Facts,
-    spec::{
-        Budget, Class, InterventionSpec, Kind, Label, Lane, MonitorSpec, Policy, Profile, Sink, identity,
-    },
+    spec::{Budget, Class, InterventionSpec, Kind, Label, Lane, MonitorSpec, Policy, Profile, Sink},
 };
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -236,8 +234,7 @@ impl<'a> Builder<'a> {
             sinks,
             parents: Arc::new([]),
         };
-        let identity = identity([HOST_ENTRY]);
-        Some(MonitorSpec::new(Arc::new(class), identity, HOST_ENTRY, None))
+        Some(MonitorSpec::new(Arc::new(class), None, HOST_ENTRY, None))
     }
 
     /// The one list of labels that says this.

@@ -432,7 +432,8 @@ fn moved(spec: &MonitorSpec, class: Arc<Class>) -> MonitorSpec {
         .assignment(Kind::Pulse, 0)
         .map(|check| check.settings)
         .filter(|own| Some(own.as_ptr()) != common);
-    MonitorSpec::new(class, spec.identity(), spec.name(), own)
+    let key = Some(spec.identity()).filter(|key| *key != identity([spec.name()]));
+    MonitorSpec::new(class, key, spec.name(), own)
 }
 
 fn has(class: &Class, labels: &[Label]) -> bool {

@@ -511,7 +511,7 @@ impl<'a> Builder<'a> {
     fn take(&mut self, batch: &Batch, intake: &mut Intake<'_, 'a>, assembly: &mut Assembly) {
         for made in &batch.made {
             if let Some((class, list)) = self.class_of_row(batch, made, intake, assembly) {
-                let spec = MonitorSpec::new(class, made.identity, batch.name(made), batch.settings(made));
+                let spec = MonitorSpec::new(class, made.key, batch.name(made), batch.settings(made));
                 let origin = Origin {
                     table: intake.table,
                     line: made.line,

@@ -13,9 +13,7 @@ use super::{
     source::At,
     tree::Table,
 };
-use crate::domain::spec::{
-    Check, Class, InterventionSpec, Kind, Label, Lane, MonitorSpec, Policy, Sink, identity,
-};
+use crate::domain::spec::{Check, Class, InterventionSpec, Kind, Label, Lane, MonitorSpec, Policy, Sink};
 use std::sync::Arc;
 
 /// What a table says but for names, settings and labels, checked.
@@ -183,8 +181,7 @@ impl<'a> Builder<'a> {
             })
             .collect();
         let class = self.class_of(&frame, labels, settings?, repair)?;
-        let name = &raw.name.value;
-        let spec = MonitorSpec::new(class, identity([name.as_ref()]), name, None);
+        let spec = MonitorSpec::new(class, None, &raw.name.value, None);
         Some((spec, depends_on))
     }
 

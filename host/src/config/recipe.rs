@@ -419,7 +419,8 @@ pub(super) struct Made {
     name_bytes: usize,
     settings_bytes: usize,
     parts: (usize, usize),
-    pub identity: u64,
+    /// What identifies it, if it is not its name.
+    pub key: Option<u64>,
     /// Where the row stands: line and offset in a file, or number in a list.
     pub line: u32,
     pub offset: u32,
@@ -540,9 +541,12 @@ impl Recipe<'_> {
         if wrong_name(name).is_some() || name == super::document::HOST_ENTRY {
             return None;
         }
-        let identity = match self.key {
-            Some(slot) => identity([self.realm.as_ref(), row.text(slot).filter(|key| !key.is_empty())?]),
-            None => identity([name]),
+        let key = match self.key {
+            Some(slot) => {
+                let key = row.text(slot).filter(|key| !key.is_empty())?;
+                Some(identity([self.realm.as_ref(), key]))
+            }
+            None => None,
         };
         if let Some(body) = &self.pulse {
             body.fill(row, types, pulse, hole, &mut batch.text)?;
@@ -573,7 +577,7 @@ impl Recipe<'_> {
             name_bytes,
             settings_bytes,
             parts: (first, batch.parts.len()),
-            identity,
+            key,
             line: 0,
             offset: 0,
         })
