@@ -18,6 +18,8 @@ pub struct Arguments {
     pub seconds: u64,
     pub monitors: usize,
     pub target_monitors: Option<usize>,
+    /// Sizes to go through.
+    pub rows: Vec<usize>,
     pub json: Option<String>,
     /// Where a part puts its result.
     pub part_json: Option<String>,
@@ -31,6 +33,7 @@ impl Arguments {
             seconds: 60,
             monitors: 10_000,
             target_monitors: None,
+            rows: vec![1_000, 10_000, 100_000, 1_000_000],
             json: None,
             part_json: None,
         };
@@ -47,10 +50,16 @@ impl Arguments {
                 "--seconds" => parsed.seconds = value()?.parse()?,
                 "--monitors" => parsed.monitors = value()?.parse()?,
                 "--target-monitors" => parsed.target_monitors = Some(value()?.parse()?),
+                "--rows" => {
+                    let sizes = value()?;
+                    parsed.rows = sizes.split(',').map(str::parse).collect::<Result<_, _>>()?;
+                }
                 "--json" => parsed.json = Some(value()?),
                 "--part-json" => parsed.part_json = Some(value()?),
                 flag if flag.starts_with("--") => {
-                    bail!("there is no {flag}; there are --seconds, --monitors, --target-monitors and --json")
+                    bail!(
+                        "there is no {flag}; there are --seconds, --monitors, --target-monitors, --rows and --json"
+                    )
                 }
                 _ if parsed.subcommand.is_none() => parsed.subcommand = Some(argument),
                 _ => parsed.rest.push(argument),
