@@ -14,11 +14,7 @@ use super::{
     follow::{follow, hold_codes, wait_for_pulse},
     resources::{Desk, Scratch},
 };
-use crate::domain::{
-    health::Health,
-    spec::MonitorSpec,
-    time::{Mono, nanos},
-};
+use crate::domain::{health::Health, spec::MonitorSpec, time::Mono};
 use bevy_ecs::{change_detection::DetectChangesMut as _, entity::Entity, resource::Resource, system::Query};
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -224,13 +220,9 @@ fn tell(
     }
     if std::mem::take(&mut scratch.recheck) && monitor.pulse.phase() == Phase::Waiting {
         // A hash of who it is spreads those that were found down together.
-        let spread = nanos(monitor.spec.policy.retry_interval.max(SPREAD_MIN));
-        let hash = child.to_bits().wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-        let later = Mono(
-            now.mono
-                .0
-                .saturating_add((spread >> 32) * hash + ((spread & 0xffff_ffff) * hash >> 32)),
-        );
+        let spread = monitor.spec.policy.retry_interval.max(SPREAD_MIN);
+        let hash = (child.to_bits().wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 54) as u32;
+        let later = now.mono.after(spread * hash / 1024);
         wait_for_pulse(desk, child, &mut monitor.pulse, later);
     }
     follow(desk, child, monitor, scratch, "");
