@@ -16,6 +16,8 @@ pub struct Arguments {
     pub subcommand: Option<String>,
     pub rest: Vec<String>,
     pub seconds: u64,
+    /// How often everything is measured, where medians are told.
+    pub rounds: usize,
     pub monitors: usize,
     pub target_monitors: Option<usize>,
     pub json: Option<String>,
@@ -29,6 +31,7 @@ impl Arguments {
             subcommand: None,
             rest: Vec::new(),
             seconds: 60,
+            rounds: 5,
             monitors: 10_000,
             target_monitors: None,
             json: None,
@@ -45,12 +48,13 @@ impl Arguments {
                 // What cargo adds.
                 "--bench" => {}
                 "--seconds" => parsed.seconds = value()?.parse()?,
+                "--rounds" => parsed.rounds = value()?.parse()?,
                 "--monitors" => parsed.monitors = value()?.parse()?,
                 "--target-monitors" => parsed.target_monitors = Some(value()?.parse()?),
                 "--json" => parsed.json = Some(value()?),
                 "--part-json" => parsed.part_json = Some(value()?),
                 flag if flag.starts_with("--") => {
-                    bail!("there is no {flag}; there are --seconds, --monitors, --target-monitors and --json")
+                    bail!("there is no {flag}; there are --seconds, --rounds, --monitors, --target-monitors and --json")
                 }
                 _ if parsed.subcommand.is_none() => parsed.subcommand = Some(argument),
                 _ => parsed.rest.push(argument),
@@ -113,4 +117,12 @@ fn built(path: String) -> Result<PathBuf> {
             path.display()
         )
     })
+}
+
+/// The middle one; of an even number the mean of the middle two. None of none.
+pub fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    let upper = values.get(values.len() / 2)?;
+    let lower = values.get(values.len().checked_sub(1)? / 2)?;
+    Some(f64::midpoint(*lower, *upper))
 }
