@@ -18,7 +18,7 @@ use pulse_host::{
         job::{Job, JobKey, MonitorId, Payload},
         limits::Limits,
         outcome::Outcome,
-        spec::{Kind, Lane, MonitorSpec, Policy, Profile, Subject},
+        spec::{Check, Class, Kind, MonitorSpec, Policy, Profile},
         time::Mono,
     },
     plugins, queue,
@@ -52,7 +52,7 @@ const REUSE: u32 = 1_000;
 const WINDOW: usize = 256;
 const BATCH: usize = 64;
 /// Monitors of the whole host, each due ten times a second: more than any machine with two cores can do.
-const MONITORS: usize = 60_000;
+const MONITORS: u64 = 60_000;
 const INTERVAL: Duration = Duration::from_millis(100);
 const HOST_WARM_UP: Duration = Duration::from_secs(2);
 const HOST_SPAN: Duration = Duration::from_secs(4);
@@ -110,24 +110,30 @@ fn workers(arguments: &Arguments, threads: usize, reuse: u32) -> Result<()> {
     let (sender, receiver, bell) = queue::results(window);
     bell.attend();
     let workers = Workers::start(sandbox, library, inlets, sender, &settings, clock.clone())?;
-    let spec = monitor(0, &profile(reuse), Duration::from_secs(1));
+    let class = class(&profile(reuse), INTERVAL);
+    let specs: Vec<MonitorSpec> = (0..1_000).map(|number| monitor(number, &class)).collect();
+    let mut specs = specs.iter().cycle();
     let mut feed = |jobs: u64| -> Result<()> {
         let (mut sent, mut done) = (0_u64, 0_u64);
         while done < jobs {
             while sent < jobs && (sent - done) as usize + BATCH <= window {
                 let now = clock.mono();
-                let batch = (0..BATCH).map(|_| job(&spec, now, clock.wall())).collect();
+                let mut batch = outlets.pulse.buffer();
+                batch.extend(specs.by_ref().take(BATCH).map(|spec| job(spec, now, clock.wall())));
                 if outlets.pulse.try_send(batch).is_err() {
                     break;
                 }
                 sent += BATCH as u64;
             }
             let before = done;
-            while let Some(result) = receiver.try_recv() {
-                if !matches!(result.outcome, Outcome::Answer(_)) {
-                    bail!("{}", result.outcome);
+            while let Some(mut results) = receiver.try_recv() {
+                for result in results.drain(..) {
+                    if !matches!(result.outcome, Outcome::Answer(_)) {
+                        bail!("{}", result.outcome);
+                    }
+                    done += 1;
                 }
-                done += 1;
+                receiver.recycle(results);
             }
             if done == before && !bell.answer() {
                 std::thread::park_timeout(Duration::from_millis(100));
@@ -153,12 +159,10 @@ fn host(arguments: &Arguments, reuse: u32) -> Result<()> {
     let settings = host_settings(2)?;
     let clock = Clock::system();
     let (sandbox, library) = load(&settings, &clock)?;
-    let profile = profile(reuse);
+    let class = class(&profile(reuse), INTERVAL);
     let plan = Plan {
         settings,
-        monitors: (0..MONITORS)
-            .map(|number| monitor(number, &profile, INTERVAL))
-            .collect(),
+        monitors: (0..MONITORS).map(|number| monitor(number, &class)).collect(),
         host_entry: None,
     };
     let host = Host::start(sandbox, library, plan, clock.clone())?;
@@ -222,14 +226,11 @@ fn profile(reuse: u32) -> Arc<Profile> {
     })
 }
 
-fn monitor(number: usize, profile: &Arc<Profile>, interval: Duration) -> Arc<MonitorSpec> {
-    Arc::new(MonitorSpec {
-        subject: Subject {
-            monitor: format!("monitor-{number}").into(),
-            tenant: "default".into(),
-            labels: Arc::new([]),
-        },
-        policy: Arc::new(Policy {
+fn class(profile: &Arc<Profile>, interval: Duration) -> Arc<Class> {
+    Arc::new(Class {
+        tenant: "default".into(),
+        labels: Arc::new([]),
+        policy: Policy {
             interval,
             retry_interval: interval,
             failure_threshold: 3,
@@ -237,18 +238,23 @@ fn monitor(number: usize, profile: &Arc<Profile>, interval: Duration) -> Arc<Mon
             page_after: Duration::from_secs(300),
             repeat: None,
             fault_threshold: 3,
-        }),
-        pulse: Some(Lane {
+        },
+        pulse: Some(Check {
             profile: Arc::clone(profile),
-            settings: "{}".into(),
             timeout: Duration::from_secs(5),
+            settings: "{}".into(),
         }),
         intervention: None,
         sinks: Arc::new([]),
+        parents: Arc::new([]),
     })
 }
 
-fn job(spec: &Arc<MonitorSpec>, due: Mono, due_wall: pulse_host::domain::time::Wall) -> Job {
+fn monitor(number: u64, class: &Arc<Class>) -> MonitorSpec {
+    MonitorSpec::new(Arc::clone(class), number, &format!("monitor-{number}"), None)
+}
+
+fn job(spec: &MonitorSpec, due: Mono, due_wall: pulse_host::domain::time::Wall) -> Job {
     Job {
         key: JobKey {
             monitor: MonitorId(1),
@@ -259,7 +265,8 @@ fn job(spec: &Arc<MonitorSpec>, due: Mono, due_wall: pulse_host::domain::time::W
         due,
         due_wall,
         expires: Mono::NEVER,
-        spec: Arc::clone(spec),
+        sent: due,
+        spec: spec.clone(),
         payload: Payload::Pulse,
     }
 }
