@@ -119,7 +119,12 @@ fn workers(arguments: &Arguments, threads: usize, reuse: u32) -> Result<()> {
             while sent < jobs && (sent - done) as usize + BATCH <= window {
                 let now = clock.mono();
                 let mut batch = outlets.pulse.buffer();
-                batch.extend(specs.by_ref().take(BATCH).map(|spec| job(spec, now, clock.wall())));
+                batch.extend(
+                    specs
+                        .by_ref()
+                        .take(BATCH)
+                        .map(|spec| job(spec, now, clock.wall())),
+                );
                 if outlets.pulse.try_send(batch).is_err() {
                     break;
                 }
@@ -208,8 +213,7 @@ fn sandbox_settings(host: &HostSettings) -> Result<SandboxSettings> {
 
 fn load(settings: &HostSettings, clock: &Clock) -> Result<(Arc<Sandbox>, Arc<Library>)> {
     let sandbox = Sandbox::new(sandbox_settings(settings)?, clock.clone())?;
-    let found =
-        plugins::read(&support::guest("noop")?).map_err(|problem| anyhow::anyhow!("{problem}"))?;
+    let found = plugins::read(&support::guest("noop")?).map_err(|problem| anyhow::anyhow!("{problem}"))?;
     let (library, problems) = Library::load(&sandbox, vec![found]);
     if let Some(problem) = problems.first() {
         bail!("{problem}");
@@ -340,8 +344,14 @@ fn print(result: &Value) -> Result<()> {
     }
     println!();
     for (label, key) in [
-        ("CPU per job, one fresh worker : bare loop", "cpu_fresh_1_to_bare_1"),
-        ("CPU per job, two fresh workers : bare loops", "cpu_fresh_2_to_bare_2"),
+        (
+            "CPU per job, one fresh worker : bare loop",
+            "cpu_fresh_1_to_bare_1",
+        ),
+        (
+            "CPU per job, two fresh workers : bare loops",
+            "cpu_fresh_2_to_bare_2",
+        ),
         ("CPU per job, whole host : bare loops", "cpu_host_fresh_to_bare_2"),
         ("jobs/s of two bare loops : one", "scaling_of_bare"),
         ("jobs/s of two fresh workers : one", "scaling_of_fresh"),

@@ -54,7 +54,9 @@ impl Arguments {
                 "--json" => parsed.json = Some(value()?),
                 "--part-json" => parsed.part_json = Some(value()?),
                 flag if flag.starts_with("--") => {
-                    bail!("there is no {flag}; there are --seconds, --rounds, --monitors, --target-monitors and --json")
+                    bail!(
+                        "there is no {flag}; there are --seconds, --rounds, --monitors, --target-monitors and --json"
+                    )
                 }
                 _ if parsed.subcommand.is_none() => parsed.subcommand = Some(argument),
                 _ => parsed.rest.push(argument),

@@ -45,12 +45,8 @@ fn stat(process: &str) -> Result<(Duration, u64)> {
     // The second field, the program's name, may hold anything but is in parentheses.
     let (_, rest) = stat.rsplit_once(')').with_context(|| path.clone())?;
     let fields: Vec<&str> = rest.split_whitespace().collect();
-    let field = |number: usize| -> Result<u64> {
-        Ok(fields
-            .get(number - 3)
-            .with_context(|| path.clone())?
-            .parse()?)
-    };
+    let field =
+        |number: usize| -> Result<u64> { Ok(fields.get(number - 3).with_context(|| path.clone())?.parse()?) };
     let ticks = field(14)? + field(15)?;
     Ok((
         Duration::from_secs_f64(ticks as f64 / TICKS_PER_SECOND),
