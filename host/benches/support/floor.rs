@@ -1,7 +1,7 @@
 //! The floor: what wasmtime alone takes for a job.
 
 use super::process::Figures;
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use pulse_host::{
     clock::Clock,
     sandbox::{SandboxSettings, engine},
@@ -49,18 +49,21 @@ struct Bare {
     indices: check::GuestIndices,
 }
 
-/// Runs that many jobs on each of so many threads, on the same engine settings as the host, one after the other: a
+/// Runs that many jobs on each of so many threads, one after the other, each thread with an engine of its own and the
+/// host's settings: a
 /// store with its WASI context, an instance, a call, and the drop of all that.
 pub fn measure(settings: &SandboxSettings, component: &Path, jobs: u32, threads: usize) -> Result<Floor> {
-    let engine = engine::running(settings)?;
-    let component = Component::new(&engine, std::fs::read(component)?)?;
-    let mut linker: Linker<Data> = Linker::new(&engine);
-    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
-    let pre = linker
-        .instantiate_pre(&component)
-        .map_err(|error| anyhow::anyhow!("the no-op guest must import nothing but WASI: {error}"))?;
-    let indices = check::GuestIndices::new(&pre)?;
-    let bare = Bare { engine, pre, indices };
+    let engines = engine::running(settings)?;
+    if engines.len() < threads {
+        bail!("there are {} engines for {threads} threads", engines.len());
+    }
+    let bytes = std::fs::read(component)?;
+    let bare: Result<Vec<Bare>> = engines
+        .into_iter()
+        .take(threads)
+        .map(|engine| Bare::new(engine, &bytes))
+        .collect();
+    let bare = bare?;
     let clock = Clock::system();
     // Everybody is warm before anything is measured, and nobody ends before the figures were taken.
     let (warm, done, seen) = (
@@ -69,13 +72,14 @@ pub fn measure(settings: &SandboxSettings, component: &Path, jobs: u32, threads:
         Barrier::new(threads + 1),
     );
     std::thread::scope(|scope| {
-        let loops: Vec<_> = (0..threads)
-            .map(|_| {
-                scope.spawn(|| {
-                    let run = |jobs| bare.run(jobs);
-                    let warmed = run(jobs / 10);
+        let (warm, done, seen) = (&warm, &done, &seen);
+        let loops: Vec<_> = bare
+            .iter()
+            .map(|bare| {
+                scope.spawn(move || {
+                    let warmed = bare.run(jobs / 10);
                     warm.wait();
-                    let ran = run(jobs);
+                    let ran = bare.run(jobs);
                     done.wait();
                     seen.wait();
                     warmed.and(ran)
@@ -99,6 +103,17 @@ pub fn measure(settings: &SandboxSettings, component: &Path, jobs: u32, threads:
 }
 
 impl Bare {
+    fn new(engine: Engine, bytes: &[u8]) -> Result<Self> {
+        let component = Component::new(&engine, bytes)?;
+        let mut linker: Linker<Data> = Linker::new(&engine);
+        wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+        let pre = linker
+            .instantiate_pre(&component)
+            .map_err(|error| anyhow::anyhow!("the no-op guest must import nothing but WASI: {error}"))?;
+        let indices = check::GuestIndices::new(&pre)?;
+        Ok(Self { engine, pre, indices })
+    }
+
     fn run(&self, jobs: u32) -> Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread().build()?;
         let job = check::Job {

@@ -8,7 +8,7 @@ use super::{
     Sandbox,
     abi::Answered,
     answer, classify,
-    plugin::{Library, Plugin},
+    plugin::{Library, Ready},
     pool::{Key, Live, Pool},
     store,
 };
@@ -37,8 +37,9 @@ use std::{
 use tokio::task::coop;
 use wasmtime::{PoolConcurrencyLimitError, Store, component::Instance};
 
-/// Executes jobs on one thread's runtime.
+/// Executes jobs on one thread's runtime, in the engine of one seat.
 pub struct Executor {
+    seat: usize,
     sandbox: Arc<Sandbox>,
     library: Arc<Library>,
     lender: Arc<Lender>,
@@ -46,11 +47,19 @@ pub struct Executor {
 }
 
 impl Executor {
-    /// For the runtime that this is called in.
+    /// For the runtime that this is called in, at the first seat.
     #[must_use]
     pub fn new(sandbox: Arc<Sandbox>, library: Arc<Library>) -> Self {
+        Self::at(0, sandbox, library)
+    }
+
+    /// For the runtime that this is called in, at that seat. Two executors at one seat are no mistake, but they slow
+    /// each other down.
+    #[must_use]
+    pub fn at(seat: usize, sandbox: Arc<Sandbox>, library: Arc<Library>) -> Self {
         let lender = Arc::new(Lender::new(Arc::clone(&sandbox.shared)));
         Self {
+            seat,
             sandbox,
             library,
             lender,
@@ -119,7 +128,7 @@ impl Executor {
                 }
                 None => {
                     let store = store::new(
-                        &self.sandbox.engine,
+                        &self.sandbox.seat(self.seat).engine,
                         limits,
                         Arc::clone(&self.lender),
                         Arc::clone(&lease),
@@ -128,7 +137,9 @@ impl Executor {
                     (store, None, None)
                 }
             };
-            let ended = self.call(&mut store, plugin, instance, &lease, begun).await;
+            let ended = self
+                .call(&mut store, plugin.ready(self.seat), instance, &lease, begun)
+                .await;
             // An instance that waits is no reason to refuse a job. Each round takes one of them away.
             if !(lacks_slot(&ended.end, &store, limits) && self.pool.give_way()) {
                 break (ended, store, life);
@@ -215,7 +226,7 @@ impl Executor {
     async fn call(
         &self,
         store: &mut Store<store::State>,
-        plugin: &Plugin,
+        plugin: &Ready,
         instance: Option<Instance>,
         lease: &Lease,
         begun: Mono,
@@ -248,12 +259,19 @@ pub async fn describe(
     let started = sandbox.clock.mono();
     let ends = started.after(timeout);
     let lease = Arc::new(nothing(plugin.path, started, ends));
-    let mut store = store::new(&sandbox.engine, limits, lender, lease, sandbox.clock.clone());
+    let mut store = store::new(
+        &sandbox.first.engine,
+        limits,
+        lender,
+        lease,
+        sandbox.clock.clone(),
+    );
     let meter = Arc::clone(&store.data().meter);
     let ended = {
         let call = pin!(async {
-            let instance = plugin.pre.instantiate_async(&mut store).await?;
-            plugin.exports.describe(&mut store, &instance).await
+            let ready = plugin.ready;
+            let instance = ready.pre.instantiate_async(&mut store).await?;
+            ready.exports.describe(&mut store, &instance).await
         });
         bounded(call, &meter, &sandbox.clock, started, ends, || false).await
     };

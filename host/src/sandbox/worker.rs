@@ -4,9 +4,10 @@
 //! task. Results go back together: those of a batch when it was gone through, the others when the runtime has gone
 //! through what it found ready.
 //!
-//! Architecture invariant: jobs and failures are per job. How many may run at once is the scheduler's business, per
-//! kind, so nothing here holds a job back for another one; a turn of a thread ends after [`TURN`], so that a guest which
-//! computes delays its neighbours by one slice at most.
+//! Architecture invariant: results and failures are per job. How many may run at once is the scheduler's business; a
+//! worker takes its share of that for each kind, so that checks which wait for their targets never hold back repairs and
+//! alerts, and a job that it took begins at once. A turn of a thread ends after [`TURN`], so that a guest which computes
+//! delays its neighbours by one slice at most.
 
 use super::{Library, Sandbox, execute::Executor};
 use crate::{
@@ -42,9 +43,27 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// After that time a worker hands its results over and looks at sockets, timers and tasks.
 const TURN: Duration = Duration::from_millis(1);
 
+/// How many workers there are: as many as was wished for, or as there are cores.
+#[must_use]
+pub fn count(settings: &HostSettings) -> NonZeroUsize {
+    settings
+        .workers
+        .or_else(|| std::thread::available_parallelism().ok())
+        .unwrap_or(NonZeroUsize::MIN)
+}
+
+/// A worker that has so many jobs waiting takes no more of that kind: each has slots of its own, and whatever one does
+/// not take is for the others. Together they take all that may run.
+#[must_use]
+pub fn share(in_flight: usize, workers: NonZeroUsize) -> usize {
+    in_flight.div_ceil(workers.get()).max(1)
+}
+
 /// What all workers share.
 struct Crew {
     inlets: PerKind<Inlet>,
+    /// See [`share`].
+    shares: PerKind<usize>,
     results: ResultSender,
     /// Jobs that were taken out of a channel and whose results were not handed over.
     running: AtomicUsize,
@@ -73,18 +92,16 @@ impl Workers {
         settings: &HostSettings,
         clock: Clock,
     ) -> std::io::Result<Self> {
+        let threads = count(settings);
         let crew = Arc::new(Crew {
             inlets,
+            shares: PerKind::from_fn(|kind| share(settings.queues.get(kind).in_flight, threads)),
             results,
             running: AtomicUsize::new(0),
             stop_now: Semaphore::new(0),
         });
-        let threads = settings
-            .workers
-            .or_else(|| std::thread::available_parallelism().ok())
-            .map_or(1, NonZeroUsize::get);
         let (sender, ended) = mpsc::channel();
-        for number in 0..threads {
+        for number in 0..threads.get() {
             let (crew, sandbox, library) = (Arc::clone(&crew), Arc::clone(&sandbox), Arc::clone(&library));
             let (sender, clock) = (sender.clone(), clock.clone());
             let runtime = tokio::runtime::Builder::new_current_thread()
@@ -95,11 +112,13 @@ impl Workers {
                 .spawn(move || {
                     runtime.block_on(async {
                         let worker = Arc::new(Worker {
-                            executor: Executor::new(sandbox, library),
+                            executor: Executor::at(number, sandbox, library),
                             outbox: Outbox {
                                 results: Mutex::new(crew.results.buffer()),
                                 filled: Notify::new(),
                                 awaited: AtomicUsize::new(1),
+                                waiting: PerKind::default(),
+                                freed: Notify::new(),
                             },
                             crew,
                             clock,
@@ -113,7 +132,7 @@ impl Workers {
         }
         Ok(Self {
             crew,
-            threads,
+            threads: threads.get(),
             ended,
             clock,
         })
@@ -152,11 +171,22 @@ struct Outbox {
     filled: Notify,
     /// Tasks that have not left theirs yet; and one as long as more may be begun.
     awaited: AtomicUsize,
+    /// Those tasks, by kind.
+    waiting: PerKind<AtomicUsize>,
+    /// Told when one of them has ended.
+    freed: Notify,
 }
 
 impl Outbox {
     fn results(&self) -> MutexGuard<'_, Results> {
         self.results.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A task of that kind has ended.
+    fn ended(&self, kind: Kind) {
+        self.waiting.get(kind).fetch_sub(1, Ordering::AcqRel);
+        self.freed.notify_waiters();
+        self.done();
     }
 
     /// One less to wait for.
@@ -192,13 +222,17 @@ impl Worker {
         let inlet = self.crew.inlets.get(kind);
         let mut results = self.crew.results.buffer();
         let mut spare = None;
-        while let Some(mut batch) = inlet.recv().await {
+        loop {
+            self.room(kind).await;
+            let Some(mut batch) = inlet.recv().await else {
+                return;
+            };
             self.crew.running.fetch_add(batch.len(), Ordering::AcqRel);
             let mut turn_ends = self.clock.mono().after(TURN);
             for job in batch.drain(..) {
                 let worker = Arc::clone(self);
                 let execution = async move { worker.executor.execute(job).await };
-                let now = match self.begin(execution, &mut spare).await {
+                let now = match self.begin(kind, execution, &mut spare).await {
                     Some(result) => {
                         let finished = result.finished;
                         results.push(result);
@@ -219,8 +253,25 @@ impl Worker {
         }
     }
 
+    /// Waits until this worker has room for jobs of that kind.
+    async fn room(&self, kind: Kind) {
+        let share = *self.crew.shares.get(kind);
+        let full = || self.outbox.waiting.get(kind).load(Ordering::Acquire) >= share;
+        while full() {
+            let freed = self.outbox.freed.notified();
+            if full() {
+                freed.await;
+            }
+        }
+    }
+
     /// Begins a job, and returns its result if it ended at once. `spare` is what the last one left of its memory.
-    async fn begin<F>(self: &Arc<Self>, execution: F, spare: &mut Option<Pin<Box<F>>>) -> Option<JobResult>
+    async fn begin<F>(
+        self: &Arc<Self>,
+        kind: Kind,
+        execution: F,
+        spare: &mut Option<Pin<Box<F>>>,
+    ) -> Option<JobResult>
     where
         F: Future<Output = JobResult> + Send + 'static,
     {
@@ -244,8 +295,10 @@ impl Worker {
             }
             Ok(Poll::Pending) => {
                 self.outbox.awaited.fetch_add(1, Ordering::AcqRel);
+                self.outbox.waiting.get(kind).fetch_add(1, Ordering::AcqRel);
                 let awaited = Awaited {
                     worker: Arc::clone(self),
+                    kind,
                     lost: true,
                 };
                 tokio::spawn(async move { awaited.ended(execution.await) });
@@ -306,6 +359,7 @@ async fn look() {
 /// A task whose result is waited for, however it ends.
 struct Awaited {
     worker: Arc<Worker>,
+    kind: Kind,
     lost: bool,
 }
 
@@ -321,6 +375,6 @@ impl Drop for Awaited {
         if self.lost && std::thread::panicking() {
             self.worker.lose();
         }
-        self.worker.outbox.done();
+        self.worker.outbox.ended(self.kind);
     }
 }
