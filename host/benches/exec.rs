@@ -15,20 +15,20 @@ use pulse_host::{
     clock::Clock,
     domain::{
         host::HostSettings,
-        job::{Job, JobKey, MonitorId, Payload},
         limits::Limits,
-        outcome::Outcome,
-        spec::{Check, Class, Kind, MonitorSpec, Policy, Profile},
+        spec::{Check, Class, MonitorSpec, Policy, Profile},
         time::Mono,
     },
-    plugins, queue,
-    sandbox::{Compiler, Library, Sandbox, SandboxSettings, Workers, compile},
+    plugins,
+    sandbox::{Compiler, Library, Sandbox, SandboxSettings, compile},
 };
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, num::NonZeroUsize, path::Path, sync::Arc, time::Duration};
 use support::{
     Arguments,
+    feeder::Feeder,
     process::{self, Figures},
+    report::{self, Round, figure, figures},
 };
 
 const PARTS: [&str; 8] = [
@@ -51,6 +51,8 @@ const REUSE: u32 = 1_000;
 /// Jobs that the feeder keeps under way, for each worker, and in one batch.
 const WINDOW: usize = 256;
 const BATCH: usize = 64;
+/// Monitors whose turn it is in turn.
+const SPECS: u64 = 1_000;
 /// Monitors of the whole host, each due ten times a second: more than any machine with two cores can do.
 const MONITORS: u64 = 60_000;
 const INTERVAL: Duration = Duration::from_millis(100);
@@ -105,58 +107,16 @@ fn workers(arguments: &Arguments, threads: usize, reuse: u32) -> Result<()> {
     let settings = host_settings(threads)?;
     let clock = Clock::system();
     let (sandbox, library) = load(&settings, &clock)?;
-    let (outlets, inlets) = queue::channels(&settings.queues);
-    let window = WINDOW * threads;
-    let (sender, receiver, bell) = queue::results(window);
-    bell.attend();
-    let workers = Workers::start(sandbox, library, inlets, sender, &settings, clock.clone())?;
     let class = class(&profile(reuse), INTERVAL);
-    let specs: Vec<MonitorSpec> = (0..1_000).map(|number| monitor(number, &class)).collect();
-    let mut specs = specs.iter().cycle();
-    let mut feed = |jobs: u64| -> Result<()> {
-        let (mut sent, mut done) = (0_u64, 0_u64);
-        while done < jobs {
-            while sent < jobs && (sent - done) as usize + BATCH <= window {
-                let now = clock.mono();
-                let mut batch = outlets.pulse.buffer();
-                batch.extend(
-                    specs
-                        .by_ref()
-                        .take(BATCH)
-                        .map(|spec| job(spec, now, clock.wall())),
-                );
-                if outlets.pulse.try_send(batch).is_err() {
-                    break;
-                }
-                sent += BATCH as u64;
-            }
-            let before = done;
-            while let Some(mut results) = receiver.try_recv() {
-                for result in results.drain(..) {
-                    if !matches!(result.outcome, Outcome::Answer(_)) {
-                        bail!("{}", result.outcome);
-                    }
-                    done += 1;
-                }
-                receiver.recycle(results);
-            }
-            if done == before && !bell.answer() {
-                std::thread::park_timeout(Duration::from_millis(100));
-            }
-        }
-        Ok(())
-    };
+    let specs = (0..SPECS).map(|number| monitor(number, &class)).collect();
+    let window = (WINDOW * threads, BATCH);
+    let mut feeder = Feeder::start(sandbox, library, &settings, clock.clone(), specs, window)?;
     let jobs = (if reuse > 1 { REUSE_JOBS } else { FRESH_JOBS }) * threads as u64;
-    feed(jobs / 10)?;
+    feeder.feed(jobs / 10)?;
     let (before, since) = (Figures::now()?, clock.mono());
-    feed(jobs)?;
+    feeder.feed(jobs)?;
     let (elapsed, after) = (clock.mono().since(since), Figures::now()?);
-    for kind in Kind::ALL {
-        outlets.get(kind).close();
-    }
-    if workers.stop(Duration::from_secs(10)) > 0 {
-        bail!("the workers did not end");
-    }
+    feeder.stop()?;
     arguments.report(&figures(jobs, elapsed, &after.since(&before)))
 }
 
@@ -189,15 +149,6 @@ fn host(arguments: &Arguments, reuse: u32) -> Result<()> {
         fields.insert("not_answered".to_owned(), json!(failed - failed_before));
     }
     arguments.report(&result)
-}
-
-fn figures(jobs: u64, elapsed: Duration, used: &Figures) -> Value {
-    json!({
-        "jobs": jobs,
-        "jobs_per_second": jobs as f64 / elapsed.as_secs_f64(),
-        "cpu_us_per_job": used.cpu.as_secs_f64() * 1e6 / jobs.max(1) as f64,
-        "minor_faults_per_job": used.minor_faults as f64 / jobs.max(1) as f64,
-    })
 }
 
 fn host_settings(workers: usize) -> Result<HostSettings> {
@@ -258,91 +209,31 @@ fn monitor(number: u64, class: &Arc<Class>) -> MonitorSpec {
     MonitorSpec::new(Arc::clone(class), number, &format!("monitor-{number}"), None)
 }
 
-fn job(spec: &MonitorSpec, due: Mono, due_wall: pulse_host::domain::time::Wall) -> Job {
-    Job {
-        key: JobKey {
-            monitor: MonitorId(1),
-            kind: Kind::Pulse,
-            sink: 0,
-            attempt: 1,
-        },
-        due,
-        due_wall,
-        expires: Mono::NEVER,
-        sent: due,
-        spec: spec.clone(),
-        payload: Payload::Pulse,
-    }
-}
-
-type Round = BTreeMap<&'static str, Value>;
-
-fn figure(parts: &Round, part: &str, key: &str) -> Result<f64> {
-    parts
-        .get(part)
-        .and_then(|figures| figures.get(key))
-        .and_then(Value::as_f64)
-        .with_context(|| format!("{part}: {key}"))
-}
-
-/// Medians of all rounds. Ratios are taken within a round, where the machine was the same.
 fn summary(rounds: &[Round]) -> Result<Value> {
-    let median = |of: &dyn Fn(&Round) -> Result<f64>| -> Result<f64> {
-        let values: Result<Vec<f64>> = rounds.iter().map(of).collect();
-        support::median(values?).context("no rounds")
-    };
-    let mut parts = serde_json::Map::new();
-    for part in PARTS {
-        let mut medians = serde_json::Map::new();
-        for key in ["jobs_per_second", "cpu_us_per_job", "minor_faults_per_job"] {
-            medians.insert(key.to_owned(), json!(median(&|round| figure(round, part, key))?));
-        }
-        parts.insert(part.to_owned(), Value::Object(medians));
-    }
-    let cpu = |part: &'static str, floor: &'static str| {
-        median(&move |round| {
+    let cpu = |part: &str, floor: &str| {
+        report::median(rounds, |round| {
             Ok(figure(round, part, "cpu_us_per_job")? / figure(round, floor, "cpu_us_per_job")?)
         })
     };
-    let scaling = |two: &str, one: &str| {
-        let (two, one) = (two.to_owned(), one.to_owned());
-        move |round: &Round| -> Result<f64> {
-            Ok(figure(round, &two, "jobs_per_second")? / figure(round, &one, "jobs_per_second")?)
-        }
+    let scaling = |round: &Round, two: &str, one: &str| -> Result<f64> {
+        Ok(figure(round, two, "jobs_per_second")? / figure(round, one, "jobs_per_second")?)
     };
-    let (bare, fresh) = (scaling("bare-2", "bare-1"), scaling("fresh-2", "fresh-1"));
+    let bare = |round: &Round| scaling(round, "bare-2", "bare-1");
+    let fresh = |round: &Round| scaling(round, "fresh-2", "fresh-1");
     Ok(json!({
         "rounds": rounds.len(),
-        "parts": parts,
+        "parts": report::medians(rounds, &PARTS)?,
         "cpu_fresh_1_to_bare_1": cpu("fresh-1", "bare-1")?,
         "cpu_fresh_2_to_bare_2": cpu("fresh-2", "bare-2")?,
         "cpu_host_fresh_to_bare_2": cpu("host-fresh", "bare-2")?,
-        "scaling_of_bare": median(&bare)?,
-        "scaling_of_fresh": median(&fresh)?,
-        "scaling_of_fresh_to_bare": median(&|round| Ok(fresh(round)? / bare(round)?))?,
+        "scaling_of_bare": report::median(rounds, bare)?,
+        "scaling_of_fresh": report::median(rounds, fresh)?,
+        "scaling_of_fresh_to_bare": report::median(rounds, |round| Ok(fresh(round)? / bare(round)?))?,
     }))
 }
 
 fn print(result: &Value) -> Result<()> {
-    println!(
-        "{:12}{:>14}{:>18}{:>24}",
-        "", "jobs/s", "CPU per job (us)", "minor faults per job"
-    );
-    for part in PARTS {
-        let figure = |key: &str| {
-            result
-                .pointer(&format!("/parts/{part}/{key}"))
-                .and_then(Value::as_f64)
-                .with_context(|| format!("{part}: {key}"))
-        };
-        println!(
-            "{part:12}{:>14.0}{:>18.2}{:>24.4}",
-            figure("jobs_per_second")?,
-            figure("cpu_us_per_job")?,
-            figure("minor_faults_per_job")?
-        );
-    }
-    println!();
+    report::print(result.get("parts").context("no parts")?, &PARTS)?;
     for (label, key) in [
         (
             "CPU per job, one fresh worker : bare loop",

@@ -1,7 +1,13 @@
 //! What the benchmarks share: arguments, parts in processes of their own, figures of a process.
 
+// Each benchmark is a program of its own and uses some of this.
+#![allow(dead_code)]
+
+pub mod feeder;
 pub mod floor;
+pub mod peer;
 pub mod process;
+pub mod report;
 pub mod target;
 
 use anyhow::{Context as _, Result, bail};
@@ -20,6 +26,8 @@ pub struct Arguments {
     pub rounds: usize,
     pub monitors: usize,
     pub target_monitors: Option<usize>,
+    /// Where a part finds its target.
+    pub target: Option<String>,
     pub json: Option<String>,
     /// Where a part puts its result.
     pub part_json: Option<String>,
@@ -34,6 +42,7 @@ impl Arguments {
             rounds: 5,
             monitors: 10_000,
             target_monitors: None,
+            target: None,
             json: None,
             part_json: None,
         };
@@ -51,6 +60,7 @@ impl Arguments {
                 "--rounds" => parsed.rounds = value()?.parse()?,
                 "--monitors" => parsed.monitors = value()?.parse()?,
                 "--target-monitors" => parsed.target_monitors = Some(value()?.parse()?),
+                "--target" => parsed.target = Some(value()?),
                 "--json" => parsed.json = Some(value()?),
                 "--part-json" => parsed.part_json = Some(value()?),
                 flag if flag.starts_with("--") => {
@@ -91,6 +101,7 @@ pub fn run_part(part: &str, arguments: &Arguments) -> Result<Value> {
         .args(["--seconds", &arguments.seconds.to_string()])
         .args(["--monitors", &arguments.monitors.to_string()])
         .args(["--target-monitors", &arguments.target_monitors().to_string()])
+        .args(arguments.target.iter().flat_map(|target| ["--target", target]))
         .arg("--part-json")
         .arg(&path)
         .stdin(Stdio::null())
@@ -119,12 +130,4 @@ fn built(path: String) -> Result<PathBuf> {
             path.display()
         )
     })
-}
-
-/// The middle one; of an even number the mean of the middle two. None of none.
-pub fn median(mut values: Vec<f64>) -> Option<f64> {
-    values.sort_by(f64::total_cmp);
-    let upper = values.get(values.len() / 2)?;
-    let lower = values.get(values.len().checked_sub(1)? / 2)?;
-    Some(f64::midpoint(*lower, *upper))
 }

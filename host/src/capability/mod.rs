@@ -30,7 +30,7 @@ mod tls_tests;
 
 pub use call::LATE;
 pub use error::{ErrorCode, Failure, Phase};
-pub use lender::{Lender, Shared};
+pub use lender::{Lender, Shared, sockets_max};
 
 use crate::domain::{job::Job, limits::Limits, outcome::Denial, spec::Profile, time::Mono};
 use log::{Level, Line, LogBook};

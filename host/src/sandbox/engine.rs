@@ -7,7 +7,10 @@
 //! What compiles a component (a child process) and what runs it must agree on everything that shapes machine code:
 //! both start from [`base`].
 
-use super::SandboxSettings;
+use super::{
+    SandboxSettings,
+    capacity::{MAPPINGS_PER_SLOT, MAPPINGS_RESERVED},
+};
 use std::{
     sync::{
         Arc,
@@ -43,12 +46,8 @@ pub(super) const MEMORIES_PER_COMPONENT: u32 = 4;
 pub(super) const TABLES_PER_COMPONENT: u32 = 8;
 const TABLE_ELEMENTS: usize = 20_000;
 
-/// Memory mappings that one slot may need: memory with its image and guards, stack with its guard, tables.
-const MAPPINGS_PER_SLOT: u64 = 8;
 /// Tried even where the kernel's limit seems to forbid it.
 const SLOTS_MIN: u32 = 16;
-/// Mappings that are left to the rest of the process.
-const MAPPINGS_RESERVED: u64 = 8_192;
 
 /// What compiling and running have in common.
 #[must_use]

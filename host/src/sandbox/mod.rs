@@ -5,6 +5,7 @@
 
 mod abi;
 mod answer;
+pub mod capacity;
 mod classify;
 pub mod compile;
 pub mod engine;
