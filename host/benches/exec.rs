@@ -139,8 +139,8 @@ fn host(arguments: &Arguments, reuse: u32) -> Result<()> {
     let completed = || -> (Mono, u64, u64) {
         let snapshot = stats.snapshot();
         let outcomes = snapshot.kinds.pulse.outcomes;
-        let answered = outcomes.get("answer").copied().unwrap_or(0);
-        (snapshot.at, answered, outcomes.values().sum::<u64>() - answered)
+        let answered = outcomes.of("answer");
+        (snapshot.at, answered, outcomes.total() - answered)
     };
     std::thread::sleep(HOST_WARM_UP);
     let (before, (since, answered_before, failed_before)) = (Figures::now()?, completed());
@@ -210,7 +210,7 @@ fn class(profile: &Arc<Profile>, interval: Duration) -> Arc<Class> {
 }
 
 fn monitor(number: u64, class: &Arc<Class>) -> MonitorSpec {
-    MonitorSpec::new(Arc::clone(class), number, &format!("monitor-{number}"), None)
+    MonitorSpec::new(Arc::clone(class), None, &format!("monitor-{number}"), None)
 }
 
 fn summary(rounds: &[Round]) -> Result<Value> {

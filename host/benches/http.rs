@@ -208,7 +208,7 @@ fn monitor(number: u64, target: SocketAddr, reuse: u32) -> MonitorSpec {
     }
     let class = CLASS.with(|class| Arc::clone(class.get_or_init(|| Arc::new(class_of(reuse)))));
     let settings = json!({ "url": format!("http://{target}/") }).to_string();
-    MonitorSpec::new(class, number, &format!("monitor-{number}"), Some(&settings))
+    MonitorSpec::new(class, None, &format!("monitor-{number}"), Some(&settings))
 }
 
 fn class_of(reuse: u32) -> Class {

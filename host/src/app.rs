@@ -3,7 +3,7 @@
 use crate::{
     capability::log,
     clock::Clock,
-    config::{self, Config, Draft, Problems},
+    config::{self, Config, Draft, Problems, Progress, Silent},
     domain::{
         event::Event,
         host::{HostSettings, PerKind},
@@ -99,12 +99,17 @@ impl Wrong {
     }
 }
 
-/// Finds and reads the configuration, loads the plugins, and holds the one against the others.
+/// Finds and reads the configuration, loads the plugins, and holds the one against the others. `progress` hears how
+/// the reading of targets gets on.
 ///
 /// # Errors
 /// When something that is no matter of configuration fails. What is wrong with the configuration is the inner
 /// error.
-pub fn prepare(plugins: &[PathBuf], config: Option<&Path>) -> Result<Result<Prepared, Wrong>> {
+pub fn prepare(
+    plugins: &[PathBuf],
+    config: Option<&Path>,
+    progress: &mut dyn Progress,
+) -> Result<Result<Prepared, Wrong>> {
     let config_path = match config::default_paths(config) {
         Ok(path) => path,
         Err(message) => {
@@ -119,7 +124,7 @@ pub fn prepare(plugins: &[PathBuf], config: Option<&Path>) -> Result<Result<Prep
     let clock = Clock::system();
     let sandbox = Sandbox::new(SandboxSettings::new(&settings, compiler()?), clock.clone())?;
     let (library, unusable) = load_plugins(&sandbox, plugins);
-    Ok(match draft.finish(&facts(&library)) {
+    Ok(match draft.finish_telling(&facts(&library), progress) {
         Ok(config) => {
             for problem in &unusable {
                 tracing::warn!("plugin not usable: {problem}");
@@ -305,7 +310,7 @@ pub fn probe_monitor(
     name: &str,
     color: bool,
 ) -> Result<Result<Probed, Refused>> {
-    let prepared = match prepare(plugins, config)? {
+    let prepared = match prepare(plugins, config, &mut Silent)? {
         Ok(prepared) => prepared,
         Err(wrong) => return Ok(Err(Refused::wrong(&wrong, color))),
     };
@@ -338,7 +343,7 @@ pub fn probe_plugin(
 ) -> Result<Result<Probed, Refused>> {
     // Without a configuration there is nothing to be found, and nothing is needed.
     let (sandbox, library, config) = if config::default_paths(config).is_ok() {
-        match prepare(plugins, config)? {
+        match prepare(plugins, config, &mut Silent)? {
             Ok(prepared) => (prepared.sandbox, prepared.library, Some(prepared.config)),
             Err(wrong) => return Ok(Err(Refused::wrong(&wrong, color))),
         }
@@ -519,6 +524,10 @@ impl Wiring {
                 outlets,
                 results: receiver,
                 events: sender,
+                workers: settings
+                    .workers
+                    .or_else(|| std::thread::available_parallelism().ok())
+                    .map_or(1, std::num::NonZeroUsize::get),
                 clock,
             },
             inlets,
@@ -541,8 +550,8 @@ pub struct Summary {
 impl Summary {
     fn report(&self) {
         let snapshot = self.stats.snapshot();
-        let checks: u64 = snapshot.kinds.pulse.outcomes.values().sum();
-        let interventions: u64 = snapshot.kinds.intervention.outcomes.values().sum();
+        let checks: u64 = snapshot.kinds.pulse.outcomes.total();
+        let interventions: u64 = snapshot.kinds.intervention.outcomes.total();
         tracing::info!(
             "stopped after {} and {}",
             counted(checks, "check"),

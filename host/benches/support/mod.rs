@@ -26,6 +26,8 @@ pub struct Arguments {
     pub rounds: usize,
     pub monitors: usize,
     pub target_monitors: Option<usize>,
+    /// Sizes to go through.
+    pub rows: Vec<usize>,
     /// Where a part finds its target.
     pub target: Option<String>,
     pub json: Option<String>,
@@ -42,6 +44,7 @@ impl Arguments {
             rounds: 5,
             monitors: 10_000,
             target_monitors: None,
+            rows: vec![1_000, 10_000, 100_000, 1_000_000],
             target: None,
             json: None,
             part_json: None,
@@ -60,12 +63,17 @@ impl Arguments {
                 "--rounds" => parsed.rounds = value()?.parse()?,
                 "--monitors" => parsed.monitors = value()?.parse()?,
                 "--target-monitors" => parsed.target_monitors = Some(value()?.parse()?),
+                "--rows" => {
+                    let sizes = value()?;
+                    parsed.rows = sizes.split(',').map(str::parse).collect::<Result<_, _>>()?;
+                }
                 "--target" => parsed.target = Some(value()?),
                 "--json" => parsed.json = Some(value()?),
                 "--part-json" => parsed.part_json = Some(value()?),
                 flag if flag.starts_with("--") => {
                     bail!(
-                        "there is no {flag}; there are --seconds, --rounds, --monitors, --target-monitors and --json"
+                        "there is no {flag}; there are --seconds, --rounds, --monitors, --target-monitors, --rows \
+                         and --json"
                     )
                 }
                 _ if parsed.subcommand.is_none() => parsed.subcommand = Some(argument),

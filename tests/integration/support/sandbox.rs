@@ -332,7 +332,7 @@ impl Work {
                 .collect(),
             parents: Arc::new([]),
         };
-        let spec = MonitorSpec::new(Arc::new(class), 7, "monitor", None);
+        let spec = MonitorSpec::new(Arc::new(class), None, "monitor", None);
         Job {
             key: JobKey {
                 monitor: MonitorId(7),
