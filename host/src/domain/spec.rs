@@ -289,6 +289,29 @@ impl MonitorSpec {
         }
     }
 
+    /// Whether it runs the same check in the same way.
+    #[must_use]
+    pub fn checks_the_same(&self, other: &Self) -> bool {
+        self.pulse.as_ref().map(|check| (&check.profile, check.timeout))
+            == other.pulse.as_ref().map(|check| (&check.profile, check.timeout))
+            && self.assignment(Kind::Pulse, 0).map(|check| check.settings)
+                == other.assignment(Kind::Pulse, 0).map(|check| check.settings)
+    }
+
+    /// Whether it says all the same; on whom it depends is another matter, because places in a list change.
+    #[must_use]
+    pub fn says_the_same(&self, other: &Self) -> bool {
+        let (one, two) = (self.class(), other.class());
+        self.name() == other.name()
+            && self.checks_the_same(other)
+            && (Arc::ptr_eq(one, two)
+                || one.tenant == two.tenant
+                    && one.labels == two.labels
+                    && one.policy == two.policy
+                    && one.intervention == two.intervention
+                    && one.sinks == two.sinks)
+    }
+
     /// What a job of that kind runs; none if the monitor has no such lane.
     #[must_use]
     pub fn assignment(&self, kind: Kind, sink: u16) -> Option<Assignment<'_>> {

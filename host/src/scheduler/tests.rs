@@ -21,7 +21,9 @@ use components::Phase;
 use proptest::prelude::*;
 use std::collections::HashMap;
 
+mod family;
 mod races;
+mod reload;
 
 fn lane() -> Lane {
     Lane {
