@@ -19,6 +19,7 @@ mod recover;
 mod resources;
 pub mod stats;
 mod timers;
+pub mod view;
 pub mod wheel;
 
 #[cfg(test)]

@@ -1,0 +1,541 @@
+//! Codes: each once, in order, at least once or undeliverable with the reason, green only to those who were told.
+
+use super::{
+    lanes::{End, Track},
+    ledger::{Ledger, Verdict},
+    rules::Rule,
+    tick::{Tick, ceil_ms},
+};
+use pulse_host::{
+    domain::{
+        color::Color,
+        event::Fact,
+        job::{Alert, JobResult},
+        outcome::{Answer, DeliveryFailure, Outcome},
+        spec::{Kind, Sink},
+        time::Mono,
+    },
+    scheduler::components::{Lane, Phase},
+};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+/// Codes that may wait for one sink.
+const CODES_MAX: usize = 64;
+/// A receiver's wish to wait is honoured up to that time.
+const WISH_MAX: Duration = Duration::from_secs(600);
+/// A code is not sent again sooner than that, and by itself not later than that.
+const PAUSE_MIN: Duration = Duration::from_secs(1);
+const PAUSE_MAX: Duration = Duration::from_secs(60);
+
+/// One sink of one monitor.
+pub struct Outbox {
+    pub sink: Arc<Sink>,
+    pub track: Track,
+    queue: VecDeque<Entry>,
+    /// Episodes of which it was, or may have been, told anything but green.
+    told: BTreeSet<String>,
+    /// Whatever was put in, by its cause.
+    seen: BTreeSet<String>,
+    /// Codes that were given up in this run: before the host's own sinks were told, after that, or who knows.
+    pub gone: Gone,
+    /// What was sent last.
+    pub sent: Option<(u32, Arc<Alert>)>,
+}
+
+/// Codes of one run that will never be delivered.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Gone {
+    pub early: usize,
+    pub late: usize,
+    pub either: usize,
+}
+
+impl Gone {
+    pub fn add(&mut self, other: Self) {
+        self.early += other.early;
+        self.late += other.late;
+        self.either += other.either;
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    alert: Arc<Alert>,
+    put_at: Mono,
+    /// Attempts that carried it.
+    attempts: Vec<u32>,
+    /// Whether one of them was run, or may have been.
+    tried: bool,
+}
+
+/// What this run should have put in: what must be there, and what may be.
+pub struct Emissions<'a> {
+    pub wanted: &'a [super::health::Wanted],
+    /// The episode they belong to, as far as it is known.
+    pub episode: Option<&'a str>,
+    /// Of the host's own entry: how many news must be told, and how many may.
+    pub news: Option<(usize, usize)>,
+}
+
+fn episode(alert: &Alert) -> &str {
+    alert
+        .incident
+        .as_ref()
+        .map_or(alert.incident_key.as_str(), |incident| incident.id.as_str())
+}
+
+/// The part of `episode/color/cause` behind the color.
+pub fn cause(alert: &Alert) -> &str {
+    alert.cause_id.rsplit('/').next().unwrap_or_default()
+}
+
+fn tells(color: Color) -> bool {
+    !matches!(color, Color::Green | Color::Gray)
+}
+
+/// What the head's delivery came to.
+enum Settled {
+    No,
+    Delivered,
+    Refused,
+    /// Again, after at least the receiver's wish. `ran`: it may have arrived.
+    Again {
+        wish: Duration,
+    },
+}
+
+impl Outbox {
+    pub fn new(sink: &Arc<Sink>, who: &str, lane: Lane) -> Self {
+        let who = format!("{who} to {}", sink.name);
+        Self {
+            track: Track::new(Kind::Code, who, sink.lane.timeout, lane),
+            sink: Arc::clone(sink),
+            queue: VecDeque::new(),
+            told: BTreeSet::new(),
+            seen: BTreeSet::new(),
+            gone: Gone::default(),
+            sent: None,
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// The results of this run, in their order: how the pending attempt ended, and whether a late receipt came
+    /// for the head.
+    pub fn results<'a>(
+        &mut self,
+        ledger: &mut Ledger,
+        results: impl Iterator<Item = &'a JobResult>,
+        stale: &mut u64,
+    ) -> (End<'a>, bool) {
+        let (mut end, mut receipt) = (End::None, false);
+        let mut pending = self.track.phase == Phase::Pending;
+        for result in results {
+            if pending && result.key.attempt == self.track.attempt {
+                pending = false;
+                end = End::Result(result);
+                continue;
+            }
+            *stale += 1;
+            let taken = matches!(&result.outcome, Outcome::Answer(Answer::Code(Ok(_))));
+            let heads = self
+                .queue
+                .front()
+                .is_some_and(|head| head.attempts.contains(&result.key.attempt));
+            if !taken || !heads || receipt {
+                continue;
+            }
+            receipt = true;
+            if pending {
+                ledger.see("code superseded by a late receipt");
+                pending = false;
+                end = End::Superseded;
+            } else if matches!(end, End::Result(_)) {
+                ledger.see("late receipt beside the next answer");
+            } else {
+                ledger.see("late receipt");
+            }
+        }
+        (end, receipt)
+    }
+
+    /// One run. `lane` and `codes` are what it shows now; `facts` are of this sink alone.
+    pub fn run(
+        &mut self,
+        tick: &Tick<'_>,
+        ledger: &mut Ledger,
+        lane: Lane,
+        codes: &[Arc<Alert>],
+        (end, receipt): (End<'_>, bool),
+        emissions: &Emissions<'_>,
+        facts: &[&Fact],
+    ) -> Verdict<bool> {
+        let was_empty = self.queue.is_empty();
+        let comes = emissions.wanted.len() + emissions.news.map_or(0, |(_, most)| most);
+        let full = self.queue.len() + comes > CODES_MAX;
+        let settled = self.settle(end, receipt);
+        let head_was = self.queue.front().map(|entry| Arc::clone(&entry.alert));
+        self.leave(tick, ledger, codes, &settled, facts)?;
+        self.arrive(tick, ledger, codes, (was_empty, full), emissions, facts)?;
+        let who = self.track.who.clone();
+        ledger.check(Rule::OutboxBound, &who, self.queue.len() <= CODES_MAX, || {
+            format!("{} codes wait", self.queue.len())
+        })?;
+        let head_stays =
+            matches!((&head_was, self.queue.front()), (Some(was), Some(is)) if Arc::ptr_eq(was, &is.alert));
+        if let Settled::Again { wish } = settled
+            && head_stays
+        {
+            let wish = wish.min(WISH_MAX);
+            let (least, most) = (PAUSE_MIN.max(wish), PAUSE_MAX.max(wish));
+            let waits = lane.phase() == Phase::Waiting
+                && lane.at() >= tick.now.after(least)
+                && lane.at() <= tick.now.after(most);
+            ledger.check(Rule::PauseBeforeRetry, &who, waits, || {
+                format!("not taken at {:?}, to be sent again between {least:?} and {most:?} later, and is {lane:?}", tick.now)
+            })?;
+        } else if head_stays && self.track.phase == Phase::Waiting && self.track.at != Mono::NEVER {
+            let due = ceil_ms(self.track.at);
+            let fits = if tick.now >= due {
+                lane.phase() != Phase::Waiting
+            } else {
+                lane.phase() == Phase::Waiting && lane.at() == self.track.at
+            };
+            ledger.check(Rule::PauseBeforeRetry, &who, fits, || {
+                format!(
+                    "to be sent again at {due:?}; it is {:?}, and it is {lane:?}",
+                    tick.now
+                )
+            })?;
+        }
+        let ended = !matches!(end, End::None);
+        let sent = self.track.follow(tick, ledger, lane, ended)?;
+        ledger.check(
+            Rule::CodeOnItsWay,
+            &who,
+            self.queue.is_empty() || lane.phase() != Phase::Waiting || lane.at() <= tick.now.after(WISH_MAX),
+            || {
+                format!(
+                    "{} codes wait, and nobody will send them: {lane:?}",
+                    self.queue.len()
+                )
+            },
+        )?;
+        ledger.check(
+            Rule::CodeOnItsWay,
+            &who,
+            !self.queue.is_empty() || lane.phase() == Phase::Waiting,
+            || format!("nothing waits, and it is {lane:?}"),
+        )?;
+        if let Some(head) = self.queue.front() {
+            let late = head.put_at.after(self.sink.max_age + WISH_MAX);
+            ledger.check(
+                Rule::GivenUpInTime,
+                &who,
+                tick.now < late || lane.phase() != Phase::Waiting,
+                || format!("{} waits since {:?}", head.alert.cause_id, head.put_at),
+            )?;
+        }
+        if sent {
+            self.send(ledger, lane.attempt())?;
+        }
+        Ok(sent)
+    }
+
+    fn settle(&mut self, end: End<'_>, receipt: bool) -> Settled {
+        if receipt {
+            return Settled::Delivered;
+        }
+        let maybe = |this: &mut Self| {
+            if let Some(head) = this.queue.front_mut()
+                && tells(head.alert.color)
+            {
+                this.told.insert(episode(&head.alert).to_owned());
+            }
+        };
+        let again = |wish: Option<Duration>| Settled::Again {
+            wish: wish.unwrap_or_default(),
+        };
+        match end {
+            End::None | End::Superseded => Settled::No,
+            End::Lost => {
+                maybe(self);
+                again(None)
+            }
+            End::Result(result) => match &result.outcome {
+                Outcome::Answer(Answer::Code(Ok(_))) => Settled::Delivered,
+                Outcome::Answer(Answer::Code(Err(DeliveryFailure::Permanent(_)))) | Outcome::Denied(_) => {
+                    Settled::Refused
+                }
+                Outcome::Answer(Answer::Code(Err(DeliveryFailure::Retryable { after, .. }))) => again(*after),
+                Outcome::Expired | Outcome::NoCapacity(_) => {
+                    if let Some(head) = self.queue.front_mut() {
+                        head.attempts.retain(|attempt| *attempt != result.key.attempt);
+                        head.tried = !head.attempts.is_empty();
+                    }
+                    again(None)
+                }
+                _ => {
+                    maybe(self);
+                    again(None)
+                }
+            },
+        }
+    }
+
+    /// What left the box, each for a reason.
+    fn leave(
+        &mut self,
+        tick: &Tick<'_>,
+        ledger: &mut Ledger,
+        codes: &[Arc<Alert>],
+        settled: &Settled,
+        facts: &[&Fact],
+    ) -> Verdict {
+        let who = self.track.who.clone();
+        let told_of = |alert: &Arc<Alert>, undeliverable: bool| {
+            facts
+                .iter()
+                .filter(|fact| match fact {
+                    Fact::Delivered { alert: of, .. } => !undeliverable && Arc::ptr_eq(of, alert),
+                    Fact::Undeliverable { alert: of, .. } => undeliverable && Arc::ptr_eq(of, alert),
+                    _ => false,
+                })
+                .count()
+        };
+        let (mut delivered, mut lost) = (0, 0);
+        self.gone = Gone::default();
+        let mut first = true;
+        while let Some(head) = self.queue.front() {
+            let stays = codes.first().is_some_and(|code| Arc::ptr_eq(code, &head.alert));
+            let old = tick.now.since(head.put_at) >= self.sink.max_age;
+            if first && matches!(settled, Settled::Delivered) {
+                ledger.check(
+                    Rule::ReceiptCounts,
+                    &who,
+                    !stays && told_of(&head.alert, false) == 1,
+                    || {
+                        format!(
+                            "{} was taken, stays: {stays}, facts: {facts:?}",
+                            head.alert.cause_id
+                        )
+                    },
+                )?;
+                delivered += 1;
+                if tells(head.alert.color) {
+                    self.told.insert(episode(&head.alert).to_owned());
+                }
+            } else if first && matches!(settled, Settled::Refused) {
+                ledger.see("undeliverable: refused");
+                self.gone.early += 1;
+                ledger.check(
+                    Rule::UndeliverableWithReason,
+                    &who,
+                    !stays && told_of(&head.alert, true) == 1,
+                    || format!("{} was refused for good, stays: {stays}", head.alert.cause_id),
+                )?;
+                lost += 1;
+            } else if first && old && matches!(settled, Settled::Again { .. }) {
+                ledger.see("undeliverable: too old");
+                self.gone.early += 1;
+                ledger.check(
+                    Rule::UndeliverableWithReason,
+                    &who,
+                    !stays && told_of(&head.alert, true) == 1,
+                    || {
+                        format!(
+                            "{} failed again and is too old, stays: {stays}",
+                            head.alert.cause_id
+                        )
+                    },
+                )?;
+                lost += 1;
+            } else if stays {
+                break;
+            } else if told_of(&head.alert, true) > 0 {
+                ledger.see("undeliverable: waited too long");
+                self.gone.late += 1;
+                ledger.check(Rule::UndeliverableWithReason, &who, old, || {
+                    format!(
+                        "{} was put in at {:?} and is not too old",
+                        head.alert.cause_id, head.put_at
+                    )
+                })?;
+                lost += 1;
+            } else {
+                let needless = head.alert.color == Color::Green
+                    && !head.tried
+                    && !self.told.contains(episode(&head.alert));
+                ledger.check(Rule::NeverOverwritten, &who, needless, || {
+                    format!("{} is gone, and nobody took it", head.alert.cause_id)
+                })?;
+                ledger.see("needless green left out");
+            }
+            first = false;
+            self.queue.pop_front();
+        }
+        let refused = facts
+            .iter()
+            .filter(|fact| {
+                matches!(fact, Fact::Undeliverable { alert, .. }
+                    if !self.seen.contains(&alert.cause_id))
+            })
+            .count();
+        self.gone.either = refused;
+        let count = |undeliverable: bool| {
+            facts
+                .iter()
+                .filter(|fact| match fact {
+                    Fact::Delivered { .. } => !undeliverable,
+                    Fact::Undeliverable { .. } => undeliverable,
+                    _ => false,
+                })
+                .count()
+        };
+        ledger.check(
+            Rule::ReceiptCounts,
+            &who,
+            count(false) == delivered && count(true) == lost + refused,
+            || format!("{delivered} were taken and {lost} given up, and it says {facts:?}"),
+        )
+    }
+
+    /// What is new in the box, each with its cause.
+    fn arrive(
+        &mut self,
+        tick: &Tick<'_>,
+        ledger: &mut Ledger,
+        codes: &[Arc<Alert>],
+        (was_empty, full): (bool, bool),
+        emissions: &Emissions<'_>,
+        facts: &[&Fact],
+    ) -> Verdict {
+        let who = self.track.who.clone();
+        let mut at = 0;
+        let mut kept = VecDeque::new();
+        for entry in self.queue.drain(..) {
+            if codes.get(at).is_some_and(|code| Arc::ptr_eq(code, &entry.alert)) {
+                kept.push_back(entry);
+                at += 1;
+                continue;
+            }
+            ledger.check(
+                Rule::NeverOverwritten,
+                &who,
+                full && entry.alert.reminder && at > 0,
+                || {
+                    format!(
+                        "{} is gone from the middle of the box: {codes:?}",
+                        entry.alert.cause_id
+                    )
+                },
+            )?;
+            ledger.see("reminder dropped from a full box");
+        }
+        self.queue = kept;
+        let new = &codes[at..];
+        for alert in new {
+            ledger.check(Rule::EmittedForCause, &who, self.sink.wants(alert.color), || {
+                format!("{} is not wanted here", alert.cause_id)
+            })?;
+            ledger.check(
+                Rule::EmittedOnce,
+                &who,
+                self.seen.insert(alert.cause_id.clone()),
+                || format!("{} was in the box before", alert.cause_id),
+            )?;
+            let news =
+                emissions.news.is_some() && alert.color == Color::Purple && cause(alert).starts_with("host-");
+            let fits = news
+                || emissions
+                    .wanted
+                    .iter()
+                    .any(|wanted| wanted.color == alert.color && wanted.cause == cause(alert))
+                    && emissions.episode.is_none_or(|id| id == episode(alert))
+                    && alert.happened_at == tick.wall
+                    && alert.reminder == cause(alert).starts_with("reminder-");
+            ledger.check(Rule::EmittedForCause, &who, fits, || {
+                format!(
+                    "{} has no cause; expected: {:?} of {:?}",
+                    alert.cause_id, emissions.wanted, emissions.episode
+                )
+            })?;
+            self.queue.push_back(Entry {
+                alert: Arc::clone(alert),
+                put_at: tick.now,
+                attempts: Vec::new(),
+                tried: false,
+            });
+        }
+        if let Some((least, most)) = emissions.news
+            && self.sink.wants(Color::Purple)
+        {
+            let refused = facts
+                .iter()
+                .filter(|fact| matches!(fact, Fact::Undeliverable { .. }) && full)
+                .count();
+            ledger.check(
+                Rule::HostHears,
+                &who,
+                (least..=most.max(refused)).contains(&(new.len() + refused)),
+                || format!("{} news are told, {least} to {most} are known", new.len()),
+            )?;
+        }
+        for wanted in emissions.wanted.iter().filter(|wanted| !wanted.may) {
+            if !self.sink.wants(wanted.color) {
+                continue;
+            }
+            let there = new
+                .iter()
+                .any(|alert| alert.color == wanted.color && cause(alert) == wanted.cause);
+            let refused = facts.iter().any(|fact| {
+                matches!(fact, Fact::Undeliverable { alert, .. }
+                    if alert.color == wanted.color && cause(alert) == wanted.cause && full)
+            });
+            let behind = wanted.cause.starts_with("reminder-") && !(was_empty && new.is_empty());
+            let needless = wanted.color == Color::Green
+                && emissions.episode.is_none_or(|id| {
+                    !self.told.contains(id) && !self.queue.iter().any(|entry| episode(&entry.alert) == id)
+                });
+            if refused {
+                ledger.see("undeliverable: box full");
+            }
+            ledger.check(
+                Rule::EmittedWhenDue,
+                &who,
+                there || refused || behind || needless,
+                || format!("{wanted:?} is due and not there: {codes:?}"),
+            )?;
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, ledger: &mut Ledger, attempt: u32) -> Verdict {
+        let who = self.track.who.clone();
+        let told = &self.told;
+        let Some(head) = self.queue.front_mut() else {
+            return ledger.check(Rule::FirstInFirstOut, &who, false, || {
+                "nothing was sent".to_owned()
+            });
+        };
+        ledger.check(
+            Rule::GreenOnlyIfTold,
+            &who,
+            head.alert.color != Color::Green || told.contains(episode(&head.alert)),
+            || format!("{} is sent, and nothing was said before", head.alert.cause_id),
+        )?;
+        if !head.attempts.is_empty() {
+            ledger.see("code sent again");
+        }
+        head.attempts.push(attempt);
+        head.tried = true;
+        self.sent = Some((attempt, Arc::clone(&head.alert)));
+        Ok(())
+    }
+}

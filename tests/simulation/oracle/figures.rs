@@ -1,0 +1,140 @@
+//! Counters: whatever is published must add up to what was seen.
+
+use super::{
+    ledger::{Ledger, Verdict},
+    model::{Doings, Model},
+    rules::Rule,
+    tick::Tick,
+};
+use pulse_host::{
+    domain::{host::PerKind, spec::Kind},
+    scheduler::{components::Phase, stats::Snapshot},
+};
+use std::{collections::BTreeMap, time::Duration};
+
+/// Counts of one kind, from the outside.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Count {
+    pub sent: u64,
+    pub applied: u64,
+    pub lost: u64,
+    pub stale: u64,
+    pub superseded: u64,
+    /// Runs after which lanes were needed although it was sent what there was room for.
+    pub full: u64,
+    /// Jobs in the channel.
+    pub waiting: usize,
+}
+
+/// Counts of everything.
+#[derive(Clone, Debug, Default)]
+pub struct Figures {
+    pub kinds: PerKind<Count>,
+    healthy: u64,
+    not_healthy: u64,
+    undeliverable: u64,
+    stalls: u64,
+    stalled: Duration,
+    runs: u64,
+}
+
+impl Figures {
+    pub fn run(&mut self, tick: &Tick<'_>) {
+        self.runs += 1;
+        if !tick.stalled.is_zero() {
+            self.stalls += 1;
+            self.stalled += tick.stalled;
+        }
+    }
+
+    pub fn add(&mut self, doings: &Doings) {
+        for (kind, _) in &doings.sent {
+            let count = self.kinds.get_mut(*kind);
+            count.sent += 1;
+            count.waiting += 1;
+        }
+        for kind in &doings.applied {
+            self.kinds.get_mut(*kind).applied += 1;
+        }
+        for kind in &doings.lost {
+            self.kinds.get_mut(*kind).lost += 1;
+        }
+        for kind in &doings.stale {
+            self.kinds.get_mut(*kind).stale += 1;
+        }
+        self.kinds.code.superseded += doings.superseded;
+        self.healthy += doings.healthy;
+        self.not_healthy += doings.not_healthy;
+        self.undeliverable += doings.undeliverable;
+    }
+
+    /// Holds a fresh snapshot against them.
+    pub fn compare(
+        &self,
+        ledger: &mut Ledger,
+        snapshot: &Snapshot,
+        models: &[Model],
+        states: &BTreeMap<&'static str, u64>,
+    ) -> Verdict {
+        let mut same = |what: &str, theirs: u64, ours: u64| {
+            ledger.check(Rule::FiguresAddUp, "host", theirs == ours, || {
+                format!("{what}: it says {theirs}, seen: {ours}")
+            })
+        };
+        for kind in Kind::ALL {
+            let (theirs, ours) = (snapshot.kinds.get(kind), self.kinds.get(kind));
+            let lanes = |phase: Phase| {
+                models
+                    .iter()
+                    .flat_map(Model::lanes)
+                    .filter(|track| track.kind == kind && track.phase == phase)
+                    .count() as u64
+            };
+            let outcomes = theirs.outcomes.values().sum::<u64>();
+            same(&format!("{kind}, sent"), theirs.sent, ours.sent)?;
+            same(&format!("{kind}, outcomes"), outcomes, ours.applied)?;
+            same(&format!("{kind}, lost"), theirs.lost, ours.lost)?;
+            same(&format!("{kind}, stale"), theirs.stale, ours.stale)?;
+            same(
+                &format!("{kind}, pending"),
+                theirs.pending as u64,
+                lanes(Phase::Pending),
+            )?;
+            same(
+                &format!("{kind}, all that was sent"),
+                theirs.sent,
+                outcomes + theirs.lost + theirs.pending as u64 + ours.superseded,
+            )?;
+            // Outdated tickets are counted until somebody looks at them.
+            let needed = lanes(Phase::Needed);
+            same(
+                &format!("{kind}, needed"),
+                (theirs.needed as u64).max(needed),
+                theirs.needed as u64,
+            )?;
+            same(&format!("{kind}, full"), theirs.full.max(ours.full), theirs.full)?;
+        }
+        let boxes: usize = models
+            .iter()
+            .flat_map(|model| &model.boxes)
+            .map(|sink| sink.len())
+            .sum();
+        same("outbox", snapshot.outbox as u64, boxes as u64)?;
+        same("healthy", snapshot.healthy, self.healthy)?;
+        same("not healthy", snapshot.not_healthy, self.not_healthy)?;
+        same("undeliverable", snapshot.undeliverable, self.undeliverable)?;
+        same("stalls", snapshot.stalls, self.stalls)?;
+        same(
+            "stalled, ms",
+            snapshot.stalled.as_millis() as u64,
+            self.stalled.as_millis() as u64,
+        )?;
+        same("dropped events", snapshot.dropped_events, 0)?;
+        same("runs", snapshot.runs, self.runs)?;
+        for (state, count) in states {
+            same(state, snapshot.states.get(state).copied().unwrap_or(0), *count)?;
+        }
+        let all: u64 = snapshot.states.values().sum();
+        same("monitors in any state", all, states.values().sum())
+    }
+}

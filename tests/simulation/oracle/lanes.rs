@@ -1,0 +1,187 @@
+//! Lanes: one phase at a time, one attempt at a time, nothing before its time and nothing for ever.
+
+use super::{
+    ledger::{Ledger, Verdict},
+    rules::Rule,
+    tick::{Tick, ceil_ms},
+};
+use pulse_host::{
+    domain::{job::JobResult, spec::Kind, time::Mono},
+    scheduler::components::{Lane, Phase},
+};
+use std::time::Duration;
+
+/// A lane as the oracle knows it: what it showed after the last run.
+#[derive(Clone, Debug)]
+pub struct Track {
+    pub kind: Kind,
+    pub who: String,
+    pub timeout: Duration,
+    pub phase: Phase,
+    pub at: Mono,
+    pub attempt: u32,
+    /// In which run it was first seen needed.
+    pub needed_at: Mono,
+    /// When what is pending was sent.
+    pub sent_at: Mono,
+    /// When what is pending had fallen due.
+    pub due: Mono,
+    /// When it must have come back, as far as the settings say.
+    pub deadline: Mono,
+    /// Time in which the whole host stood still since then.
+    stalled: Duration,
+}
+
+/// How the pending attempt ended in this run.
+#[derive(Clone, Copy, Debug)]
+pub enum End<'a> {
+    /// It did not, or nothing was pending.
+    None,
+    /// Its result came.
+    Result(&'a JobResult),
+    /// It was given up.
+    Lost,
+    /// A late receipt for an earlier attempt made it needless.
+    Superseded,
+}
+
+impl Track {
+    pub fn new(kind: Kind, who: String, timeout: Duration, lane: Lane) -> Self {
+        Self {
+            kind,
+            who,
+            timeout,
+            phase: lane.phase(),
+            at: lane.at(),
+            attempt: lane.attempt(),
+            needed_at: Mono(0),
+            sent_at: Mono(0),
+            due: Mono(0),
+            deadline: Mono(0),
+            stalled: Duration::ZERO,
+        }
+    }
+
+    /// Whether a result is the one that is waited for.
+    pub fn awaits(&self, attempt: u32) -> bool {
+        self.phase == Phase::Pending && self.attempt == attempt
+    }
+
+    /// What must be true of an attempt that is pending, whose result did not come in this run.
+    pub fn overdue(&mut self, tick: &Tick<'_>, ledger: &mut Ledger, lane: Lane, lost: bool) -> Verdict<bool> {
+        if tick.stalled > Duration::ZERO {
+            self.stalled += tick.gap;
+        }
+        let (now, who) = (tick.now, self.who.as_str());
+        if lost {
+            ledger.check(Rule::NotLostEarly, who, now >= self.deadline, || {
+                format!("given up at {now:?}, before its deadline {:?}", self.deadline)
+            })?;
+            ledger.check(Rule::StallGivesTimeBack, who, tick.stalled.is_zero(), || {
+                "given up in the run after a stall: its worker stood still too".to_owned()
+            })?;
+            ledger.check(Rule::AttemptRises, who, lane.attempt() != self.attempt, || {
+                "given up, but its result would not be stale".to_owned()
+            })?;
+            return Ok(true);
+        }
+        ledger.check(
+            Rule::OneAttempt,
+            who,
+            lane.phase() != Phase::Pending || lane.attempt() == self.attempt,
+            || {
+                format!(
+                    "attempt {} was sent while {} is out",
+                    lane.attempt(),
+                    self.attempt
+                )
+            },
+        )?;
+        ledger.check(
+            Rule::DeadlinesNest,
+            who,
+            lane.phase() != Phase::Pending || lane.at() == self.at || !tick.stalled.is_zero(),
+            || format!("its deadline was {:?} and is {:?}", self.at, lane.at()),
+        )?;
+        ledger.check(
+            Rule::StaleChangesNothing,
+            who,
+            lane.phase() == Phase::Pending && lane.attempt() == self.attempt,
+            || {
+                format!(
+                    "attempt {} was pending and has no result; now {lane:?}",
+                    self.attempt
+                )
+            },
+        )?;
+        let last = ceil_ms(self.deadline.after(self.stalled));
+        ledger.check(
+            Rule::LostInTime,
+            who,
+            now < last || !tick.stalled.is_zero(),
+            || {
+                format!(
+                    "pending since {:?}, should have been given up at {last:?}",
+                    self.sent_at
+                )
+            },
+        )?;
+        Ok(false)
+    }
+
+    /// The phase after the run, given that nothing is pending any more from before; true if a job was sent.
+    pub fn follow(&mut self, tick: &Tick<'_>, ledger: &mut Ledger, lane: Lane, ended: bool) -> Verdict<bool> {
+        let who = self.who.clone();
+        let later = lane.attempt().wrapping_sub(self.attempt);
+        let pended = lane.phase() == Phase::Pending;
+        let was_pending = self.phase == Phase::Pending && !ended;
+        if was_pending {
+            self.keep(tick, ledger, lane)?;
+            return Ok(false);
+        }
+        ledger.check(Rule::AttemptRises, &who, later <= u32::MAX / 2, || {
+            format!("attempt {} after {}", lane.attempt(), self.attempt)
+        })?;
+        if pended {
+            ledger.check(Rule::AttemptRises, &who, later >= 1, || {
+                format!("attempt {} was sent twice", self.attempt)
+            })?;
+            let deadline = tick.now.after(tick.queue_wait + self.timeout + tick.grace);
+            ledger.check(Rule::DeadlinesNest, &who, lane.at() == deadline, || {
+                format!("recovery deadline {:?} in place of {deadline:?}", lane.at())
+            })?;
+            ledger.check(
+                Rule::NothingWhileDraining,
+                &who,
+                !tick.draining || self.kind == Kind::Code,
+                || "sent while draining".to_owned(),
+            )?;
+            // What fell due in this very run was never seen needed.
+            self.due = if ended { tick.now } else { self.at };
+            self.needed_at = if self.phase == Phase::Needed && !ended {
+                self.needed_at
+            } else {
+                tick.now
+            };
+            self.sent_at = tick.now;
+            self.deadline = deadline;
+            self.stalled = Duration::ZERO;
+        }
+        self.keep(tick, ledger, lane)?;
+        Ok(pended)
+    }
+
+    fn keep(&mut self, tick: &Tick<'_>, ledger: &mut Ledger, lane: Lane) -> Verdict {
+        ledger.check(
+            Rule::PhaseHasCause,
+            &self.who,
+            lane.phase() == Phase::Waiting || lane.at() < Mono::NEVER,
+            || format!("{lane:?}: needed or pending for ever"),
+        )?;
+        if lane.phase() == Phase::Needed && (self.phase, self.at) != (Phase::Needed, lane.at()) {
+            self.needed_at = tick.now;
+        }
+        (self.phase, self.at, self.attempt) = (lane.phase(), lane.at(), lane.attempt());
+        Ok(())
+    }
+}
