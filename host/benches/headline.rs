@@ -17,7 +17,7 @@ use pulse_host::{
         histogram::Histogram,
         host::HostSettings,
         limits::Limits,
-        spec::{Lane, MonitorSpec, Policy, Profile, Subject},
+        spec::{Check, Class, MonitorSpec, Policy, Profile},
     },
     plugins,
     sandbox::{Compiler, Library, Sandbox, SandboxSettings, compile},
@@ -126,16 +126,16 @@ fn settings(host: &HostSettings) -> Result<SandboxSettings> {
     Ok(SandboxSettings::new(host, Compiler::Child(program)))
 }
 
-fn lane(profile: &Arc<Profile>, settings: &str, timeout: Duration) -> Lane {
-    Lane {
+fn lane(profile: &Arc<Profile>, settings: &str, timeout: Duration) -> Check {
+    Check {
         profile: Arc::clone(profile),
         settings: settings.into(),
         timeout,
     }
 }
 
-fn monitors(count: usize, lane: impl Fn(usize) -> Lane) -> Vec<Arc<MonitorSpec>> {
-    let policy = Arc::new(Policy {
+fn monitors(count: usize, lane: impl Fn(usize) -> Check) -> Vec<MonitorSpec> {
+    let policy = Policy {
         interval: Duration::from_secs(1),
         retry_interval: Duration::from_secs(1),
         failure_threshold: 3,
@@ -143,20 +143,19 @@ fn monitors(count: usize, lane: impl Fn(usize) -> Lane) -> Vec<Arc<MonitorSpec>>
         page_after: Duration::from_secs(300),
         repeat: None,
         fault_threshold: 3,
-    });
+    };
     (0..count)
         .map(|number| {
-            Arc::new(MonitorSpec {
-                subject: Subject {
-                    monitor: format!("monitor-{number}").into(),
-                    tenant: "default".into(),
-                    labels: Arc::new([]),
-                },
-                policy: Arc::clone(&policy),
+            let class = Class {
+                tenant: "default".into(),
+                labels: Arc::new([]),
+                policy: policy.clone(),
                 pulse: Some(lane(number)),
                 intervention: None,
                 sinks: Arc::new([]),
-            })
+                parents: Arc::new([]),
+            };
+            MonitorSpec::new(Arc::new(class), number as u64, &format!("monitor-{number}"), None)
         })
         .collect()
 }
@@ -165,7 +164,7 @@ fn monitors(count: usize, lane: impl Fn(usize) -> Lane) -> Vec<Arc<MonitorSpec>>
 fn watch(
     host: HostSettings,
     plugin: &Path,
-    monitors: Vec<Arc<MonitorSpec>>,
+    monitors: Vec<MonitorSpec>,
     arguments: &Arguments,
 ) -> Result<Value> {
     let clock = Clock::system();

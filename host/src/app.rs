@@ -310,10 +310,10 @@ pub fn probe_monitor(
         Err(wrong) => return Ok(Err(Refused::wrong(&wrong, color))),
     };
     let monitors = &prepared.config.monitors;
-    let Some(spec) = monitors.iter().find(|spec| &*spec.subject.monitor == name) else {
+    let Some(spec) = monitors.iter().find(|spec| spec.name() == name) else {
         let nearest = monitors
             .iter()
-            .map(|spec| &*spec.subject.monitor)
+            .map(MonitorSpec::name)
             .min_by_key(|other| strsim::damerau_levenshtein(other, name));
         let place = prepared.config_path.display();
         return Ok(Err(Refused::line(match nearest {
@@ -361,7 +361,7 @@ fn probe(
     sandbox: &Arc<Sandbox>,
     library: &Arc<Library>,
     clock: &Clock,
-    spec: &Arc<MonitorSpec>,
+    spec: &MonitorSpec,
 ) -> Result<Probed> {
     let now = clock.mono();
     let job = Job {
@@ -374,7 +374,8 @@ fn probe(
         due: now,
         due_wall: clock.wall(),
         expires: Mono::NEVER,
-        spec: Arc::clone(spec),
+        sent: now,
+        spec: spec.clone(),
         payload: Payload::Pulse,
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -386,7 +387,7 @@ fn probe(
     });
     runtime.shutdown_background();
     Ok(Probed {
-        monitor: spec.subject.monitor.to_string(),
+        monitor: spec.name().to_owned(),
         outcome: result.outcome,
         usage: result.usage,
         log,
@@ -398,9 +399,9 @@ pub struct Plan {
     /// The host's settings.
     pub settings: HostSettings,
     /// The monitors.
-    pub monitors: Vec<Arc<MonitorSpec>>,
+    pub monitors: Vec<MonitorSpec>,
     /// Whose sinks hear that the prober itself is in trouble.
-    pub host_entry: Option<Arc<MonitorSpec>>,
+    pub host_entry: Option<MonitorSpec>,
 }
 
 /// A running host.
@@ -498,8 +499,8 @@ struct Wiring {
 impl Wiring {
     fn new(
         settings: &HostSettings,
-        monitors: Vec<Arc<MonitorSpec>>,
-        host_entry: Option<Arc<MonitorSpec>>,
+        monitors: Vec<MonitorSpec>,
+        host_entry: Option<MonitorSpec>,
         clock: Clock,
     ) -> Self {
         let (outlets, inlets) = queue::channels(&settings.queues);

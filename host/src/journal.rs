@@ -83,7 +83,7 @@ impl Limiter {
 
 /// One line for one fact.
 fn write(event: &Event) {
-    let name = event.spec.subject.monitor.as_ref();
+    let name = event.spec.name();
     match &event.fact {
         Fact::State { from, to, summary } => match (from, to) {
             (State::Unknown, State::Up) => tracing::info!("{name} is up: {summary}"),

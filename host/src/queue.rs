@@ -9,7 +9,7 @@ use crate::domain::{
 };
 use std::{
     sync::{
-        Arc, OnceLock,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread::Thread,
@@ -22,6 +22,7 @@ pub type Batch = Vec<Job>;
 #[derive(Debug)]
 pub struct Outlet {
     batches: async_channel::Sender<Batch>,
+    buffers: Arc<Buffers<Job>>,
     waiting: Arc<AtomicUsize>,
     settings: QueueSettings,
 }
@@ -30,6 +31,7 @@ pub struct Outlet {
 #[derive(Clone, Debug)]
 pub struct Inlet {
     batches: async_channel::Receiver<Batch>,
+    buffers: Arc<Buffers<Job>>,
     waiting: Arc<AtomicUsize>,
 }
 
@@ -38,14 +40,16 @@ pub struct Inlet {
 pub fn channel(settings: QueueSettings) -> (Outlet, Inlet) {
     // The bound that matters is the number of jobs; a batch holds at least one.
     let (sender, receiver) = async_channel::bounded(settings.capacity.max(1));
-    let waiting = Arc::new(AtomicUsize::new(0));
+    let (waiting, buffers) = (Arc::new(AtomicUsize::new(0)), Arc::new(Buffers::default()));
     let outlet = Outlet {
         batches: sender,
+        buffers: Arc::clone(&buffers),
         waiting: Arc::clone(&waiting),
         settings,
     };
     let inlet = Inlet {
         batches: receiver,
+        buffers,
         waiting,
     };
     (outlet, inlet)
@@ -72,6 +76,12 @@ pub fn channels(settings: &PerKind<QueueSettings>) -> (PerKind<Outlet>, PerKind<
 }
 
 impl Outlet {
+    /// An empty buffer, used before if there is one.
+    #[must_use]
+    pub fn buffer(&self) -> Batch {
+        self.buffers.take()
+    }
+
     /// How many jobs the channel would take now.
     #[must_use]
     pub fn room(&self) -> usize {
@@ -127,6 +137,11 @@ impl Inlet {
         self.batches.try_recv().ok().inspect(|batch| self.took(batch))
     }
 
+    /// Takes an emptied buffer back, to be used again.
+    pub fn recycle(&self, batch: Batch) {
+        self.buffers.put(batch);
+    }
+
     fn took(&self, batch: &Batch) {
         self.waiting.fetch_sub(batch.len(), Ordering::AcqRel);
     }
@@ -160,17 +175,22 @@ impl Bell {
     }
 }
 
+/// Results that travel together.
+pub type Results = Vec<JobResult>;
+
 /// The workers' end of the results.
 #[derive(Clone, Debug)]
 pub struct ResultSender {
-    results: async_channel::Sender<JobResult>,
+    results: async_channel::Sender<Results>,
+    buffers: Arc<Buffers<JobResult>>,
     bell: Arc<Bell>,
 }
 
 /// The scheduler's end of the results.
 #[derive(Debug)]
 pub struct ResultReceiver {
-    results: async_channel::Receiver<JobResult>,
+    results: async_channel::Receiver<Results>,
+    buffers: Arc<Buffers<JobResult>>,
 }
 
 /// Makes the channel of results. `capacity` is at least the number of jobs that can run at once.
@@ -178,27 +198,77 @@ pub struct ResultReceiver {
 pub fn results(capacity: usize) -> (ResultSender, ResultReceiver, Arc<Bell>) {
     let (sender, receiver) = async_channel::bounded(capacity.max(1));
     let bell = Arc::new(Bell::default());
+    let buffers = Arc::new(Buffers::default());
     let sender = ResultSender {
         results: sender,
+        buffers: Arc::clone(&buffers),
         bell: Arc::clone(&bell),
     };
-    (sender, ResultReceiver { results: receiver }, bell)
+    let receiver = ResultReceiver {
+        results: receiver,
+        buffers,
+    };
+    (sender, receiver, bell)
 }
 
 impl ResultSender {
-    /// Sends one result and wakes the scheduler. Waits while the channel is full; a scheduler that is gone
-    /// needs no results.
-    pub async fn send(&self, result: JobResult) {
-        if self.results.send(result).await.is_ok() {
+    /// An empty buffer, used before if there is one.
+    #[must_use]
+    pub fn buffer(&self) -> Results {
+        self.buffers.take()
+    }
+
+    /// Sends results and wakes the scheduler. Waits while the channel is full; a scheduler that is gone needs no
+    /// results.
+    pub async fn send(&self, results: Results) {
+        if self.results.send(results).await.is_ok() {
             self.bell.ring();
         }
     }
 }
 
 impl ResultReceiver {
-    /// The next result, if one is there.
+    /// The next results, if some are there.
     #[must_use]
-    pub fn try_recv(&self) -> Option<JobResult> {
+    pub fn try_recv(&self) -> Option<Results> {
         self.results.try_recv().ok()
+    }
+
+    /// Takes an emptied buffer back, to be used again.
+    pub fn recycle(&self, results: Results) {
+        self.buffers.put(results);
+    }
+}
+
+/// Empty buffers that wait to be used again, so that jobs and results travel without allocating.
+#[derive(Debug)]
+struct Buffers<T>(Mutex<Vec<Vec<T>>>);
+
+/// Buffers that are kept; more than that were in use at once only in a burst.
+const BUFFERS_MAX: usize = 256;
+/// A buffer that grew beyond that many elements is not kept.
+const BUFFER_MAX: usize = 4096;
+
+impl<T> Default for Buffers<T> {
+    fn default() -> Self {
+        Self(Mutex::new(Vec::with_capacity(BUFFERS_MAX)))
+    }
+}
+
+impl<T> Buffers<T> {
+    fn take(&self) -> Vec<T> {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.pop().unwrap_or_default()
+    }
+
+    fn put(&self, mut buffer: Vec<T>) {
+        buffer.clear();
+        if buffer.capacity() == 0 || buffer.capacity() > BUFFER_MAX {
+            return;
+        }
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() < BUFFERS_MAX {
+            kept.push(buffer);
+        }
     }
 }

@@ -138,7 +138,7 @@ struct Settings<'a> {
 impl<'a> Settings<'a> {
     fn of(lease: &'a Lease) -> Self {
         Self {
-            text: &lease.settings,
+            text: lease.settings(),
             value: std::cell::OnceCell::new(),
         }
     }

@@ -4,6 +4,7 @@
 //! was refused is counted) nor forge it (control characters and those that reorder text are escaped).
 
 use super::Lease;
+use crate::domain::spec::MonitorSpec;
 use std::{fmt::Write, sync::Arc};
 
 /// Longest line, in bytes after escaping.
@@ -51,8 +52,7 @@ pub struct Line {
 /// The log lines of one execution.
 #[derive(Debug)]
 pub struct LogBook {
-    monitor: Arc<str>,
-    tenant: Arc<str>,
+    spec: MonitorSpec,
     plugin: Arc<str>,
     lines: u32,
     bytes: usize,
@@ -65,8 +65,7 @@ impl LogBook {
     #[must_use]
     pub fn new(lease: &Lease) -> Self {
         Self {
-            monitor: Arc::clone(&lease.monitor),
-            tenant: Arc::clone(&lease.tenant),
+            spec: lease.spec.clone(),
             plugin: Arc::clone(&lease.profile.plugin),
             lines: 0,
             bytes: 0,
@@ -92,7 +91,7 @@ impl LogBook {
         let message = escaped(message, LINE_BYTES_MAX);
         self.lines += 1;
         self.bytes += message.len();
-        let (monitor, tenant, plugin) = (&*self.monitor, &*self.tenant, &*self.plugin);
+        let (monitor, tenant, plugin) = (self.spec.name(), &*self.spec.tenant, &*self.plugin);
         // A macro needs its level at compile time.
         match level {
             Level::Debug => tracing::debug!(target: "plugin", monitor, plugin, tenant, "{message}"),
@@ -124,9 +123,9 @@ impl Drop for LogBook {
         if self.refused > 0 {
             tracing::warn!(
                 target: "plugin",
-                monitor = &*self.monitor,
+                monitor = self.spec.name(),
                 plugin = &*self.plugin,
-                tenant = &*self.tenant,
+                tenant = &*self.spec.tenant,
                 refused = self.refused,
                 "the plugin wrote too much; the rest of its lines was dropped"
             );

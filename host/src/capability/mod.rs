@@ -32,7 +32,11 @@ pub use call::LATE;
 pub use error::{ErrorCode, Failure, Phase};
 pub use lender::{Lender, Shared};
 
-use crate::domain::{outcome::Denial, spec::Profile, time::Mono};
+use crate::domain::{
+    outcome::Denial,
+    spec::{Kind, MonitorSpec, Profile},
+    time::Mono,
+};
 use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering},
@@ -41,18 +45,40 @@ use std::sync::{
 /// One execution, as the lent interfaces see it.
 #[derive(Debug)]
 pub struct Lease {
-    /// Whose job it is, for log lines.
-    pub monitor: Arc<str>,
-    /// The tenant.
-    pub tenant: Arc<str>,
+    /// Whose job it is.
+    pub spec: MonitorSpec,
+    /// Which of its lanes.
+    pub kind: Kind,
+    /// Which of its sinks.
+    pub sink: u16,
     /// The plugin and its grants.
     pub profile: Arc<Profile>,
-    /// The job's settings, a JSON object: `@settings.…` grants look into it.
-    pub settings: Arc<str>,
     /// When the job is cut. No call goes on longer.
     pub ends: Mono,
     /// Whether the guest waits for its target at this moment.
     pub waiting: Arc<Waiting>,
+}
+
+impl Lease {
+    /// The monitor's name, for log lines.
+    #[must_use]
+    pub fn monitor(&self) -> &str {
+        self.spec.name()
+    }
+
+    /// The tenant.
+    #[must_use]
+    pub fn tenant(&self) -> &Arc<str> {
+        &self.spec.tenant
+    }
+
+    /// The job's settings, a JSON object: `@settings.…` grants look into it.
+    #[must_use]
+    pub fn settings(&self) -> &str {
+        self.spec
+            .assignment(self.kind, self.sink)
+            .map_or("{}", |assignment| assignment.settings)
+    }
 }
 
 /// Says whether a call waits for its target right now: what a deadline that passes then means.

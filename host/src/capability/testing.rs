@@ -6,7 +6,7 @@ use crate::{
     domain::{
         grant::{DirectoryGrant, DockerGrant, Grants, HostPattern, HttpGrant, Network, TcpGrant, UrlPattern},
         limits::Limits,
-        spec::Profile,
+        spec::{Kind, MonitorSpec, Profile},
         time::{Mono, Wall},
     },
 };
@@ -91,16 +91,17 @@ impl LeaseMaker {
     }
 
     pub(super) fn done(self) -> Lease {
+        let profile = Arc::new(Profile {
+            plugin: "test".into(),
+            limits: Limits::default(),
+            grants: Arc::new(self.grants),
+            reuse: 0,
+        });
         Lease {
-            monitor: "monitor".into(),
-            tenant: "default".into(),
-            profile: Arc::new(Profile {
-                plugin: "test".into(),
-                limits: Limits::default(),
-                grants: Arc::new(self.grants),
-                reuse: 0,
-            }),
-            settings: self.settings.into(),
+            spec: MonitorSpec::alone("monitor", Arc::clone(&profile), &self.settings, Duration::ZERO),
+            kind: Kind::Pulse,
+            sink: 0,
+            profile,
             ends: self.ends,
             waiting: Arc::new(Waiting::default()),
         }

@@ -12,10 +12,10 @@ use crate::domain::{
     host::HostSettings,
     limits::Limits,
     plugin::Facts,
-    spec::{Kind, Lane, MonitorSpec, Policy, Profile, Subject},
+    spec::{Kind, MonitorSpec, Profile},
 };
 use serde_json::{Map, Value};
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 /// A monitor that is probed once. What its plugin may reach is what `[plugins.NAME]` grants; where nothing is
 /// granted, exactly the target that the settings name, since the operator typed it himself.
@@ -27,7 +27,7 @@ pub fn ad_hoc(
     facts: &BTreeMap<String, Facts>,
     plugin: &str,
     settings: Map<String, Value>,
-) -> Result<Arc<MonitorSpec>, String> {
+) -> Result<MonitorSpec, String> {
     let pulses: Vec<&str> = facts
         .values()
         .filter(|facts| facts.kinds.contains(&Kind::Pulse))
@@ -58,21 +58,13 @@ pub fn ad_hoc(
         None => Arc::new(implied(config, facts)?),
     };
     let host = config.map_or_else(|| HostSettings::new(PathBuf::new()), |config| config.host.clone());
-    Ok(Arc::new(MonitorSpec {
-        subject: Subject {
-            monitor: plugin.into(),
-            tenant: "default".into(),
-            labels: Arc::new([]),
-        },
-        policy: Arc::new(policy()),
-        pulse: Some(Lane {
-            profile,
-            settings: settings.to_string().into(),
-            timeout: PULSE_TIMEOUT.min(host.max_timeout),
-        }),
-        intervention: None,
-        sinks: Arc::new([]),
-    }))
+    let timeout = PULSE_TIMEOUT.min(host.max_timeout);
+    Ok(MonitorSpec::alone(
+        plugin,
+        profile,
+        &settings.to_string(),
+        timeout,
+    ))
 }
 
 fn check(facts: &Facts, settings: Map<String, Value>) -> Result<Value, String> {
@@ -124,17 +116,4 @@ fn implied(config: Option<&Config>, facts: &Facts) -> Result<Profile, String> {
         grants: Arc::new(grants),
         reuse,
     })
-}
-
-/// Never followed: the monitor is probed once.
-fn policy() -> Policy {
-    Policy {
-        interval: Duration::from_secs(30),
-        retry_interval: Duration::from_secs(10),
-        failure_threshold: 1,
-        success_threshold: 1,
-        page_after: Duration::from_secs(300),
-        repeat: None,
-        fault_threshold: 1,
-    }
 }

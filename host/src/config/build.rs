@@ -15,7 +15,9 @@ use super::{
 use crate::domain::{
     limits::Limits,
     plugin::Facts,
-    spec::{Budget, InterventionSpec, Kind, MonitorSpec, Policy, Profile, Sink, Subject},
+    spec::{
+        Budget, Check, Class, InterventionSpec, Kind, Label, MonitorSpec, Policy, Profile, Sink, identity,
+    },
 };
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -44,8 +46,8 @@ const SINKS_MAX: usize = 64;
 
 /// What the builder makes.
 pub(super) struct Built {
-    pub monitors: Vec<Arc<MonitorSpec>>,
-    pub host_entry: Option<Arc<MonitorSpec>>,
+    pub monitors: Vec<MonitorSpec>,
+    pub host_entry: Option<MonitorSpec>,
     pub profiles: BTreeMap<String, Arc<Profile>>,
 }
 
@@ -68,7 +70,7 @@ pub(super) fn build<'a>(
         granted: HashSet::new(),
         profiles: HashMap::new(),
         labels: HashSet::new(),
-        policies: HashMap::new(),
+        classes: HashMap::new(),
         interventions: HashMap::new(),
         sinks: BTreeMap::new(),
         sink_lists: HashMap::new(),
@@ -109,9 +111,6 @@ pub(super) struct Owner<'a> {
     pub own: Option<&'a Table>,
 }
 
-/// Name and value.
-type Label = (Arc<str>, Arc<str>);
-
 /// All the shared parts of an intervention; the pointers are those of interned values.
 type InterventionKey = (
     *const Profile,
@@ -122,6 +121,15 @@ type InterventionKey = (
     Duration,
     u32,
     Duration,
+);
+
+/// All the shared parts of a class; the pointers are those of interned values.
+type ClassKey = (
+    *const [Label],
+    Policy,
+    Option<(*const Profile, Duration, Arc<str>)>,
+    Option<*const InterventionSpec>,
+    *const [Arc<Sink>],
 );
 
 pub(super) struct Builder<'a> {
@@ -138,7 +146,7 @@ pub(super) struct Builder<'a> {
     pub granted: HashSet<&'a str>,
     pub profiles: HashMap<(Arc<str>, Limits), Arc<Profile>>,
     labels: HashSet<Arc<[Label]>>,
-    policies: HashMap<Policy, Arc<Policy>>,
+    classes: HashMap<ClassKey, Arc<Class>>,
     interventions: HashMap<InterventionKey, Arc<InterventionSpec>>,
     /// By name; none where the notifier is wrong.
     sinks: BTreeMap<Arc<str>, Option<Arc<Sink>>>,
@@ -201,27 +209,27 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn host_entry(&mut self) -> Option<Arc<MonitorSpec>> {
+    fn host_entry(&mut self) -> Option<MonitorSpec> {
         let notify = &self.document.host.notify;
         if notify.is_empty() {
             return None;
         }
         let sinks = self.sink_list(notify.iter());
         let policy = self.policy(&Layer::default());
-        Some(Arc::new(MonitorSpec {
-            subject: Subject {
-                monitor: HOST_ENTRY.into(),
-                tenant: Arc::clone(&self.tenant),
-                labels: Arc::new([]),
-            },
+        let class = Class {
+            tenant: Arc::clone(&self.tenant),
+            labels: Arc::new([]),
             policy,
             pulse: None,
             intervention: None,
             sinks,
-        }))
+            parents: Arc::new([]),
+        };
+        let identity = identity([HOST_ENTRY]);
+        Some(MonitorSpec::new(Arc::new(class), identity, HOST_ENTRY, None))
     }
 
-    fn monitor(&mut self, raw: &RawMonitor) -> Option<Arc<MonitorSpec>> {
+    fn monitor(&mut self, raw: &RawMonitor) -> Option<MonitorSpec> {
         let layer = raw.layer.over(&self.base(&raw.uses));
         let who = if raw.name.value.is_empty() {
             "this monitor".to_owned()
@@ -276,17 +284,22 @@ impl<'a> Builder<'a> {
                 shared
             }
         };
-        Some(Arc::new(MonitorSpec {
-            subject: Subject {
-                monitor: Arc::clone(&raw.name.value),
-                tenant: Arc::clone(&self.tenant),
-                labels,
-            },
+        let pulse = pulse?;
+        let class = self.class(Class {
+            tenant: Arc::clone(&self.tenant),
+            labels,
             policy,
-            pulse: Some(pulse?),
+            pulse: Some(Check {
+                profile: pulse.profile,
+                timeout: pulse.timeout,
+                settings: pulse.settings,
+            }),
             intervention,
             sinks,
-        }))
+            parents: Arc::new([]),
+        });
+        let name = &raw.name.value;
+        Some(MonitorSpec::new(class, identity([name.as_ref()]), name, None))
     }
 
     /// Defaults, then the templates in order.
@@ -320,9 +333,28 @@ impl<'a> Builder<'a> {
         layer
     }
 
-    fn policy(&mut self, layer: &Layer) -> Arc<Policy> {
+    /// The one class that says all this.
+    fn class(&mut self, class: Class) -> Arc<Class> {
+        let key = (
+            Arc::as_ptr(&class.labels),
+            class.policy.clone(),
+            class.pulse.as_ref().map(|check| {
+                (
+                    Arc::as_ptr(&check.profile),
+                    check.timeout,
+                    Arc::clone(&check.settings),
+                )
+            }),
+            class.intervention.as_ref().map(Arc::as_ptr),
+            Arc::as_ptr(&class.sinks),
+        );
+        let shared = self.classes.entry(key).or_insert_with(|| Arc::new(class));
+        Arc::clone(shared)
+    }
+
+    fn policy(&self, layer: &Layer) -> Policy {
         let interval = layer.interval.map_or(INTERVAL, |span| span.value);
-        let policy = Policy {
+        Policy {
             interval,
             retry_interval: layer
                 .retry_interval
@@ -332,13 +364,7 @@ impl<'a> Builder<'a> {
             page_after: layer.page_after.map_or(PAGE_AFTER, |span| span.value),
             repeat: layer.repeat.flatten(),
             fault_threshold: layer.fault_threshold.map_or(3, |count| count.value),
-        };
-        if let Some(known) = self.policies.get(&policy) {
-            return Arc::clone(known);
         }
-        let shared = Arc::new(policy.clone());
-        self.policies.insert(policy, Arc::clone(&shared));
-        shared
     }
 
     fn warn_of_times(&mut self, layer: &Layer, policy: &Policy) {

@@ -50,9 +50,9 @@ pub struct Config {
     /// `[host]`.
     pub host: HostSettings,
     /// In the order in which they were written.
-    pub monitors: Vec<Arc<MonitorSpec>>,
+    pub monitors: Vec<MonitorSpec>,
     /// Whose sinks hear that the prober itself is in trouble; none without `[[host.notify]]`.
-    pub host_entry: Option<Arc<MonitorSpec>>,
+    pub host_entry: Option<MonitorSpec>,
     /// Every known plugin, with what `[plugins.NAME]` grants it, which by default is nothing.
     pub profiles: BTreeMap<String, Arc<Profile>>,
     /// What is allowed, but was probably not meant.

@@ -165,7 +165,7 @@ fn the_starter_and_the_quickstart_load() {
     let [shop] = quickstart.monitors.as_slice() else {
         panic!("{} monitors", quickstart.monitors.len());
     };
-    assert_eq!(shop.subject.monitor.as_ref(), "shop");
+    assert_eq!(shop.name(), "shop");
     let sinks: Vec<&str> = shop.sinks.iter().map(|sink| sink.name.as_ref()).collect();
     assert_eq!(sinks, ["alerts", "terminal"]);
     let repair = shop.intervention.as_ref().unwrap();
@@ -204,7 +204,7 @@ fn defaults_are_those_of_the_reference() {
     let monitor = &config.monitors[0];
     let seconds = Duration::from_secs;
     assert_eq!(
-        *monitor.policy,
+        monitor.policy,
         crate::domain::spec::Policy {
             interval: seconds(30),
             retry_interval: seconds(10),
@@ -283,12 +283,7 @@ fn levels_merge_tables_and_replace_the_rest() {
     assert_eq!(m.policy.retry_interval, Duration::from_secs(5));
     assert_eq!(m.policy.repeat, None);
     assert_eq!(n.policy.repeat, Some(Duration::from_secs(3600)));
-    let labels: Vec<_> = m
-        .subject
-        .labels
-        .iter()
-        .map(|(k, v)| (k.as_ref(), v.as_ref()))
-        .collect();
+    let labels: Vec<_> = m.labels.iter().map(|(k, v)| (k.as_ref(), v.as_ref())).collect();
     assert_eq!(labels, [("site", "z"), ("team", "core")]);
     let settings = |spec: &MonitorSpec| -> Value {
         serde_json::from_str(&spec.pulse.as_ref().unwrap().settings).unwrap()
@@ -328,9 +323,9 @@ fn what_is_the_same_is_shared() {
     let config = config(&text);
     let first = &config.monitors[0];
     for other in &config.monitors[1..] {
-        assert!(Arc::ptr_eq(&first.policy, &other.policy));
+        assert!(Arc::ptr_eq(first.class(), other.class()));
         assert!(Arc::ptr_eq(&first.sinks, &other.sinks));
-        assert!(Arc::ptr_eq(&first.subject.labels, &other.subject.labels));
+        assert!(Arc::ptr_eq(&first.labels, &other.labels));
         assert!(Arc::ptr_eq(
             first.intervention.as_ref().unwrap(),
             other.intervention.as_ref().unwrap()

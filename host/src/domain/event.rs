@@ -15,8 +15,8 @@ pub struct Event {
     pub at: Wall,
     /// Whose.
     pub monitor: MonitorId,
-    /// The same, with its name.
-    pub spec: Arc<MonitorSpec>,
+    /// Its configuration, name included.
+    pub spec: MonitorSpec,
     /// What.
     pub fact: Fact,
 }

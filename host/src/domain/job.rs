@@ -3,7 +3,7 @@
 use super::{
     color::Color,
     outcome::{Outcome, Usage},
-    spec::{Kind, Lane, MonitorSpec},
+    spec::{Assignment, Kind, MonitorSpec},
     time::{Mono, Wall},
 };
 use std::sync::Arc;
@@ -36,26 +36,19 @@ pub struct Job {
     pub due_wall: Wall,
     /// A job that has not started by then comes back as [`Outcome::Expired`], unrun.
     pub expires: Mono,
+    /// When the scheduler sent it.
+    pub sent: Mono,
     /// The monitor.
-    pub spec: Arc<MonitorSpec>,
+    pub spec: MonitorSpec,
     /// What the kind needs beside the monitor.
     pub payload: Payload,
 }
 
 impl Job {
-    /// The lane that this job runs: plugin, settings, timeout. None if the monitor has no such lane, which
-    /// no job of the scheduler's ever shows.
+    /// What this job runs. None if the monitor has no such lane, which no job of the scheduler's ever shows.
     #[must_use]
-    pub fn lane(&self) -> Option<&Lane> {
-        match self.key.kind {
-            Kind::Pulse => self.spec.pulse.as_ref(),
-            Kind::Intervention => self.spec.intervention.as_ref().map(|spec| &spec.lane),
-            Kind::Code => self
-                .spec
-                .sinks
-                .get(usize::from(self.key.sink))
-                .map(|sink| &sink.lane),
-        }
+    pub fn assignment(&self) -> Option<Assignment<'_>> {
+        self.spec.assignment(self.key.kind, self.key.sink)
     }
 }
 
@@ -134,6 +127,8 @@ pub struct JobResult {
     pub usage: Usage,
     /// When the job fell due.
     pub due: Mono,
+    /// When the scheduler sent it.
+    pub sent: Mono,
     /// When a worker took it in hand.
     pub started: Mono,
     /// When it ended.

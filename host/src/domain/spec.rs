@@ -5,7 +5,13 @@ use super::{
     grant::Grants,
     limits::Limits,
 };
-use std::{sync::Arc, time::Duration};
+use std::{
+    hash::{Hash as _, Hasher as _},
+    ops::Deref,
+    sync::Arc,
+    time::Duration,
+};
+use triomphe::ThinArc;
 
 /// The three kinds of job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -43,17 +49,6 @@ impl std::fmt::Display for Kind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.pad(self.name())
     }
-}
-
-/// Who a job acts for.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Subject {
-    /// The monitor's name, unique within its tenant.
-    pub monitor: Arc<str>,
-    /// The tenant; `default` where none is configured.
-    pub tenant: Arc<str>,
-    /// Sorted by name, without duplicates; shared by monitors with the same labels.
-    pub labels: Arc<[(Arc<str>, Arc<str>)]>,
 }
 
 /// Which plugin runs a lane's jobs, and within which bounds. Monitors with the same bounds share one.
@@ -125,7 +120,7 @@ impl Sink {
     }
 }
 
-/// How a monitor behaves over time. Monitors with the same values share one.
+/// How a monitor behaves over time.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Policy {
     /// Time between two pulses of a healthy monitor.
@@ -144,17 +139,255 @@ pub struct Policy {
     pub fault_threshold: u32,
 }
 
-/// One monitor, ready to be scheduled.
-#[derive(Debug, PartialEq, Eq)]
-pub struct MonitorSpec {
-    /// Name, tenant, labels.
-    pub subject: Subject,
+/// A label: name and value.
+pub type Label = (Arc<str>, Arc<str>);
+
+/// The check of a class of monitors.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Check {
+    /// Plugin and bounds.
+    pub profile: Arc<Profile>,
+    /// Wall time of one job, from its start.
+    pub timeout: Duration,
+    /// The settings of every monitor that has none of its own: a JSON object that satisfies the plugin's schema.
+    pub settings: Arc<str>,
+}
+
+/// What many monitors have in common, stored once: everything but their names and, as a rule, the settings of their
+/// checks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Class {
+    /// The tenant; `default` where none is configured.
+    pub tenant: Arc<str>,
+    /// Sorted by name, without duplicates.
+    pub labels: Arc<[Label]>,
     /// Behaviour over time.
-    pub policy: Arc<Policy>,
+    pub policy: Policy,
     /// The check. None only for the host's own entry, whose sinks hear that the prober is in trouble.
-    pub pulse: Option<Lane>,
+    pub pulse: Option<Check>,
     /// The repair.
     pub intervention: Option<Arc<InterventionSpec>>,
     /// Who is told; the index is the sink's number in [`super::job::JobKey`].
     pub sinks: Arc<[Arc<Sink>]>,
+    /// Which monitors this one depends on: their places in the list of all monitors, sorted.
+    pub parents: Arc<[u32]>,
+}
+
+/// One monitor, ready to be scheduled: a handle, cheap to clone. Its class, its name and its own settings lie in one
+/// allocation, because there may be a million of them. What it has in common with others is found by [`Deref`].
+#[derive(Clone, PartialEq, Eq)]
+pub struct MonitorSpec(ThinArc<Header, u8>);
+
+#[derive(PartialEq, Eq)]
+struct Header {
+    class: Arc<Class>,
+    identity: u64,
+    name_bytes: u32,
+}
+
+/// What tells a monitor from the others of its tenant over reloads, made from the words that identify it.
+#[must_use]
+pub fn identity<'a>(words: impl IntoIterator<Item = &'a str>) -> u64 {
+    let mut hasher = std::hash::DefaultHasher::new();
+    for word in words {
+        word.hash(&mut hasher);
+    }
+    hasher.finish()
+}
+
+/// What one job runs: a plugin with settings and a timeout.
+#[derive(Clone, Copy, Debug)]
+pub struct Assignment<'a> {
+    /// Plugin and bounds.
+    pub profile: &'a Arc<Profile>,
+    /// A JSON object that satisfies the plugin's schema.
+    pub settings: &'a str,
+    /// Wall time of one job, from its start.
+    pub timeout: Duration,
+}
+
+impl MonitorSpec {
+    /// A monitor of that class. `settings`: its check's own, if they are not those of the class; a JSON object.
+    /// `identity` tells it from all others of its tenant over reloads, whatever it is called then.
+    #[must_use]
+    pub fn new(class: Arc<Class>, identity: u64, name: &str, settings: Option<&str>) -> Self {
+        let text = Text {
+            parts: [name.as_bytes(), settings.unwrap_or_default().as_bytes()],
+        };
+        let header = Header {
+            class,
+            identity,
+            // Names are far shorter; a longer one would be shown cut.
+            name_bytes: u32::try_from(name.len()).unwrap_or(u32::MAX),
+        };
+        Self(ThinArc::from_header_and_iter(header, text))
+    }
+
+    /// A monitor of its own class that is looked at once and never scheduled: a check, and nobody to be told.
+    #[must_use]
+    pub fn alone(name: &str, profile: Arc<Profile>, settings: &str, timeout: Duration) -> Self {
+        let class = Class {
+            tenant: "default".into(),
+            labels: Arc::new([]),
+            policy: Policy {
+                interval: Duration::from_secs(30),
+                retry_interval: Duration::from_secs(10),
+                failure_threshold: 1,
+                success_threshold: 1,
+                page_after: Duration::from_secs(300),
+                repeat: None,
+                fault_threshold: 1,
+            },
+            pulse: Some(Check {
+                profile,
+                timeout,
+                settings: settings.into(),
+            }),
+            intervention: None,
+            sinks: Arc::new([]),
+            parents: Arc::new([]),
+        };
+        Self::new(Arc::new(class), 0, name, None)
+    }
+
+    /// The monitor's name, unique within its tenant.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        let header = &self.0.header.header;
+        text(self.0.slice.get(..header.name_bytes as usize))
+    }
+
+    /// What it has in common with others.
+    #[must_use]
+    pub fn class(&self) -> &Arc<Class> {
+        &self.0.header.header.class
+    }
+
+    /// What tells it from all others of its tenant over reloads.
+    #[must_use]
+    pub fn identity(&self) -> u64 {
+        self.0.header.header.identity
+    }
+
+    /// What a job of that kind runs; none if the monitor has no such lane.
+    #[must_use]
+    pub fn assignment(&self, kind: Kind, sink: u16) -> Option<Assignment<'_>> {
+        match kind {
+            Kind::Pulse => {
+                let own = self.0.slice.get(self.0.header.header.name_bytes as usize..);
+                self.pulse.as_ref().map(|check| Assignment {
+                    profile: &check.profile,
+                    settings: match own {
+                        Some(own) if !own.is_empty() => text(Some(own)),
+                        _ => &check.settings,
+                    },
+                    timeout: check.timeout,
+                })
+            }
+            Kind::Intervention => self.intervention.as_deref().map(|spec| spec.lane.assignment()),
+            Kind::Code => self
+                .sinks
+                .get(usize::from(sink))
+                .map(|sink| sink.lane.assignment()),
+        }
+    }
+}
+
+impl Lane {
+    fn assignment(&self) -> Assignment<'_> {
+        Assignment {
+            profile: &self.profile,
+            settings: &self.settings,
+            timeout: self.timeout,
+        }
+    }
+}
+
+/// Both parts were texts before they lay in one slice.
+fn text(part: Option<&[u8]>) -> &str {
+    part.and_then(|bytes| std::str::from_utf8(bytes).ok())
+        .unwrap_or_default()
+}
+
+impl Deref for MonitorSpec {
+    type Target = Class;
+
+    fn deref(&self) -> &Class {
+        &self.0.header.header.class
+    }
+}
+
+impl std::fmt::Debug for MonitorSpec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MonitorSpec")
+            .field("name", &self.name())
+            .field("class", self.class())
+            .field(
+                "check",
+                &self.assignment(Kind::Pulse, 0).map(|check| check.settings),
+            )
+            .finish()
+    }
+}
+
+/// The bytes of both parts, one after the other, without a buffer between.
+struct Text<'a> {
+    parts: [&'a [u8]; 2],
+}
+
+impl Iterator for Text<'_> {
+    type Item = u8;
+
+    fn next(&mut self) -> Option<u8> {
+        let part = self.parts.iter_mut().find(|part| !part.is_empty())?;
+        let (first, rest) = part.split_first()?;
+        *part = rest;
+        Some(*first)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let length = self.parts.iter().map(|part| part.len()).sum();
+        (length, Some(length))
+    }
+}
+
+impl ExactSizeIterator for Text<'_> {}
+
+/// A monitor that a test is still working on.
+#[cfg(test)]
+#[derive(Clone, Debug)]
+pub(crate) struct Draft {
+    /// Its name.
+    pub name: String,
+    /// Everything else.
+    pub class: Class,
+}
+
+#[cfg(test)]
+impl Draft {
+    /// The monitor as it is now.
+    pub(crate) fn ready(&self) -> MonitorSpec {
+        MonitorSpec::new(
+            Arc::new(self.class.clone()),
+            identity([self.name.as_str()]),
+            &self.name,
+            None,
+        )
+    }
+}
+
+#[cfg(test)]
+impl Deref for Draft {
+    type Target = Class;
+
+    fn deref(&self) -> &Class {
+        &self.class
+    }
+}
+
+#[cfg(test)]
+impl std::ops::DerefMut for Draft {
+    fn deref_mut(&mut self) -> &mut Class {
+        &mut self.class
+    }
 }

@@ -19,7 +19,7 @@ use crate::{
         job::{Job, JobResult},
         limits::Limits,
         outcome::{Outcome, PluginFault, Usage},
-        spec::Profile,
+        spec::{Kind, MonitorSpec, Profile},
         time::Mono,
     },
 };
@@ -76,6 +76,7 @@ impl Executor {
             outcome,
             usage,
             due: job.due,
+            sent: job.sent,
             started,
             finished: self.sandbox.clock.mono(),
         };
@@ -89,7 +90,7 @@ impl Executor {
         lines: &mut Vec<Line>,
         started: Mono,
     ) -> (Outcome, Usage) {
-        let Some(lane) = job.lane() else {
+        let Some(lane) = job.assignment() else {
             return failed("the job has no lane; this is a defect of pulse-host");
         };
         let Some(plugin) = self.library.get(&lane.profile.plugin) else {
@@ -98,16 +99,15 @@ impl Executor {
         let waiting = Arc::new(Waiting::default());
         let ends = started.after(lane.timeout);
         let lease = Arc::new(Lease {
-            monitor: Arc::clone(&job.spec.subject.monitor),
-            tenant: Arc::clone(&job.spec.subject.tenant),
-            profile: Arc::clone(&lane.profile),
-            settings: Arc::clone(&lane.settings),
+            spec: job.spec.clone(),
+            kind: job.key.kind,
+            sink: job.key.sink,
+            profile: Arc::clone(lane.profile),
             ends,
             waiting: Arc::clone(&waiting),
         });
         let limits = lane.profile.limits;
-        let key = (lane.profile.reuse > 1)
-            .then(|| Key::new(&job.spec.subject.tenant, &plugin.digest, &lane.profile));
+        let key = (lane.profile.reuse > 1).then(|| Key::new(&job.spec.tenant, &plugin.digest, lane.profile));
         let mut kept = key.as_ref().and_then(|key| self.pool.take(key));
         let (ended, mut store, jobs) = loop {
             let (lease, log) = (Arc::clone(&lease), book(&lease));
@@ -252,17 +252,17 @@ pub async fn describe(
 
 /// A lease without any grant.
 fn nothing(path: &std::path::Path, ends: Mono) -> Lease {
-    let name: Arc<str> = path.display().to_string().into();
+    let profile = Arc::new(Profile {
+        plugin: path.display().to_string().into(),
+        limits: Limits::default(),
+        grants: Arc::default(),
+        reuse: 0,
+    });
     Lease {
-        monitor: "describe".into(),
-        tenant: "default".into(),
-        profile: Arc::new(Profile {
-            plugin: name,
-            limits: Limits::default(),
-            grants: Arc::default(),
-            reuse: 0,
-        }),
-        settings: "{}".into(),
+        spec: MonitorSpec::alone("describe", Arc::clone(&profile), "{}", Duration::ZERO),
+        kind: Kind::Pulse,
+        sink: 0,
+        profile,
         ends,
         waiting: Arc::default(),
     }

@@ -145,7 +145,7 @@ async fn take(shared: &Arc<Shared>, executor: &Arc<Executor>, kind: Kind) {
         let Ok(mut first) = Arc::clone(permits).acquire_owned().await.map(Some) else {
             return;
         };
-        let batch = loop {
+        let mut batch = loop {
             match timeout(LOOK_EVERY, inlet.recv()).await {
                 Ok(Some(batch)) => break batch,
                 Ok(None) => return,
@@ -153,7 +153,7 @@ async fn take(shared: &Arc<Shared>, executor: &Arc<Executor>, kind: Kind) {
             }
         };
         shared.running.fetch_add(batch.len(), Ordering::AcqRel);
-        for job in batch {
+        for job in batch.drain(..) {
             let permit = match first.take() {
                 Some(permit) => permit,
                 None => match Arc::clone(permits).acquire_owned().await {
@@ -164,11 +164,14 @@ async fn take(shared: &Arc<Shared>, executor: &Arc<Executor>, kind: Kind) {
             let (shared, executor) = (Arc::clone(shared), Arc::clone(executor));
             tokio::spawn(async move {
                 let result = executor.execute(job).await;
-                shared.results.send(result).await;
+                let mut results = shared.results.buffer();
+                results.push(result);
+                shared.results.send(results).await;
                 shared.running.fetch_sub(1, Ordering::AcqRel);
                 drop(permit);
             });
         }
+        inlet.recycle(batch);
         // The jobs that were just spawned come before the next batch.
         tokio::task::yield_now().await;
     }

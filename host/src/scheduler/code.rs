@@ -37,7 +37,7 @@ pub fn advance(mut desk: Desk<'_>, mut endings: ResMut<'_, Endings>, mut monitor
         if let Some(result) = &ending.result {
             desk.count(Kind::Code, result);
         }
-        let spec = Arc::clone(&whole.monitor.0);
+        let spec = whole.monitor.0.clone();
         let index = usize::from(ending.sink);
         let (Some(lane), Some(sink)) = (whole.sinks.0.get_mut(index), spec.sinks.get(index)) else {
             continue;
@@ -120,7 +120,7 @@ pub fn tell_host_news(mut desk: Desk<'_>, mut monitors: Query<'_, '_, Whole>) {
     if let Some(entity) = desk.host.entity
         && let Ok(mut whole) = monitors.get_mut(entity)
     {
-        let spec = Arc::clone(&whole.monitor.0);
+        let spec = whole.monitor.0.clone();
         desk.tally.0.dropped_news += news.len().saturating_sub(NEWS_MAX) as u64;
         for (title, body) in news.drain(..).take(NEWS_MAX) {
             let number = desk.episodes.0.allocate();
@@ -152,7 +152,7 @@ pub fn dispatch_codes(mut desk: Desk<'_>, outlets: Res<'_, Outlets>, mut monitor
         &mut monitors,
         |desk, whole, (entity, index), since| {
             let now = desk.now().mono;
-            let spec = Arc::clone(&whole.monitor.0);
+            let spec = whole.monitor.0.clone();
             let sink = spec.sinks.get(usize::from(index))?;
             let lane = whole.sinks.0.get_mut(usize::from(index))?;
             if !lane.lane.is(Phase::Needed, since) {

@@ -9,11 +9,10 @@ use crate::domain::{
     time::Mono,
 };
 use bevy_ecs::{component::Component, query::QueryData};
-use std::sync::Arc;
 
 /// The configuration of a monitor.
 #[derive(Component, Debug)]
-pub struct Monitor(pub Arc<MonitorSpec>);
+pub struct Monitor(pub MonitorSpec);
 
 /// The state machine of a monitor.
 #[derive(Component, Debug)]

@@ -16,7 +16,7 @@ use crate::{
     queue::Outlet,
 };
 use bevy_ecs::{entity::Entity, system::Query};
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 /// What a kind says about a lane that is to be sent.
 pub struct Sending {
@@ -68,7 +68,7 @@ pub fn dispatch(
             desk.tally.0.kinds.get_mut(kind).full += 1;
             break;
         }
-        let mut batch = Vec::with_capacity(room.min(needed));
+        let mut batch = outlet.buffer();
         taken.clear();
         while batch.len() < room
             && let Some((entity, index, since)) = desk.needed.0.get_mut(kind).pop_front()
@@ -90,7 +90,8 @@ pub fn dispatch(
                 due: sending.due,
                 due_wall: Wall(now.wall.0.saturating_sub(millis(now.mono.since(sending.due)))),
                 expires,
-                spec: Arc::clone(&whole.monitor.0),
+                sent: now.mono,
+                spec: whole.monitor.0.clone(),
                 payload: sending.payload,
             });
             let sent = Sent {

@@ -25,16 +25,15 @@ pub fn follow(
     summary: &str,
 ) {
     let now = desk.now();
-    let spec = Arc::clone(&whole.monitor.0);
+    let spec = whole.monitor.0.clone();
     for emission in effects.codes.drain(..) {
         post(desk, entity, &spec, &mut whole.sinks.0, emission);
     }
     for fact in effects.facts.drain(..) {
         if let Fact::Purple { message, .. } = &fact {
-            desk.host.news.push((
-                format!("pulse-host can't check {}", spec.subject.monitor),
-                message.clone(),
-            ));
+            desk.host
+                .news
+                .push((format!("pulse-host can't check {}", spec.name()), message.clone()));
         }
         desk.note(entity, &spec, fact);
     }
@@ -78,7 +77,7 @@ pub fn see_to_wake(desk: &mut Desk<'_>, entity: Entity, vital: &mut Vital) {
 pub fn post(
     desk: &mut Desk<'_>,
     entity: Entity,
-    spec: &Arc<MonitorSpec>,
+    spec: &MonitorSpec,
     sinks: &mut [SinkLane],
     emission: Emission,
 ) {
@@ -102,7 +101,7 @@ pub fn post(
 pub fn undeliverable(
     desk: &mut Desk<'_>,
     entity: Entity,
-    spec: &Arc<MonitorSpec>,
+    spec: &MonitorSpec,
     sink: &Arc<str>,
     alert: Arc<Alert>,
     message: String,
@@ -112,7 +111,8 @@ pub fn undeliverable(
         desk.host.news.push((
             format!(
                 "{} of {} could not be delivered to {sink}",
-                alert.color, spec.subject.monitor
+                alert.color,
+                spec.name()
             ),
             format!("{}\n{message}", alert.title),
         ));
@@ -221,13 +221,7 @@ pub fn host_emission(number: u64, title: String, body: String) -> Emission {
 pub fn first_slot(spec: &MonitorSpec, now: Mono) -> Mono {
     // FNV-1a, then a finaliser: names that differ in one digit must not fall into neighbouring slots only.
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    for byte in spec
-        .subject
-        .tenant
-        .bytes()
-        .chain([0])
-        .chain(spec.subject.monitor.bytes())
-    {
+    for byte in spec.tenant.bytes().chain([0]).chain(spec.name().bytes()) {
         hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
     }
     hash ^= hash >> 33;

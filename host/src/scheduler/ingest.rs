@@ -29,41 +29,44 @@ pub fn drain_results(
     mut scratch: Scratch<'_>,
     mut monitors: Query<'_, '_, Whole>,
 ) {
-    while let Some(result) = inbox.0.try_recv() {
-        let key = result.key;
-        let entity = Entity::from_bits(key.monitor.0);
-        let Ok(mut whole) = monitors.get_mut(entity) else {
-            desk.tally.0.kinds.get_mut(key.kind).stale += 1;
-            continue;
-        };
-        let lane = match key.kind {
-            Kind::Pulse => Some(&mut whole.pulse.lane),
-            Kind::Intervention => Some(&mut whole.repair.lane),
-            Kind::Code => whole
-                .sinks
-                .0
-                .get_mut(usize::from(key.sink))
-                .map(|sink| &mut sink.lane),
-        };
-        match lane {
-            Some(lane) if lane.phase() == Phase::Pending && lane.attempt() == key.attempt => {
-                lane.settle();
-                let counts = desk.tally.0.kinds.get_mut(key.kind);
-                counts.pending = counts.pending.saturating_sub(1);
-                endings.0.get_mut(key.kind).push(Ending {
-                    entity,
-                    sink: key.sink,
-                    result: Some(result),
-                });
-            }
-            _ => {
+    while let Some(mut results) = inbox.0.try_recv() {
+        for result in results.drain(..) {
+            let key = result.key;
+            let entity = Entity::from_bits(key.monitor.0);
+            let Ok(mut whole) = monitors.get_mut(entity) else {
                 desk.tally.0.kinds.get_mut(key.kind).stale += 1;
-                let spec = Arc::clone(&whole.monitor.0);
-                let (kind, class) = (key.kind, result.outcome.class());
-                desk.note(entity, &spec, Fact::Late { kind, class });
-                late(&mut desk, entity, &mut whole, &mut endings, &result, &mut scratch);
+                continue;
+            };
+            let lane = match key.kind {
+                Kind::Pulse => Some(&mut whole.pulse.lane),
+                Kind::Intervention => Some(&mut whole.repair.lane),
+                Kind::Code => whole
+                    .sinks
+                    .0
+                    .get_mut(usize::from(key.sink))
+                    .map(|sink| &mut sink.lane),
+            };
+            match lane {
+                Some(lane) if lane.phase() == Phase::Pending && lane.attempt() == key.attempt => {
+                    lane.settle();
+                    let counts = desk.tally.0.kinds.get_mut(key.kind);
+                    counts.pending = counts.pending.saturating_sub(1);
+                    endings.0.get_mut(key.kind).push(Ending {
+                        entity,
+                        sink: key.sink,
+                        result: Some(result),
+                    });
+                }
+                _ => {
+                    desk.tally.0.kinds.get_mut(key.kind).stale += 1;
+                    let spec = whole.monitor.0.clone();
+                    let (kind, class) = (key.kind, result.outcome.class());
+                    desk.note(entity, &spec, Fact::Late { kind, class });
+                    late(&mut desk, entity, &mut whole, &mut endings, &result, &mut scratch);
+                }
             }
         }
+        inbox.0.recycle(results);
     }
 }
 
@@ -77,7 +80,7 @@ fn late(
     scratch: &mut Scratch<'_>,
 ) {
     let now = desk.now();
-    let spec = Arc::clone(&whole.monitor.0);
+    let spec = whole.monitor.0.clone();
     match &result.outcome {
         Outcome::Answer(Answer::Intervention(Ok(done))) => {
             // Others may have been sent since, and refused: the incident counts on from this one.

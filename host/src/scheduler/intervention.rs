@@ -35,7 +35,7 @@ pub fn advance(
         let Ok(mut whole) = monitors.get_mut(entity) else {
             continue;
         };
-        let spec = Arc::clone(&whole.monitor.0);
+        let spec = whole.monitor.0.clone();
         let finished = match &ending.result {
             Some(result) => {
                 desk.count(Kind::Intervention, result);
@@ -110,7 +110,7 @@ pub fn dispatch_interventions(
                 return None;
             }
             let now = desk.now();
-            let spec = Arc::clone(&whole.monitor.0);
+            let spec = whole.monitor.0.clone();
             let settings = spec.intervention.as_ref()?;
             let health = &mut whole.vital.health;
             let granted = match health.may_intervene(settings, now.mono) {
@@ -151,7 +151,7 @@ pub fn dispatch_interventions(
             desk.budgets.interventions.spend(now.mono);
             whole.repair.spent_at = now.mono;
             whole.repair.lane.pend(sent.attempt, sent.deadline);
-            let spec = Arc::clone(&whole.monitor.0);
+            let spec = whole.monitor.0.clone();
             if let Some(settings) = &spec.intervention {
                 whole.vital.health.intervention_started(settings, now.mono);
                 let number = whole.vital.health.attempts();

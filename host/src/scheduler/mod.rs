@@ -83,9 +83,9 @@ const STALL_MIN: Duration = Duration::from_secs(1);
 /// Everything that a scheduler needs.
 pub struct Parts {
     /// The monitors.
-    pub monitors: Vec<Arc<MonitorSpec>>,
+    pub monitors: Vec<MonitorSpec>,
     /// The entry whose sinks hear that the prober is in trouble.
-    pub host_entry: Option<Arc<MonitorSpec>>,
+    pub host_entry: Option<MonitorSpec>,
     /// The host's settings.
     pub settings: HostSettings,
     /// Channels to the workers.
@@ -158,7 +158,7 @@ impl Scheduler {
         scheduler
     }
 
-    fn spawn(&mut self, spec: Arc<MonitorSpec>, slot: Mono) -> Entity {
+    fn spawn(&mut self, spec: MonitorSpec, slot: Mono) -> Entity {
         let sinks = spec.sinks.iter().map(|_| SinkLane::default()).collect();
         self.world
             .spawn((
@@ -174,7 +174,7 @@ impl Scheduler {
             .id()
     }
 
-    fn add(&mut self, spec: Arc<MonitorSpec>, now: Mono) {
+    fn add(&mut self, spec: MonitorSpec, now: Mono) {
         let slot = follow::first_slot(&spec, now);
         let entity = self.spawn(spec, slot);
         if let Some(mut pulse) = self.world.get_mut::<PulseLane>(entity) {

@@ -17,7 +17,7 @@ use bevy_ecs::{
     change_detection::{Res, ResMut},
     system::Query,
 };
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 /// Gives every pulse that ended to the state machine.
 pub fn advance(
@@ -33,7 +33,7 @@ pub fn advance(
         let Ok(mut whole) = monitors.get_mut(entity) else {
             continue;
         };
-        let spec = Arc::clone(&whole.monitor.0);
+        let spec = whole.monitor.0.clone();
         let timeout = spec.pulse.as_ref().map_or(Duration::ZERO, |lane| lane.timeout);
         let unanswered;
         let (outcome, started) = match &ending.result {

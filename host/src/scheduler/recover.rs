@@ -13,7 +13,6 @@ use super::{
 };
 use crate::domain::{event::Fact, spec::Kind};
 use bevy_ecs::{change_detection::ResMut, system::Query};
-use std::sync::Arc;
 
 /// Turns the wheel and sorts what comes out of it.
 pub fn turn_wheel(mut desk: Desk<'_>, mut due: ResMut<'_, Due>) {
@@ -74,7 +73,7 @@ pub fn recover(
         let counts = desk.tally.0.kinds.get_mut(kind);
         counts.pending = counts.pending.saturating_sub(1);
         counts.lost += 1;
-        let spec = Arc::clone(&whole.monitor.0);
+        let spec = whole.monitor.0.clone();
         desk.note(entity, &spec, Fact::Lost { kind });
         endings.0.get_mut(kind).push(Ending {
             entity,

@@ -20,7 +20,7 @@ use crate::{
 };
 use bevy_ecs::change_detection::{Res, ResMut};
 use bevy_ecs::{entity::Entity, resource::Resource, system::SystemParam};
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{collections::VecDeque, time::Duration};
 
 /// What an entry of the wheel is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -186,11 +186,11 @@ impl Desk<'_> {
     }
 
     /// Puts a fact on record.
-    pub fn note(&mut self, entity: Entity, spec: &Arc<MonitorSpec>, fact: Fact) {
+    pub fn note(&mut self, entity: Entity, spec: &MonitorSpec, fact: Fact) {
         self.journal.0.push(Event {
             at: self.time.now.wall,
             monitor: MonitorId(entity.to_bits()),
-            spec: Arc::clone(spec),
+            spec: spec.clone(),
             fact,
         });
     }

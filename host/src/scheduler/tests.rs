@@ -12,7 +12,7 @@ use crate::{
         job::{Job, JobResult, Payload},
         limits::Limits,
         outcome::{ActionFailure, Answer, DeliveryFailure, Done, Outcome, Receipt, Report, Status, Usage},
-        spec::{Budget, InterventionSpec, Lane, Policy, Profile, Sink, Subject},
+        spec::{Budget, Check, Class, Draft, InterventionSpec, Lane, Policy, Profile, Sink},
         time::Wall,
     },
     queue::{self, Inlet, ResultSender},
@@ -45,14 +45,11 @@ fn sink(name: &str) -> Arc<Sink> {
     })
 }
 
-fn spec(name: &str) -> MonitorSpec {
-    MonitorSpec {
-        subject: Subject {
-            monitor: name.into(),
-            tenant: "default".into(),
-            labels: Arc::new([]),
-        },
-        policy: Arc::new(Policy {
+fn spec(name: &str) -> Draft {
+    let class = Class {
+        tenant: "default".into(),
+        labels: Arc::new([]),
+        policy: Policy {
             interval: Duration::from_secs(10),
             retry_interval: Duration::from_secs(1),
             failure_threshold: 1,
@@ -60,8 +57,12 @@ fn spec(name: &str) -> MonitorSpec {
             page_after: Duration::from_secs(600),
             repeat: None,
             fault_threshold: 3,
+        },
+        pulse: Some(Check {
+            profile: lane().profile,
+            timeout: lane().timeout,
+            settings: lane().settings,
         }),
-        pulse: Some(lane()),
         intervention: Some(Arc::new(InterventionSpec {
             lane: lane(),
             max_attempts: 2,
@@ -73,6 +74,11 @@ fn spec(name: &str) -> MonitorSpec {
             },
         })),
         sinks: Arc::new([sink("a")]),
+        parents: Arc::new([]),
+    };
+    Draft {
+        name: name.into(),
+        class,
     }
 }
 
@@ -87,21 +93,20 @@ struct Rig {
 }
 
 impl Rig {
-    fn new(specs: Vec<MonitorSpec>, adjust: impl FnOnce(&mut HostSettings)) -> Self {
+    fn new(specs: Vec<Draft>, adjust: impl FnOnce(&mut HostSettings)) -> Self {
         let mut settings = HostSettings::new("unused".into());
         adjust(&mut settings);
+        let mut host_entry = spec("pulse-host");
+        host_entry.pulse = None;
+        host_entry.intervention = None;
+        host_entry.sinks = Arc::new([sink("host")]);
         let (clock, hand) = Clock::manual(Mono(1_000_000), Wall(1_700_000_000_000));
         let (outlets, inlets) = queue::channels(&settings.queues);
         let (results, receiver, _) = queue::results(100_000);
         let (sender, events) = async_channel::bounded(100_000);
         let scheduler = Scheduler::new(Parts {
-            monitors: specs.into_iter().map(Arc::new).collect(),
-            host_entry: Some(Arc::new(MonitorSpec {
-                pulse: None,
-                intervention: None,
-                sinks: Arc::new([sink("host")]),
-                ..spec("pulse-host")
-            })),
+            monitors: specs.iter().map(Draft::ready).collect(),
+            host_entry: Some(host_entry.ready()),
             settings,
             outlets,
             results: receiver,
@@ -122,8 +127,7 @@ impl Rig {
     fn run(&mut self) {
         self.scheduler.run();
         while let Ok(event) = self.events.try_recv() {
-            self.facts
-                .push((Arc::clone(&event.spec.subject.monitor), event.fact));
+            self.facts.push((event.spec.name().into(), event.fact));
         }
         self.check();
     }
@@ -162,10 +166,11 @@ impl Rig {
             outcome,
             usage: Usage::default(),
             due: job.due,
+            sent: job.sent,
             started: now,
             finished: now,
         };
-        assert!(futures_now(self.results.send(result)));
+        assert!(futures_now(self.results.send(vec![result])));
         self.run();
     }
 
@@ -231,7 +236,7 @@ impl Rig {
             assert!(
                 spec.pulse.is_none() || pulse.phase() != Phase::Waiting || pulse.at() < Mono::NEVER,
                 "{} would never be checked again",
-                spec.subject.monitor
+                spec.name()
             );
             let vital = self.scheduler.world.get::<Vital>(entity).unwrap();
             assert!(vital.entry_at <= vital.wake_at, "nobody would wake it");
@@ -242,7 +247,7 @@ impl Rig {
                         || sink.lane.phase() != Phase::Waiting
                         || sink.lane.at() < Mono::NEVER,
                     "a code of {} that nobody will send",
-                    spec.subject.monitor
+                    spec.name()
                 );
             }
         }
@@ -396,12 +401,10 @@ fn a_full_channel_leaves_lanes_needed_and_the_most_overdue_go_first() {
 fn under_load_no_batch_is_smaller_than_the_least_and_the_rest_of_a_burst_is_not_kept_back() {
     // All are due within less than what counts as a stall.
     let specs = (0..50)
-        .map(|n| MonitorSpec {
-            policy: Arc::new(Policy {
-                interval: Duration::from_millis(900),
-                ..(*spec("").policy).clone()
-            }),
-            ..spec(&format!("m{n}"))
+        .map(|n| {
+            let mut spec = spec(&format!("m{n}"));
+            spec.policy.interval = Duration::from_millis(900);
+            spec
         })
         .collect();
     let mut rig = Rig::new(specs, |settings| {
@@ -543,7 +546,7 @@ fn a_lost_pulse_is_a_fault_and_runs_again_with_backoff_and_its_late_result_is_st
     let told: Vec<_> = rig
         .take(Kind::Code)
         .iter()
-        .map(|job| (color(job), Arc::clone(&job.spec.subject.monitor)))
+        .map(|job| (color(job), Arc::<str>::from(job.spec.name())))
         .collect();
     assert!(
         told.contains(&(Purple, "shop".into())) && told.contains(&(Purple, "pulse-host".into())),
@@ -652,7 +655,7 @@ fn an_old_code_is_undeliverable_frees_the_head_and_is_told_to_the_host_sinks() {
     for _ in 0..9_000 {
         rig.pass(10);
         for job in rig.take(Kind::Code) {
-            if job.spec.subject.monitor.as_ref() == "pulse-host" {
+            if job.spec.name() == "pulse-host" {
                 let Payload::Code(alert) = &job.payload else {
                     panic!()
                 };
@@ -756,7 +759,7 @@ proptest! {
             for kind in Kind::ALL {
                 for job in rig.take(kind) {
                     if let Payload::Code(alert) = &job.payload {
-                        let seen = first_sent.entry(Arc::clone(&job.spec.subject.monitor)).or_default();
+                        let seen = first_sent.entry(Arc::<str>::from(job.spec.name())).or_default();
                         let id = alert.delivery_id("a");
                         match seen.iter().position(|before| *before == id) {
                             None => seen.push(id),

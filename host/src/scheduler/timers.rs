@@ -7,7 +7,6 @@ use super::{
 };
 use crate::domain::time::Mono;
 use bevy_ecs::{change_detection::ResMut, system::Query};
-use std::sync::Arc;
 
 /// Gives the time to every state machine that asked for it.
 pub fn advance(
@@ -30,7 +29,7 @@ pub fn advance(
             see_to_wake(&mut desk, entity, &mut whole.vital);
             continue;
         }
-        let spec = Arc::clone(&whole.monitor.0);
+        let spec = whole.monitor.0.clone();
         whole.vital.health.on_time(&spec, now, max_hold, &mut scratch);
         follow(&mut desk, entity, &mut whole, &mut scratch, "");
     }

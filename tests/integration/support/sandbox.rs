@@ -9,7 +9,7 @@ use pulse_host::{
         job::{Alert, Incident, Job, JobKey, JobResult, MonitorId, Order, Payload},
         limits::Limits,
         outcome::Outcome,
-        spec::{Budget, InterventionSpec, Kind, Lane, MonitorSpec, Policy, Profile, Sink, Subject},
+        spec::{Budget, Check, Class, InterventionSpec, Kind, Lane, MonitorSpec, Policy, Profile, Sink},
         time::{Mono, Wall},
     },
     plugins::{self, Digest, Found},
@@ -297,14 +297,15 @@ impl Work {
             timeout: self.timeout,
         };
         let of = |kind| self.kind == kind;
-        let spec = MonitorSpec {
-            subject: Subject {
-                monitor: "monitor".into(),
-                tenant: self.tenant.into(),
-                labels: Arc::new([("team".into(), "core".into())]),
-            },
-            policy: Arc::new(policy()),
-            pulse: of(Kind::Pulse).then(lane),
+        let class = Class {
+            tenant: self.tenant.into(),
+            labels: Arc::new([("team".into(), "core".into())]),
+            policy: policy(),
+            pulse: of(Kind::Pulse).then(|| Check {
+                profile: Arc::clone(&self.profile),
+                settings: self.settings.to_string().into(),
+                timeout: self.timeout,
+            }),
             intervention: of(Kind::Intervention).then(|| {
                 Arc::new(InterventionSpec {
                     lane: lane(),
@@ -328,7 +329,9 @@ impl Work {
                 })
                 .into_iter()
                 .collect(),
+            parents: Arc::new([]),
         };
+        let spec = MonitorSpec::new(Arc::new(class), 7, "monitor", None);
         Job {
             key: JobKey {
                 monitor: MonitorId(7),
@@ -343,7 +346,8 @@ impl Work {
             } else {
                 Mono::NEVER
             },
-            spec: Arc::new(spec),
+            sent: now,
+            spec,
             payload: match self.kind {
                 Kind::Pulse => Payload::Pulse,
                 Kind::Intervention => Payload::Intervention(Box::new(Order {

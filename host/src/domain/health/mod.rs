@@ -379,7 +379,7 @@ impl Health {
             color: Color::Gray,
             cause: format!("{window}-{edge}"),
             reminder: false,
-            title: format!("{} {title} maintenance", spec.subject.monitor),
+            title: format!("{} {title} maintenance", spec.name()),
             body: String::new(),
             episode: self.episode.as_deref().map(|episode| episode.number),
             incident: self.incident(spec),
@@ -466,7 +466,7 @@ impl Episode {
     fn incident(&self, spec: &MonitorSpec) -> Incident {
         let id = format!("{:x}", self.number);
         Incident {
-            key: format!("{}/{}/{id}", spec.subject.tenant, spec.subject.monitor),
+            key: format!("{}/{}/{id}", spec.tenant, spec.name()),
             id,
             opened_at: self.opened_at,
             summary: self.summary.clone(),
@@ -506,7 +506,7 @@ impl Episode {
             color,
             cause: cause.to_owned(),
             reminder: false,
-            title: words::title(&spec.subject.monitor, color, cause),
+            title: words::title(spec.name(), color, cause),
             body: words::body(&self.summary, &self.reason, why),
             episode: Some(self.number),
             incident: Some(self.incident(spec)),
@@ -520,7 +520,7 @@ impl Emission {
     pub fn into_alert(self, spec: &MonitorSpec, happened_at: Wall) -> Arc<super::job::Alert> {
         let episode = match &self.incident {
             Some(incident) => incident.id.clone(),
-            None => format!("{}/{}", spec.subject.tenant, spec.subject.monitor),
+            None => format!("{}/{}", spec.tenant, spec.name()),
         };
         Arc::new(super::job::Alert {
             incident_key: match &self.incident {

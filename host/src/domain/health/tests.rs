@@ -5,7 +5,7 @@ use crate::domain::{
     grant::Grants,
     limits::Limits,
     outcome::{Report, Status},
-    spec::{Budget, InterventionSpec, Lane, Profile, Subject},
+    spec::{Budget, Check, Class, Draft, InterventionSpec, Lane, Profile},
 };
 use proptest::prelude::*;
 
@@ -27,13 +27,10 @@ fn lane() -> Lane {
 }
 
 fn spec(failures: u32, successes: u32, attempts: Option<u32>) -> MonitorSpec {
-    MonitorSpec {
-        subject: Subject {
-            monitor: "shop".into(),
-            tenant: "default".into(),
-            labels: Arc::new([]),
-        },
-        policy: Arc::new(Policy {
+    let class = Class {
+        tenant: "default".into(),
+        labels: Arc::new([]),
+        policy: Policy {
             interval: Duration::from_secs(10),
             retry_interval: Duration::from_secs(1),
             failure_threshold: failures,
@@ -41,8 +38,12 @@ fn spec(failures: u32, successes: u32, attempts: Option<u32>) -> MonitorSpec {
             page_after: Duration::from_secs(120),
             repeat: Some(Duration::from_secs(300)),
             fault_threshold: 3,
+        },
+        pulse: Some(Check {
+            profile: lane().profile,
+            timeout: lane().timeout,
+            settings: lane().settings,
         }),
-        pulse: Some(lane()),
         intervention: attempts.map(|max_attempts| {
             Arc::new(InterventionSpec {
                 lane: lane(),
@@ -56,7 +57,13 @@ fn spec(failures: u32, successes: u32, attempts: Option<u32>) -> MonitorSpec {
             })
         }),
         sinks: Arc::new([]),
+        parents: Arc::new([]),
+    };
+    Draft {
+        name: "shop".into(),
+        class,
     }
+    .ready()
 }
 
 /// A monitor, its clock, and everything that it did.

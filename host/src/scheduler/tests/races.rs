@@ -11,10 +11,11 @@ impl Rig {
             outcome,
             usage: Usage::default(),
             due: job.due,
+            sent: job.sent,
             started: now,
             finished: now,
         };
-        assert!(futures_now(self.results.send(result)));
+        assert!(futures_now(self.results.send(vec![result])));
     }
 
     /// Codes that were delivered, in this order.
@@ -138,8 +139,8 @@ proptest! {
     ) {
         let specs = (0..3).map(|n| {
             let mut spec = spec(&format!("m{n}"));
-            let policy = Policy { failure_threshold: threshold, success_threshold: threshold, ..(*spec.policy).clone() };
-            spec.policy = Arc::new(policy);
+            let policy = Policy { failure_threshold: threshold, success_threshold: threshold, ..spec.policy.clone() };
+            spec.policy = policy;
             spec.sinks = Arc::new([sink("a"), sink("b")]);
             spec
         }).collect();
@@ -158,7 +159,7 @@ proptest! {
                 for job in rig.take(kind) {
                     if let Payload::Code(alert) = &job.payload {
                         let name = Arc::clone(&job.spec.sinks[usize::from(job.key.sink)].name);
-                        let seen = sent.entry((Arc::clone(&job.spec.subject.monitor), name)).or_default();
+                        let seen = sent.entry((Arc::<str>::from(job.spec.name()), name)).or_default();
                         match seen.iter().position(|before| *before == alert.cause_id) {
                             None => seen.push(alert.cause_id.clone()),
                             Some(at) => prop_assert_eq!(at + 1, seen.len(), "an older code was sent after a newer one"),
@@ -244,7 +245,7 @@ fn a_refund_gives_back_the_refused_interventions_own_spend() {
     while repaired.is_none() {
         rig.pass(10);
         for job in rig.take(Kind::Pulse) {
-            let first = job.spec.subject.monitor.as_ref() == "refused";
+            let first = job.spec.name() == "refused";
             let bad = first || refused.is_some();
             rig.answer(
                 &job,
@@ -252,7 +253,7 @@ fn a_refund_gives_back_the_refused_interventions_own_spend() {
             );
         }
         for job in rig.take(Kind::Intervention) {
-            if job.spec.subject.monitor.as_ref() == "refused" {
+            if job.spec.name() == "refused" {
                 refused = Some((job, rig.clock.mono()));
             } else {
                 repaired = Some(rig.clock.mono());
@@ -284,11 +285,9 @@ fn a_refund_gives_back_the_refused_interventions_own_spend() {
 }
 
 /// A monitor without repairs.
-fn plain(name: &str, policy: impl FnOnce(&mut Policy)) -> MonitorSpec {
+fn plain(name: &str, policy: impl FnOnce(&mut Policy)) -> Draft {
     let mut spec = spec(name);
-    let mut changed = (*spec.policy).clone();
-    policy(&mut changed);
-    spec.policy = Arc::new(changed);
+    policy(&mut spec.policy);
     spec.intervention = None;
     spec
 }

@@ -206,11 +206,11 @@ fn code_job(job: &Job, alert: &crate::domain::job::Alert) -> code::Job {
 }
 
 fn subject(job: &Job) -> model::Subject {
-    let subject = &job.spec.subject;
+    let spec = &job.spec;
     model::Subject {
-        monitor: subject.monitor.to_string(),
-        tenant: subject.tenant.to_string(),
-        labels: subject
+        monitor: spec.name().to_owned(),
+        tenant: spec.tenant.to_string(),
+        labels: spec
             .labels
             .iter()
             .map(|(name, value)| model::Label {
@@ -222,7 +222,7 @@ fn subject(job: &Job) -> model::Subject {
 }
 
 fn attempt(job: &Job) -> model::Attempt {
-    let timeout = job.lane().map_or(Duration::ZERO, |lane| lane.timeout);
+    let timeout = job.assignment().map_or(Duration::ZERO, |lane| lane.timeout);
     model::Attempt {
         number: job.key.attempt,
         deadline_ms: u32::try_from(millis(timeout)).unwrap_or(u32::MAX),
@@ -231,8 +231,8 @@ fn attempt(job: &Job) -> model::Attempt {
 }
 
 fn settings(job: &Job) -> String {
-    job.lane()
-        .map_or_else(String::new, |lane| lane.settings.to_string())
+    job.assignment()
+        .map_or_else(String::new, |lane| lane.settings.to_owned())
 }
 
 impl From<&Incident> for model::Incident {
