@@ -118,13 +118,17 @@ impl Executor {
 
     /// Sends what there is room for, and says what that was, in its order.
     pub fn send(&mut self, sent: &mut Vec<JobResult>) {
-        while let Some(result) = self.outgoing.front() {
-            let mut sending = std::pin::pin!(self.results.send(result.clone()));
+        while !self.outgoing.is_empty() {
+            let most = usize::try_from(self.rng.range(1, 4)).unwrap();
+            let count = most.min(self.outgoing.len());
+            let mut batch = self.results.buffer();
+            batch.extend(self.outgoing.range(..count).cloned());
+            let mut sending = std::pin::pin!(self.results.send(batch));
             let mut context = std::task::Context::from_waker(std::task::Waker::noop());
             if sending.as_mut().poll(&mut context).is_pending() {
                 return;
             }
-            sent.extend(self.outgoing.pop_front());
+            sent.extend(self.outgoing.drain(..count));
         }
     }
 
@@ -144,15 +148,17 @@ impl Executor {
             {
                 taken(kind, &batch);
                 *self.in_flight.get_mut(kind) += batch.len();
-                for job in batch {
+                let mut batch = batch;
+                for job in batch.drain(..) {
                     self.start(scenario, job, now);
                 }
+                self.inlets.get(kind).recycle(batch);
             }
         }
     }
 
     fn start(&mut self, scenario: &Scenario, job: Job, now: Mono) {
-        let timeout = job.lane().map_or(Duration::ZERO, |lane| lane.timeout);
+        let timeout = job.assignment().map_or(Duration::ZERO, |run| run.timeout);
         let target = self
             .targets
             .entry(job.key.monitor)
@@ -260,12 +266,13 @@ impl Executor {
         {
             target.intervene(now);
         }
-        let timeout = job.lane().map_or(Duration::ZERO, |lane| lane.timeout);
+        let timeout = job.assignment().map_or(Duration::ZERO, |run| run.timeout);
         let result = JobResult {
             key: job.key,
             outcome,
             usage: Usage::default(),
             due: job.due,
+            sent: job.sent,
             started,
             finished: now,
         };

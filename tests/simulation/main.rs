@@ -119,8 +119,8 @@ fn every_rule_holds_after_every_run() {
         "{count} seeds: {:.1} simulated hours in {runs} runs",
         lived.as_secs_f64() / 3600.0
     );
-    for (rule, times) in &ledger.applied {
-        println!("  {times:>12}  {}", rule.name());
+    for rule in Rule::ALL {
+        println!("  {:>12}  {}", ledger.applied(*rule), rule.name());
     }
     for (class, times) in &ledger.seen {
         println!("  {times:>12}  {class}");
@@ -129,7 +129,7 @@ fn every_rule_holds_after_every_run() {
     if one.is_none() && count >= SEEDS {
         for rule in Rule::ALL {
             assert!(
-                ledger.applied.contains_key(rule),
+                ledger.applied(*rule) > 0,
                 "the rule {} was never applied",
                 rule.name()
             );

@@ -66,14 +66,9 @@ impl Record {
             });
         }
         for event in tick.events {
-            self.names
-                .insert(event.monitor, Arc::clone(&event.spec.subject.monitor));
+            self.names.insert(event.monitor, event.spec.name().into());
             self.line(Some(event.monitor), || {
-                format!(
-                    "{at} fact    {}: {}",
-                    event.spec.subject.monitor,
-                    short(&event.fact)
-                )
+                format!("{at} fact    {}: {}", event.spec.name(), short(&event.fact))
             });
         }
     }
@@ -83,8 +78,7 @@ impl Record {
             return;
         }
         for job in batch {
-            self.names
-                .insert(job.key.monitor, Arc::clone(&job.spec.subject.monitor));
+            self.names.insert(job.key.monitor, job.spec.name().into());
             let name = self.name(job.key);
             let what = match &job.payload {
                 Payload::Pulse => String::new(),

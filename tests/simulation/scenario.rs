@@ -8,15 +8,15 @@ use pulse_host::domain::{
     grant::Grants,
     host::{HostSettings, PerKind, QueueSettings, RetryBudget},
     limits::Limits,
-    spec::{Budget, InterventionSpec, Lane, MonitorSpec, Policy, Profile, Sink, Subject},
+    spec::{Budget, Check, Class, InterventionSpec, Lane, MonitorSpec, Policy, Profile, Sink, identity},
 };
 use std::{sync::Arc, time::Duration};
 
 /// One world.
 pub struct Scenario {
     pub settings: HostSettings,
-    pub monitors: Vec<Arc<MonitorSpec>>,
-    pub host_entry: Option<Arc<MonitorSpec>>,
+    pub monitors: Vec<MonitorSpec>,
+    pub host_entry: Option<MonitorSpec>,
     /// Results that may wait for the scheduler.
     pub results: usize,
     /// Time at which the workers' doings are rounded up to: few large runs, or many small ones.
@@ -109,16 +109,16 @@ impl Scenario {
             .collect();
         let uniform = (count >= 50).then(|| rng.pick(scale.intervals));
         let salt = rng.next() % 100_000;
-        let monitors: Vec<Arc<MonitorSpec>> = (0..count)
-            .map(|n| Arc::new(monitor(rng, &format!("m{n}-{salt}"), scale, &pool, uniform)))
+        let monitors: Vec<MonitorSpec> = (0..count)
+            .map(|n| named(&format!("m{n}-{salt}"), class(rng, scale, &pool, uniform)))
             .collect();
         let host_entry = rng.permille(750).then(|| {
-            let mut host = monitor(rng, "pulse-host", scale, &[], None);
+            let mut host = class(rng, scale, &[], None);
             (host.pulse, host.intervention) = (None, None);
             host.sinks = (0..rng.range(1, 2))
                 .map(|n| Arc::new(sink(rng, &format!("host-{n}"), scale)))
                 .collect();
-            Arc::new(host)
+            named("pulse-host", host)
         });
         let longest = monitors
             .iter()
@@ -207,15 +207,19 @@ fn settings(rng: &mut Rng, scale: &Scale) -> HostSettings {
 
 fn lane(plugin: &str, timeout: Duration) -> Lane {
     Lane {
-        profile: Arc::new(Profile {
-            plugin: plugin.into(),
-            limits: Limits::default(),
-            grants: Arc::new(Grants::default()),
-            reuse: 0,
-        }),
+        profile: profile(plugin),
         settings: "{}".into(),
         timeout,
     }
+}
+
+fn profile(plugin: &str) -> Arc<Profile> {
+    Arc::new(Profile {
+        plugin: plugin.into(),
+        limits: Limits::default(),
+        grants: Arc::new(Grants::default()),
+        reuse: 0,
+    })
 }
 
 fn sink(rng: &mut Rng, name: &str, scale: &Scale) -> Sink {
@@ -236,13 +240,11 @@ fn sink(rng: &mut Rng, name: &str, scale: &Scale) -> Sink {
     }
 }
 
-fn monitor(
-    rng: &mut Rng,
-    name: &str,
-    scale: &Scale,
-    pool: &[Arc<Sink>],
-    uniform: Option<u64>,
-) -> MonitorSpec {
+fn named(name: &str, class: Class) -> MonitorSpec {
+    MonitorSpec::new(Arc::new(class), identity([name]), name, None)
+}
+
+fn class(rng: &mut Rng, scale: &Scale, pool: &[Arc<Sink>], uniform: Option<u64>) -> Class {
     let interval = uniform.unwrap_or_else(|| rng.pick(scale.intervals)) * 1000;
     let retry = match rng.range(0, 9) {
         0 => interval,
@@ -286,15 +288,17 @@ fn monitor(
             sinks.push(Arc::clone(sink));
         }
     }
-    MonitorSpec {
-        subject: Subject {
-            monitor: name.into(),
-            tenant: "default".into(),
-            labels: Arc::new([]),
-        },
-        policy: Arc::new(policy),
-        pulse: Some(lane("pulse", rng.ms(200, 8_000))),
+    Class {
+        tenant: "default".into(),
+        labels: Arc::new([]),
+        policy,
+        pulse: Some(Check {
+            profile: profile("pulse"),
+            timeout: rng.ms(200, 8_000),
+            settings: "{}".into(),
+        }),
         intervention,
         sinks: sinks.into(),
+        parents: Arc::new([]),
     }
 }

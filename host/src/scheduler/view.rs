@@ -53,7 +53,7 @@ impl Scheduler {
 impl<'w> MonitorView<'w> {
     /// Its configuration.
     #[must_use]
-    pub fn spec(&self) -> &'w Arc<MonitorSpec> {
+    pub fn spec(&self) -> &'w MonitorSpec {
         &self.monitor.0
     }
 

@@ -12,6 +12,9 @@ use pulse_host::{
 };
 use std::{collections::BTreeMap, time::Duration};
 
+/// Runs from one comparison to the next. What does not add up never will again.
+const COMPARED_EVERY: u64 = 16;
+
 /// Counts of one kind, from the outside.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Count {
@@ -47,6 +50,11 @@ impl Figures {
         }
     }
 
+    /// Whether they are to be compared after this run.
+    pub fn turn(&self) -> bool {
+        self.runs.is_multiple_of(COMPARED_EVERY)
+    }
+
     pub fn add(&mut self, doings: &Doings) {
         for (kind, _) in &doings.sent {
             let count = self.kinds.get_mut(*kind);
@@ -76,7 +84,7 @@ impl Figures {
         models: &[Model],
         states: &BTreeMap<&'static str, u64>,
     ) -> Verdict {
-        let mut same = |what: &str, theirs: u64, ours: u64| {
+        let mut same = |what: &dyn std::fmt::Display, theirs: u64, ours: u64| {
             ledger.check(Rule::FiguresAddUp, "host", theirs == ours, || {
                 format!("{what}: it says {theirs}, seen: {ours}")
             })
@@ -91,50 +99,54 @@ impl Figures {
                     .count() as u64
             };
             let outcomes = theirs.outcomes.values().sum::<u64>();
-            same(&format!("{kind}, sent"), theirs.sent, ours.sent)?;
-            same(&format!("{kind}, outcomes"), outcomes, ours.applied)?;
-            same(&format!("{kind}, lost"), theirs.lost, ours.lost)?;
-            same(&format!("{kind}, stale"), theirs.stale, ours.stale)?;
+            same(&format_args!("{kind}, sent"), theirs.sent, ours.sent)?;
+            same(&format_args!("{kind}, outcomes"), outcomes, ours.applied)?;
+            same(&format_args!("{kind}, lost"), theirs.lost, ours.lost)?;
+            same(&format_args!("{kind}, stale"), theirs.stale, ours.stale)?;
             same(
-                &format!("{kind}, pending"),
+                &format_args!("{kind}, pending"),
                 theirs.pending as u64,
                 lanes(Phase::Pending),
             )?;
             same(
-                &format!("{kind}, all that was sent"),
+                &format_args!("{kind}, all that was sent"),
                 theirs.sent,
                 outcomes + theirs.lost + theirs.pending as u64 + ours.superseded,
             )?;
             // Outdated tickets are counted until somebody looks at them.
             let needed = lanes(Phase::Needed);
             same(
-                &format!("{kind}, needed"),
+                &format_args!("{kind}, needed"),
                 (theirs.needed as u64).max(needed),
                 theirs.needed as u64,
             )?;
-            same(&format!("{kind}, full"), theirs.full.max(ours.full), theirs.full)?;
+            same(
+                &format_args!("{kind}, full"),
+                theirs.full.max(ours.full),
+                theirs.full,
+            )?;
         }
         let boxes: usize = models
             .iter()
             .flat_map(|model| &model.boxes)
             .map(|sink| sink.len())
             .sum();
-        same("outbox", snapshot.outbox as u64, boxes as u64)?;
-        same("healthy", snapshot.healthy, self.healthy)?;
-        same("not healthy", snapshot.not_healthy, self.not_healthy)?;
-        same("undeliverable", snapshot.undeliverable, self.undeliverable)?;
-        same("stalls", snapshot.stalls, self.stalls)?;
+        same(&"outbox", snapshot.outbox as u64, boxes as u64)?;
+        same(&"healthy", snapshot.healthy, self.healthy)?;
+        same(&"not healthy", snapshot.not_healthy, self.not_healthy)?;
+        same(&"undeliverable", snapshot.undeliverable, self.undeliverable)?;
+        same(&"stalls", snapshot.stalls, self.stalls)?;
         same(
-            "stalled, ms",
+            &"stalled, ms",
             snapshot.stalled.as_millis() as u64,
             self.stalled.as_millis() as u64,
         )?;
-        same("dropped events", snapshot.dropped_events, 0)?;
-        same("runs", snapshot.runs, self.runs)?;
+        same(&"dropped events", snapshot.dropped_events, 0)?;
+        same(&"runs", snapshot.runs, self.runs)?;
         for (state, count) in states {
-            same(state, snapshot.states.get(state).copied().unwrap_or(0), *count)?;
+            same(&state, snapshot.states.get(state).copied().unwrap_or(0), *count)?;
         }
         let all: u64 = snapshot.states.values().sum();
-        same("monitors in any state", all, states.values().sum())
+        same(&"monitors in any state", all, states.values().sum())
     }
 }

@@ -15,16 +15,30 @@ pub struct Violation {
 pub type Verdict<T = ()> = Result<T, Box<Violation>>;
 
 /// How often each rule was applied, and how often each class of event was seen.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Ledger {
-    pub applied: BTreeMap<Rule, u64>,
+    applied: [u64; Rule::ALL.len()],
     pub seen: BTreeMap<&'static str, u64>,
 }
 
+impl Default for Ledger {
+    fn default() -> Self {
+        Self {
+            applied: [0; Rule::ALL.len()],
+            seen: BTreeMap::new(),
+        }
+    }
+}
+
 impl Ledger {
+    /// How often the rule was applied.
+    pub fn applied(&self, rule: Rule) -> u64 {
+        self.applied[rule as usize]
+    }
+
     /// Applies a rule.
     pub fn check(&mut self, rule: Rule, who: &str, holds: bool, what: impl FnOnce() -> String) -> Verdict {
-        *self.applied.entry(rule).or_default() += 1;
+        self.applied[rule as usize] += 1;
         if holds {
             return Ok(());
         }
@@ -41,8 +55,8 @@ impl Ledger {
     }
 
     pub fn add(&mut self, other: &Self) {
-        for (rule, count) in &other.applied {
-            *self.applied.entry(*rule).or_default() += count;
+        for (count, more) in self.applied.iter_mut().zip(other.applied) {
+            *count += more;
         }
         for (class, count) in &other.seen {
             *self.seen.entry(class).or_default() += count;

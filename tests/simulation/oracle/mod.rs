@@ -164,6 +164,10 @@ impl Oracle {
         self.news = (all.news.late, all.news.late + all.news.either);
         self.retries.close(&mut self.ledger, ends)?;
         self.host(tick, &all)?;
+        // A copy of all histograms costs more than the run itself.
+        if !self.figures.turn() {
+            return Ok(());
+        }
         let snapshot: Snapshot = self.stats.snapshot();
         if snapshot.at == tick.now {
             self.figures
@@ -263,8 +267,7 @@ impl Oracle {
         ledger.check(
             Rule::OneAttempt,
             &track.who,
-            job.spec.subject.monitor == model.name
-                && track.attempt.wrapping_sub(job.key.attempt) <= u32::MAX / 2,
+            job.spec.name() == &*model.name && track.attempt.wrapping_sub(job.key.attempt) <= u32::MAX / 2,
             || format!("{:?} was never sent", job.key),
         )?;
         if !track.awaits(job.key.attempt) {

@@ -52,7 +52,7 @@ pub struct Doings {
 pub struct Model {
     pub id: MonitorId,
     pub name: Arc<str>,
-    pub policy: Arc<Policy>,
+    pub policy: Policy,
     intervention: Option<Arc<InterventionSpec>>,
     grid: Option<Grid>,
     pub pulse: Track,
@@ -72,40 +72,40 @@ impl Model {
         spec: &MonitorSpec,
         now: Mono,
     ) -> Verdict<Self> {
-        let name = &spec.subject.monitor;
-        let timeout =
-            |lane: Option<&pulse_host::domain::spec::Lane>| lane.map_or(Duration::ZERO, |lane| lane.timeout);
+        let name: Arc<str> = spec.name().into();
         let grid = match &spec.pulse {
             None => None,
-            Some(_) => Some(Grid::new(ledger, name, now, &spec.policy, view.pulse())?),
+            Some(_) => Some(Grid::new(ledger, &name, now, &spec.policy, view.pulse())?),
         };
         Ok(Self {
             id,
-            policy: Arc::clone(&spec.policy),
+            policy: spec.policy.clone(),
             intervention: spec.intervention.clone(),
             grid,
             pulse: Track::new(
                 Kind::Pulse,
                 format!("{name}, pulse"),
-                timeout(spec.pulse.as_ref()),
+                spec.pulse.as_ref().map_or(Duration::ZERO, |check| check.timeout),
                 view.pulse(),
             ),
             repair: Track::new(
                 Kind::Intervention,
                 format!("{name}, intervention"),
-                timeout(spec.intervention.as_ref().map(|spec| &spec.lane)),
+                spec.intervention
+                    .as_ref()
+                    .map_or(Duration::ZERO, |spec| spec.lane.timeout),
                 view.intervention(),
             ),
             boxes: spec
                 .sinks
                 .iter()
                 .zip(view.sinks())
-                .map(|(sink, lane)| Outbox::new(sink, name, lane))
+                .map(|(sink, lane)| Outbox::new(sink, &name, lane))
                 .collect(),
             health: Health::default(),
             window: spec.intervention.as_ref().map(|spec| Window::new(spec.budget)),
             seen: Vec::new(),
-            name: Arc::clone(name),
+            name,
         })
     }
 
