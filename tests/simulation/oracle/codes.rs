@@ -112,7 +112,7 @@ impl Outbox {
     pub fn new(sink: &Arc<Sink>, who: &str, lane: Lane) -> Self {
         let who = format!("{who} to {}", sink.name);
         Self {
-            track: Track::new(Kind::Code, who, sink.lane.timeout, lane),
+            track: Track::new(Kind::Code, &who, sink.lane.timeout, lane),
             sink: Arc::clone(sink),
             queue: VecDeque::new(),
             told: BTreeSet::new(),
@@ -180,10 +180,19 @@ impl Outbox {
         let comes = emissions.wanted.len() + emissions.news.map_or(0, |(_, most)| most);
         let full = self.queue.len() + comes > CODES_MAX;
         let settled = self.settle(end, receipt);
+        let same = self.queue.len() == codes.len()
+            && self
+                .queue
+                .iter()
+                .zip(codes)
+                .all(|(entry, code)| Arc::ptr_eq(&entry.alert, code));
         let head_was = self.queue.front().map(|entry| Arc::clone(&entry.alert));
-        self.leave(tick, ledger, codes, &settled, facts)?;
-        self.arrive(tick, ledger, codes, (was_empty, full), emissions, facts)?;
-        let who = self.track.who.clone();
+        self.gone = Gone::default();
+        if !(same && matches!(settled, Settled::No) && facts.is_empty() && comes == 0) {
+            self.leave(tick, ledger, codes, &settled, facts)?;
+            self.arrive(tick, ledger, codes, (was_empty, full), emissions, facts)?;
+        }
+        let who = Arc::clone(&self.track.who);
         ledger.check(Rule::OutboxBound, &who, self.queue.len() <= CODES_MAX, || {
             format!("{} codes wait", self.queue.len())
         })?;
@@ -298,7 +307,7 @@ impl Outbox {
         settled: &Settled,
         facts: &[&Fact],
     ) -> Verdict {
-        let who = self.track.who.clone();
+        let who = Arc::clone(&self.track.who);
         let told_of = |alert: &Arc<Alert>, undeliverable: bool| {
             facts
                 .iter()
@@ -310,7 +319,6 @@ impl Outbox {
                 .count()
         };
         let (mut delivered, mut lost) = (0, 0);
-        self.gone = Gone::default();
         let mut first = true;
         while let Some(head) = self.queue.front() {
             let stays = codes.first().is_some_and(|code| Arc::ptr_eq(code, &head.alert));
@@ -416,7 +424,7 @@ impl Outbox {
         emissions: &Emissions<'_>,
         facts: &[&Fact],
     ) -> Verdict {
-        let who = self.track.who.clone();
+        let who = Arc::clone(&self.track.who);
         let mut at = 0;
         let mut kept = VecDeque::new();
         for entry in self.queue.drain(..) {
@@ -517,7 +525,7 @@ impl Outbox {
     }
 
     fn send(&mut self, ledger: &mut Ledger, attempt: u32) -> Verdict {
-        let who = self.track.who.clone();
+        let who = Arc::clone(&self.track.who);
         let told = &self.told;
         let Some(head) = self.queue.front_mut() else {
             return ledger.check(Rule::FirstInFirstOut, &who, false, || {

@@ -9,13 +9,13 @@ use pulse_host::{
     domain::{job::JobResult, spec::Kind, time::Mono},
     scheduler::components::{Lane, Phase},
 };
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 /// A lane as the oracle knows it: what it showed after the last run.
 #[derive(Clone, Debug)]
 pub struct Track {
     pub kind: Kind,
-    pub who: String,
+    pub who: Arc<str>,
     pub timeout: Duration,
     pub phase: Phase,
     pub at: Mono,
@@ -46,10 +46,10 @@ pub enum End<'a> {
 }
 
 impl Track {
-    pub fn new(kind: Kind, who: String, timeout: Duration, lane: Lane) -> Self {
+    pub fn new(kind: Kind, who: &str, timeout: Duration, lane: Lane) -> Self {
         Self {
             kind,
-            who,
+            who: who.into(),
             timeout,
             phase: lane.phase(),
             at: lane.at(),
@@ -62,6 +62,15 @@ impl Track {
         }
     }
 
+    /// Whether it stands as it stood, and there was no reason for anything else.
+    pub fn rests(&self, now: Mono, lane: Lane) -> bool {
+        let due = match self.phase {
+            Phase::Waiting | Phase::Pending => self.at <= now,
+            Phase::Needed => false,
+        };
+        !due && (self.phase, self.at, self.attempt) == (lane.phase(), lane.at(), lane.attempt())
+    }
+
     /// Whether a result is the one that is waited for.
     pub fn awaits(&self, attempt: u32) -> bool {
         self.phase == Phase::Pending && self.attempt == attempt
@@ -72,7 +81,7 @@ impl Track {
         if tick.stalled > Duration::ZERO {
             self.stalled += tick.gap;
         }
-        let (now, who) = (tick.now, self.who.as_str());
+        let (now, who) = (tick.now, &*self.who);
         if lost {
             ledger.check(Rule::NotLostEarly, who, now >= self.deadline, || {
                 format!("given up at {now:?}, before its deadline {:?}", self.deadline)
@@ -131,7 +140,7 @@ impl Track {
 
     /// The phase after the run, given that nothing is pending any more from before; true if a job was sent.
     pub fn follow(&mut self, tick: &Tick<'_>, ledger: &mut Ledger, lane: Lane, ended: bool) -> Verdict<bool> {
-        let who = self.who.clone();
+        let who = Arc::clone(&self.who);
         let later = lane.attempt().wrapping_sub(self.attempt);
         let pended = lane.phase() == Phase::Pending;
         let was_pending = self.phase == Phase::Pending && !ended;

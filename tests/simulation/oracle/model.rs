@@ -13,6 +13,7 @@ use super::{
 use pulse_host::{
     domain::{
         event::Fact,
+        health::State,
         job::{Alert, JobResult, MonitorId},
         spec::{InterventionSpec, Kind, MonitorSpec, Policy},
         time::Mono,
@@ -62,6 +63,8 @@ pub struct Model {
     /// Interventions within the monitor's own time window.
     window: Option<Window>,
     seen: Vec<Arc<Alert>>,
+    /// The state that it showed after the last run.
+    shown: State,
 }
 
 impl Model {
@@ -84,13 +87,13 @@ impl Model {
             grid,
             pulse: Track::new(
                 Kind::Pulse,
-                format!("{name}, pulse"),
+                &format!("{name}, pulse"),
                 spec.pulse.as_ref().map_or(Duration::ZERO, |check| check.timeout),
                 view.pulse(),
             ),
             repair: Track::new(
                 Kind::Intervention,
-                format!("{name}, intervention"),
+                &format!("{name}, intervention"),
                 spec.intervention
                     .as_ref()
                     .map_or(Duration::ZERO, |spec| spec.lane.timeout),
@@ -105,6 +108,7 @@ impl Model {
             health: Health::default(),
             window: spec.intervention.as_ref().map(|spec| Window::new(spec.budget)),
             seen: Vec::new(),
+            shown: view.state(),
             name,
         })
     }
@@ -138,6 +142,10 @@ impl Model {
         news: (usize, usize),
     ) -> Verdict<Doings> {
         let mut doings = Doings::default();
+        if results.is_empty() && facts.is_empty() && self.rests(tick, view) && news == (0, 0) {
+            self.needs(&mut doings);
+            return Ok(doings);
+        }
         let name = Arc::clone(&self.name);
         let running = self.repair.phase == Phase::Pending;
         let of = |kind: Kind| {
@@ -203,12 +211,34 @@ impl Model {
             late == doings.stale.len(),
             || format!("{} results were stale, and it says {late}", doings.stale.len()),
         )?;
+        self.needs(&mut doings);
+        self.shown = view.state();
+        Ok(doings)
+    }
+
+    /// Whether nothing happened to it in this run, and nothing was due: as most monitors in most runs.
+    fn rests(&self, tick: &Tick<'_>, view: &MonitorView<'_>) -> bool {
+        tick.stalled.is_zero()
+            && self.health.episode.is_none()
+            && self.shown == view.state()
+            && self.pulse.rests(tick.now, view.pulse())
+            && self.repair.rests(tick.now, view.intervention())
+            && self
+                .boxes
+                .iter()
+                .zip(view.sinks())
+                .enumerate()
+                .all(|(index, (sink, lane))| {
+                    sink.len() == 0 && sink.track.rests(tick.now, lane) && view.codes(index).next().is_none()
+                })
+    }
+
+    fn needs(&self, doings: &mut Doings) {
         for track in self.lanes() {
             if track.phase == Phase::Needed {
                 doings.needed.push((track.kind, track.needed_at));
             }
         }
-        Ok(doings)
     }
 
     fn late(&mut self, tick: &Tick<'_>, ledger: &mut Ledger, result: &JobResult, running: bool) {

@@ -68,7 +68,7 @@ impl Grid {
         lane: Lane,
         looks: bool,
     ) -> Verdict {
-        let (who, now, at) = (track.who.as_str(), tick.now, track.at);
+        let (who, now, at) = (&*track.who, tick.now, track.at);
         if track.phase == Phase::Needed {
             let stays = match lane.phase() {
                 Phase::Needed => lane.at() == at,
