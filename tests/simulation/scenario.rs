@@ -47,7 +47,7 @@ struct Scale {
     page_s: (u64, u64),
 }
 
-const SCALES: [Scale; 4] = [
+const SCALES: [Scale; 5] = [
     // A few monitors, checked every few seconds, to the millisecond.
     Scale {
         intervals: &[1, 2, 3, 5],
@@ -88,6 +88,16 @@ const SCALES: [Scale; 4] = [
         wish_s: 60,
         page_s: (30, 300),
     },
+    // Days of monitors that are checked every hour or so: farther ahead than the near levels of the wheel reach.
+    Scale {
+        intervals: &[600, 1_800, 3_600, 7_200],
+        tick_ms: &[1_000],
+        rough_s: (120_000, 300_000),
+        runs: u64::MAX,
+        most: 4,
+        wish_s: 700,
+        page_s: (3_600, 30_000),
+    },
 ];
 
 impl Scenario {
@@ -95,8 +105,9 @@ impl Scenario {
         let scale = &SCALES[match rng.range(0, 99) {
             0..40 => 0,
             40..72 => 1,
-            72..92 => 2,
-            _ => 3,
+            72..90 => 2,
+            90..97 => 3,
+            _ => 4,
         }];
         let count = if scale.most > 100 {
             rng.range(50, scale.most)
@@ -267,7 +278,7 @@ fn class(rng: &mut Rng, scale: &Scale, pool: &[Arc<Sink>], uniform: Option<u64>)
         Arc::new(InterventionSpec {
             lane: lane("intervention", rng.ms(500, 15_000)),
             max_attempts: u32::try_from(rng.range(1, 4)).unwrap(),
-            cooldown: rng.ms(500, interval * 4),
+            cooldown: rng.ms(500, interval.min(60_000) * 4),
             verify_window,
             budget: if rng.permille(400) {
                 Budget {

@@ -169,9 +169,10 @@ impl Model {
             lost(Kind::Pulse),
             &mut doings,
         )?;
+        let mut proved = false;
         for result in of(Kind::Intervention) {
             if !self.repair.awaits(result.key.attempt) {
-                self.late(tick, ledger, result, running);
+                proved |= self.late(tick, ledger, result, running);
             }
         }
         let repair = own(
@@ -195,7 +196,7 @@ impl Model {
             retries,
         )?;
         let ended = self.repaired(tick, ledger, &mut doings, repair, facts)?;
-        self.wishes(tick, ledger, &mut doings, view, &step, ended, facts)?;
+        self.wishes(tick, ledger, &mut doings, view, &step, (ended, proved), facts)?;
         self.tell(tick, ledger, &mut doings, view, results, &step, facts, news)?;
         if !self.is_host() {
             self.health
@@ -241,12 +242,13 @@ impl Model {
         }
     }
 
-    fn late(&mut self, tick: &Tick<'_>, ledger: &mut Ledger, result: &JobResult, running: bool) {
+    fn late(&mut self, tick: &Tick<'_>, ledger: &mut Ledger, result: &JobResult, running: bool) -> bool {
         let (Some(spec), Some(episode)) = (&self.intervention, self.health.episode.as_deref_mut()) else {
-            return;
+            return false;
         };
         let proof = episode.repair.late(tick, ledger, spec, result, running);
         self.health.forget_successes(proof);
+        matches!(proof, Proof::Known | Proof::New)
     }
 
     /// What the run made of the pulse.
@@ -345,7 +347,7 @@ impl Model {
         doings: &mut Doings,
         view: &MonitorView<'_>,
         step: &Step,
-        ended: Option<Meaning>,
+        (ended, proved): (Option<Meaning>, bool),
         facts: &[&Fact],
     ) -> Verdict {
         let (was, lane) = (self.repair.phase, view.intervention());
@@ -370,6 +372,7 @@ impl Model {
             needed: lane.phase() == Phase::Needed,
             was_needed: was == Phase::Needed,
             pending: lane.phase() == Phase::Pending,
+            proved,
             ended,
             spent,
         };

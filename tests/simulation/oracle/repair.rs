@@ -101,6 +101,10 @@ pub struct Repair {
     held_since: Option<Mono>,
     /// It showed so after the last run.
     shown_held: bool,
+    /// When the prober was last well.
+    clear_at: Mono,
+    /// And whether pulses were judging an intervention then.
+    judging: bool,
     /// Held, and no pulse has failed since.
     stale: bool,
     /// The attempt that was given up: the lane's number of it, and the incident's.
@@ -213,7 +217,7 @@ impl Repair {
         });
         self.not_before = at.after(spec.cooldown);
         self.held_since = None;
-        self.stale = false;
+        (self.stale, self.judging) = (false, true);
     }
 
     /// A result came for an attempt that was given up.
@@ -322,7 +326,40 @@ impl Repair {
                 })?;
             }
         }
+        if sight.faults == 0 {
+            (self.clear_at, self.judging) = (now, sight.state == State::Verifying);
+        } else if let Some(last) = self.last.filter(|last| self.judging && !last.blurred) {
+            let window = spec.verify_window;
+            let bound = last
+                .at
+                .after(window * 2)
+                .max(self.clear_at.max(last.heard).after(window));
+            ledger.check(
+                Rule::ExhaustedWithReason,
+                who,
+                self.exhausted.is_some() || pending || now < ceil_ms(bound),
+                || {
+                    format!(
+                        "faults keep it from being verified since {:?}, and it is not red",
+                        last.at
+                    )
+                },
+            )?;
+        }
         if sight.faults == 0 && !pending && self.must_be_verifying(now, spec) {
+            if sight.proved {
+                ledger.check(
+                    Rule::LateEffectCounts,
+                    who,
+                    sight.state == State::Verifying,
+                    || {
+                        format!(
+                            "a late result proved that it was done, and it is {}",
+                            sight.state.name()
+                        )
+                    },
+                )?;
+            }
             ledger.check(Rule::NeverBlindly, who, sight.state == State::Verifying, || {
                 format!(
                     "pulses must judge what was done, and it is {}",
@@ -494,6 +531,8 @@ pub struct Sight<'a> {
     /// It was needed before.
     pub was_needed: bool,
     pub pending: bool,
+    /// A late result proved in this run that an intervention was done.
+    pub proved: bool,
     /// An intervention ended so in this run.
     pub ended: Option<Meaning>,
     /// Interventions within the monitor's time window.
