@@ -40,6 +40,8 @@ pub struct Outbox {
     told: BTreeSet<String>,
     /// Whatever was put in, by its cause.
     seen: BTreeSet<String>,
+    put: u64,
+    sent_number: u64,
     /// Codes that were given up in this run: before the host's own sinks were told, after that, or who knows.
     pub gone: Gone,
     /// What was sent last.
@@ -64,6 +66,8 @@ impl Gone {
 
 #[derive(Clone, Debug)]
 struct Entry {
+    /// Counts on in the order in which they were put in.
+    number: u64,
     alert: Arc<Alert>,
     put_at: Mono,
     /// Attempts that carried it.
@@ -117,6 +121,8 @@ impl Outbox {
             queue: VecDeque::new(),
             told: BTreeSet::new(),
             seen: BTreeSet::new(),
+            put: 0,
+            sent_number: 0,
             gone: Gone::default(),
             sent: None,
         }
@@ -474,7 +480,9 @@ impl Outbox {
                     alert.cause_id, emissions.wanted, emissions.episode
                 )
             })?;
+            self.put += 1;
             self.queue.push_back(Entry {
+                number: self.put,
                 alert: Arc::clone(alert),
                 put_at: tick.now,
                 attempts: Vec::new(),
@@ -532,6 +540,13 @@ impl Outbox {
                 "nothing was sent".to_owned()
             });
         };
+        ledger.check(
+            Rule::FirstInFirstOut,
+            &who,
+            head.number >= self.sent_number,
+            || format!("{} is sent after what came later", head.alert.cause_id),
+        )?;
+        self.sent_number = head.number;
         ledger.check(
             Rule::GreenOnlyIfTold,
             &who,
