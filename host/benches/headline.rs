@@ -203,7 +203,7 @@ fn watch(
     let used = figures.since(&figures_before);
     let jobs = completed(&after) - completed(&before);
     let pulse = |snapshot: &Snapshot| snapshot.kinds.pulse.clone();
-    let answered = |snapshot: &Snapshot| pulse(snapshot).outcomes.get("answer").copied().unwrap_or(0);
+    let answered = |snapshot: &Snapshot| pulse(snapshot).outcomes.of("answer");
     let times = &after.times.pulse;
     Ok(json!({
         "monitors": count,
@@ -220,7 +220,7 @@ fn watch(
         "in_flight_max": in_flight_max,
         "not_answered": (completed(&after) - completed(&before)) - (answered(&after) - answered(&before)),
         "outcomes": after.kinds.pulse.outcomes.iter().map(|(class, count)| {
-            let earlier = before.kinds.pulse.outcomes.get(class).copied().unwrap_or(0);
+            let earlier = before.kinds.pulse.outcomes.of(class);
             ((*class).to_owned(), json!(count - earlier))
         }).collect::<serde_json::Map<_, _>>(),
         "lost": pulse(&after).lost - pulse(&before).lost,
@@ -236,7 +236,7 @@ fn watch(
 }
 
 fn completed(snapshot: &Snapshot) -> u64 {
-    snapshot.kinds.pulse.outcomes.values().sum()
+    snapshot.kinds.pulse.outcomes.total()
 }
 
 fn quantiles(histogram: &Histogram) -> Value {

@@ -519,6 +519,10 @@ impl Wiring {
                 outlets,
                 results: receiver,
                 events: sender,
+                workers: settings
+                    .workers
+                    .or_else(|| std::thread::available_parallelism().ok())
+                    .map_or(1, std::num::NonZeroUsize::get),
                 clock,
             },
             inlets,
@@ -541,8 +545,8 @@ pub struct Summary {
 impl Summary {
     fn report(&self) {
         let snapshot = self.stats.snapshot();
-        let checks: u64 = snapshot.kinds.pulse.outcomes.values().sum();
-        let interventions: u64 = snapshot.kinds.intervention.outcomes.values().sum();
+        let checks: u64 = snapshot.kinds.pulse.outcomes.total();
+        let interventions: u64 = snapshot.kinds.intervention.outcomes.total();
         tracing::info!(
             "stopped after {} and {}",
             counted(checks, "check"),

@@ -183,8 +183,7 @@ fn sum_up(before: &Snapshot, after: &Snapshot) {
         .collect();
     let healthy = after.healthy - before.healthy;
     let bad = after.not_healthy - before.not_healthy;
-    let all: u64 =
-        after.kinds.pulse.outcomes.values().sum::<u64>() - before.kinds.pulse.outcomes.values().sum::<u64>();
+    let all: u64 = after.kinds.pulse.outcomes.total() - before.kinds.pulse.outcomes.total();
     let faults = all.saturating_sub(healthy + bad);
     let mut line = format!(
         "monitors: {}; checks in the last {} s: {healthy} healthy, {bad} not",

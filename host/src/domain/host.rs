@@ -51,7 +51,7 @@ impl<T> PerKind<T> {
 pub struct QueueSettings {
     /// Jobs that may wait in the channel; about 50 ms of drain.
     pub capacity: usize,
-    /// A batch is not sent before it holds that many jobs, unless nothing more is due.
+    /// Least number of jobs in a batch, as long as that many are due.
     pub batch_min: usize,
     /// Greatest number of jobs in a batch.
     pub batch_max: usize,
@@ -113,7 +113,7 @@ impl HostSettings {
             max_timeout: Duration::from_secs(120),
             queues: PerKind::from_fn(|kind| QueueSettings {
                 capacity: 512,
-                batch_min: 16,
+                batch_min: 1,
                 batch_max: 64,
                 in_flight: if kind == Kind::Pulse { 1024 } else { 128 },
             }),

@@ -184,25 +184,48 @@ pub struct Usage {
     pub peak_memory_bytes: u64,
 }
 
+/// The classes of outcomes: their names in logs, metrics and JSON.
+pub const CLASSES: [&str; 13] = [
+    "answer",
+    "plugin-fault",
+    "out-of-fuel",
+    "out-of-cpu",
+    "out-of-memory",
+    "stack-overflow",
+    "trap",
+    "deadline-waiting",
+    "deadline",
+    "expired",
+    "denied",
+    "no-capacity",
+    "host-error",
+];
+
 impl Outcome {
+    /// The outcome's class, as its place in [`CLASSES`].
+    #[must_use]
+    pub fn class_number(&self) -> usize {
+        match self {
+            Self::Answer(_) => 0,
+            Self::PluginFault(_) => 1,
+            Self::OutOfFuel { .. } => 2,
+            Self::OutOfCpu { .. } => 3,
+            Self::OutOfMemory { .. } => 4,
+            Self::StackOverflow => 5,
+            Self::Trap(_) => 6,
+            Self::DeadlineWaiting => 7,
+            Self::Deadline => 8,
+            Self::Expired => 9,
+            Self::Denied(_) => 10,
+            Self::NoCapacity(_) => 11,
+            Self::HostError(_) => 12,
+        }
+    }
+
     /// The outcome's class: its name in logs, metrics and JSON.
     #[must_use]
     pub fn class(&self) -> &'static str {
-        match self {
-            Self::Answer(_) => "answer",
-            Self::PluginFault(_) => "plugin-fault",
-            Self::OutOfFuel { .. } => "out-of-fuel",
-            Self::OutOfCpu { .. } => "out-of-cpu",
-            Self::OutOfMemory { .. } => "out-of-memory",
-            Self::StackOverflow => "stack-overflow",
-            Self::Trap(_) => "trap",
-            Self::DeadlineWaiting => "deadline-waiting",
-            Self::Deadline => "deadline",
-            Self::Expired => "expired",
-            Self::Denied(_) => "denied",
-            Self::NoCapacity(_) => "no-capacity",
-            Self::HostError(_) => "host-error",
-        }
+        CLASSES.get(self.class_number()).copied().unwrap_or_default()
     }
 }
 

@@ -4,22 +4,23 @@
 //! with the reason.
 
 use super::{
-    components::{Phase, Sinks, Whole},
-    dispatch::{Sending, dispatch},
+    components::{Monitor, Phase},
+    dispatch::{Buffers, Sending, dispatch},
     follow::{host_emission, need_sink, post, undeliverable},
-    resources::{Desk, Due, Endings, LaneRef, Outlets, Tag, Ticket, describe},
+    resources::{Desk, Due, Endings, Inbox, LaneRef, Outlets, TAG_SINK, describe},
 };
 use crate::domain::{
     event::Fact,
-    job::Payload,
+    job::{JobResult, Payload},
     outbox::{DeliveryEnd, Settled},
     outcome::{Answer, DeliveryFailure, Outcome},
     spec::Kind,
     time::millis,
 };
 use bevy_ecs::{
-    change_detection::{Res, ResMut},
-    system::Query,
+    change_detection::{DetectChangesMut as _, Res, ResMut},
+    entity::Entity,
+    system::{Local, Query},
 };
 use std::sync::Arc;
 
@@ -27,64 +28,90 @@ use std::sync::Arc;
 const NEWS_MAX: usize = 16;
 
 /// Settles every delivery that ended.
-pub fn advance(mut desk: Desk<'_>, mut endings: ResMut<'_, Endings>, mut monitors: Query<'_, '_, Whole>) {
-    let now = desk.now();
-    for ending in endings.0.code.drain(..) {
-        let entity = ending.entity;
-        let Ok(mut whole) = monitors.get_mut(entity) else {
-            continue;
-        };
-        if let Some(result) = &ending.result {
-            desk.count(Kind::Code, result);
+pub fn advance(
+    mut desk: Desk<'_>,
+    inbox: Res<'_, Inbox>,
+    mut endings: ResMut<'_, Endings>,
+    mut monitors: Query<'_, '_, &mut Monitor>,
+) {
+    let ended = &mut endings.0.code;
+    for mut results in ended.results.drain(..) {
+        let applied = desk.time.clock.mono();
+        for result in results.drain(..) {
+            desk.count(Kind::Code, &result, applied);
+            let entity = Entity::from_bits(result.key.monitor.0);
+            ended_one(&mut desk, &mut monitors, entity, result.key.sink, Some(&result));
         }
-        let spec = whole.monitor.0.clone();
-        let index = usize::from(ending.sink);
-        let (Some(lane), Some(sink)) = (whole.sinks.0.get_mut(index), spec.sinks.get(index)) else {
-            continue;
-        };
-        let end = end(ending.result.as_ref().map(|result| &result.outcome));
-        let before = lane.outbox.len();
-        let settled = lane.outbox.settle(sink, &end, now.mono);
-        desk.tally.0.outbox = (desk.tally.0.outbox + lane.outbox.len()).saturating_sub(before);
-        let message = match end {
-            DeliveryEnd::Delivered { summary } => summary,
-            DeliveryEnd::Retry { message, .. }
-            | DeliveryEnd::Permanent(message)
-            | DeliveryEnd::NotRun(message) => message,
-        };
-        let name = Arc::clone(&sink.name);
-        match settled {
-            Some(Settled::Delivered(alert)) => {
-                let fact = Fact::Delivered {
-                    sink: name,
-                    alert,
-                    summary: message,
-                };
-                desk.note(entity, &spec, fact);
-            }
-            Some(Settled::Undeliverable(alert)) => {
-                undeliverable(&mut desk, entity, &spec, &name, alert, message);
-            }
-            Some(Settled::Retry(alert, pause)) => {
-                let at = now.mono.after(pause);
-                lane.lane.wait(at);
-                let tag = Tag::Due(LaneRef::Sink(ending.sink));
-                desk.alarm.0.insert(at, Ticket { entity, tag });
-                let fact = Fact::Retrying {
-                    sink: name,
-                    alert,
-                    message,
-                    in_ms: millis(pause),
-                };
-                desk.note(entity, &spec, fact);
-                continue;
-            }
-            None => {}
-        }
-        if !lane.outbox.is_empty() {
-            need_sink(&mut desk.needed.0, entity, index, lane, now.mono);
-        }
+        inbox.0.recycle(results);
     }
+    for (entity, sink) in ended.lost.drain(..) {
+        ended_one(&mut desk, &mut monitors, entity, sink, None);
+    }
+}
+
+/// One delivery ended, or was given up.
+fn ended_one(
+    desk: &mut Desk<'_>,
+    monitors: &mut Query<'_, '_, &mut Monitor>,
+    entity: Entity,
+    index: u16,
+    result: Option<&JobResult>,
+) {
+    let Ok(mut monitor) = monitors.get_mut(entity) else {
+        return;
+    };
+    let monitor = monitor.bypass_change_detection();
+    let Monitor { spec, case, .. } = monitor;
+    let number = usize::from(index);
+    let (Some(case), Some(sink)) = (case, spec.sinks.get(number)) else {
+        return;
+    };
+    let Some(lane) = case.sinks.get_mut(number) else {
+        return;
+    };
+    let now = desk.now();
+    let end = end(result.map(|result| &result.outcome));
+    let before = lane.outbox.len();
+    let settled = lane.outbox.settle(sink, &end, now.mono);
+    desk.tally.0.outbox = (desk.tally.0.outbox + lane.outbox.len()).saturating_sub(before);
+    let message = match end {
+        DeliveryEnd::Delivered { summary } => summary,
+        DeliveryEnd::Retry { message, .. }
+        | DeliveryEnd::Permanent(message)
+        | DeliveryEnd::NotRun(message) => message,
+    };
+    let name = Arc::clone(&sink.name);
+    match settled {
+        Some(Settled::Delivered(alert)) => {
+            let fact = Fact::Delivered {
+                sink: name,
+                alert,
+                summary: message,
+            };
+            desk.note(entity, spec, fact);
+        }
+        Some(Settled::Undeliverable(alert)) => {
+            undeliverable(desk, entity, spec, &name, alert, message);
+        }
+        Some(Settled::Retry(alert, pause)) => {
+            let at = now.mono.after(pause);
+            lane.lane.wait(at);
+            desk.alarm.0.insert(at, entity.to_bits(), TAG_SINK + index);
+            let fact = Fact::Retrying {
+                sink: name,
+                alert,
+                message,
+                in_ms: millis(pause),
+            };
+            desk.note(entity, spec, fact);
+            return;
+        }
+        None => {}
+    }
+    if !lane.outbox.is_empty() {
+        need_sink(&mut desk.needed.0.code, entity, index, lane, now.mono);
+    }
+    monitor.close_case();
 }
 
 /// What an outcome means for the code; none: it never came back.
@@ -115,17 +142,21 @@ fn end(outcome: Option<&Outcome>) -> DeliveryEnd {
 }
 
 /// Puts the host's own news into the boxes of its sinks.
-pub fn tell_host_news(mut desk: Desk<'_>, mut monitors: Query<'_, '_, Whole>) {
+pub fn tell_host_news(mut desk: Desk<'_>, mut monitors: Query<'_, '_, &mut Monitor>) {
+    if desk.host.news.is_empty() {
+        return;
+    }
     let mut news = std::mem::take(&mut desk.host.news);
     if let Some(entity) = desk.host.entity
-        && let Ok(mut whole) = monitors.get_mut(entity)
+        && let Ok(mut monitor) = monitors.get_mut(entity)
     {
-        let spec = whole.monitor.0.clone();
+        let Monitor { spec, case, .. } = monitor.bypass_change_detection();
+        let case = desk.case(spec, case);
         desk.tally.0.dropped_news += news.len().saturating_sub(NEWS_MAX) as u64;
         for (title, body) in news.drain(..).take(NEWS_MAX) {
             let number = desk.episodes.0.allocate();
             let emission = host_emission(number, title, body);
-            post(&mut desk, entity, &spec, &mut whole.sinks.0, emission);
+            post(&mut desk, entity, spec, &mut case.sinks, emission);
         }
     }
     news.clear();
@@ -133,29 +164,38 @@ pub fn tell_host_news(mut desk: Desk<'_>, mut monitors: Query<'_, '_, Whole>) {
 }
 
 /// Sinks whose pause is over have something to send.
-pub fn schedule(mut desk: Desk<'_>, mut due: ResMut<'_, Due>, mut sinks: Query<'_, '_, &mut Sinks>) {
-    for (entity, index, at) in due.lanes.code.drain(..) {
-        if let Ok(mut sinks) = sinks.get_mut(entity)
-            && let Some(lane) = sinks.0.get_mut(usize::from(index))
-            && lane.lane.is(Phase::Waiting, at)
+pub fn schedule(mut desk: Desk<'_>, mut due: ResMut<'_, Due>, mut monitors: Query<'_, '_, &mut Monitor>) {
+    let now = desk.now().mono;
+    for (entity, index) in due.sinks.drain(..) {
+        if let Ok(mut monitor) = monitors.get_mut(entity)
+            && let Some(lane) = monitor.bypass_change_detection().sink_mut(index)
+            && lane.lane.is_due(now)
         {
-            need_sink(&mut desk.needed.0, entity, usize::from(index), lane, at);
+            let since = lane.lane.at();
+            need_sink(&mut desk.needed.0.code, entity, index, lane, since);
         }
     }
 }
 
 /// Sends the head of every box that is needed.
-pub fn dispatch_codes(mut desk: Desk<'_>, outlets: Res<'_, Outlets>, mut monitors: Query<'_, '_, Whole>) {
+pub fn dispatch_codes(
+    mut desk: Desk<'_>,
+    outlets: Res<'_, Outlets>,
+    mut buffers: Local<'_, Buffers>,
+    mut monitors: Query<'_, '_, &mut Monitor>,
+) {
     dispatch(
         &mut desk,
         &outlets.0.code,
         &mut monitors,
-        |desk, whole, (entity, index), since| {
+        &mut buffers,
+        Kind::Code,
+        |desk, monitor, ticket| {
             let now = desk.now().mono;
-            let spec = whole.monitor.0.clone();
-            let sink = spec.sinks.get(usize::from(index))?;
-            let lane = whole.sinks.0.get_mut(usize::from(index))?;
-            if !lane.lane.is(Phase::Needed, since) {
+            let Monitor { spec, case, .. } = monitor;
+            let sink = spec.sinks.get(usize::from(ticket.sink))?;
+            let lane = case.as_deref_mut()?.sinks.get_mut(usize::from(ticket.sink))?;
+            if !lane.lane.is(Phase::Needed, ticket.since) {
                 return None;
             }
             let before = lane.outbox.len();
@@ -165,29 +205,27 @@ pub fn dispatch_codes(mut desk: Desk<'_>, outlets: Res<'_, Outlets>, mut monitor
                     break;
                 };
                 let message = format!("older than {:?} (max-age)", sink.max_age);
-                undeliverable(desk, entity, &spec, &sink.name, alert, message);
+                undeliverable(desk, ticket.entity, spec, &sink.name, alert, message);
             }
             desk.tally.0.outbox = (desk.tally.0.outbox + lane.outbox.len()).saturating_sub(before);
-            let Some(alert) = lane.outbox.head() else {
+            let Some(alert) = lane.outbox.head().map(Arc::clone) else {
                 lane.lane.settle();
+                monitor.close_case();
                 return None;
             };
             Some(Sending {
-                lane: LaneRef::Sink(index),
-                attempt: lane.lane.attempt().wrapping_add(1),
-                due: since,
+                lane: LaneRef::Sink(ticket.sink),
+                attempt: desk.attempts.next(),
                 timeout: sink.lane.timeout,
-                payload: Payload::Code(Arc::clone(alert)),
+                payload: Payload::Code(alert),
             })
         },
-        |_, _, whole, sent| {
+        |_, _, monitor, sent| {
             if let LaneRef::Sink(index) = sent.lane
-                && let Some(lane) = whole.sinks.0.get_mut(usize::from(index))
+                && let Some(lane) = monitor.sink_mut(index)
             {
-                lane.lane.pend(sent.attempt, sent.deadline);
                 lane.outbox.sent(sent.attempt);
             }
         },
-        Kind::Code,
     );
 }

@@ -1,40 +1,111 @@
 //! What a monitor is made of in the ECS world.
 //!
+//! There may be a million of them, and nearly all are well: what a healthy monitor needs lies side by side in one
+//! small component, and whatever else there is to know about trouble is made when trouble comes ([`Case`]) and dropped
+//! when it is over.
+//!
 //! Architecture invariant: a lane is in exactly one [`Phase`]; only the methods of [`Lane`] change it.
 
+use super::resources::LaneRef;
 use crate::domain::{
     health::{Health, State},
     outbox::Outbox,
     spec::MonitorSpec,
     time::Mono,
 };
-use bevy_ecs::{component::Component, query::QueryData};
+use bevy_ecs::component::Component;
 
-/// The configuration of a monitor.
+/// One monitor.
 #[derive(Component, Debug)]
-pub struct Monitor(pub MonitorSpec);
-
-/// The state machine of a monitor.
-#[derive(Component, Debug)]
-pub struct Vital {
-    /// The machine itself.
+pub struct Monitor {
+    /// Its configuration.
+    pub spec: MonitorSpec,
+    /// The last slot of the pulse on the grid of the interval.
+    pub slot: Mono,
+    /// The pulse.
+    pub pulse: Lane,
+    /// The state machine.
     pub health: Health,
-    /// The state that was published last.
-    pub shown: State,
-    /// When the machine wants to be woken.
+    /// Everything that only a monitor in trouble needs.
+    pub case: Option<Box<Case>>,
+}
+
+impl Monitor {
+    /// A monitor that waits for its first pulse.
+    #[must_use]
+    pub fn new(spec: MonitorSpec, slot: Mono, flow: u16) -> Self {
+        Self {
+            spec,
+            slot,
+            pulse: Lane::new(flow),
+            health: Health::default(),
+            case: None,
+        }
+    }
+
+    /// One of its lanes. None: it is not in use, and so waits for nothing.
+    #[must_use]
+    pub fn lane(&self, lane: LaneRef) -> Option<&Lane> {
+        match lane {
+            LaneRef::Pulse => Some(&self.pulse),
+            LaneRef::Intervention => self.case.as_deref().map(|case| &case.repair.lane),
+            LaneRef::Sink(index) => {
+                let sink = self.case.as_deref()?.sinks.get(usize::from(index));
+                sink.map(|sink| &sink.lane)
+            }
+        }
+    }
+
+    /// The same, to be changed.
+    pub fn lane_mut(&mut self, lane: LaneRef) -> Option<&mut Lane> {
+        match lane {
+            LaneRef::Pulse => Some(&mut self.pulse),
+            LaneRef::Intervention => self.case.as_deref_mut().map(|case| &mut case.repair.lane),
+            LaneRef::Sink(index) => {
+                let sink = self.case.as_deref_mut()?.sinks.get_mut(usize::from(index));
+                sink.map(|sink| &mut sink.lane)
+            }
+        }
+    }
+
+    /// A sink, if it is in use.
+    pub fn sink_mut(&mut self, index: u16) -> Option<&mut SinkLane> {
+        self.case.as_deref_mut()?.sinks.get_mut(usize::from(index))
+    }
+
+    /// Drops the case, if nothing in it can ever matter again.
+    pub fn close_case(&mut self) {
+        if let Some(case) = &self.case
+            && !self.health.has_episode()
+            && case.is_at_rest()
+        {
+            self.case = None;
+        }
+    }
+}
+
+/// What a monitor in trouble needs beside.
+#[derive(Debug)]
+pub struct Case {
+    /// The intervention.
+    pub repair: RepairLane,
+    /// The sinks; the index is the sink's number.
+    pub sinks: Box<[SinkLane]>,
+    /// When the state machine wants to be woken.
     pub wake_at: Mono,
     /// The entry of the wheel that will see to it, never later than that; all others are outdated.
     pub entry_at: Mono,
 }
 
-impl Default for Vital {
-    fn default() -> Self {
-        Self {
-            health: Health::default(),
-            shown: State::Unknown,
-            wake_at: Mono::NEVER,
-            entry_at: Mono::NEVER,
-        }
+impl Case {
+    fn is_at_rest(&self) -> bool {
+        let rests = |lane: &Lane| lane.is(Phase::Waiting, Mono::NEVER);
+        self.wake_at == Mono::NEVER
+            && rests(&self.repair.lane)
+            && self
+                .sinks
+                .iter()
+                .all(|sink| sink.outbox.is_empty() && rests(&sink.lane))
     }
 }
 
@@ -45,29 +116,32 @@ pub enum Phase {
     Waiting,
     /// Due, and to be sent as soon as there is room; the time is when it fell due.
     Needed,
-    /// In a channel or running; the time is the recovery deadline.
+    /// In a channel or running, under the number of its flight.
     Pending,
 }
 
 /// One lane: a monitor's pulse, its intervention, or one of its sinks.
 #[derive(Clone, Copy, Debug)]
 pub struct Lane {
-    phase: Phase,
+    /// The time that belongs to the phase, or the number of the flight.
+    at: u64,
     attempt: u32,
-    at: Mono,
-}
-
-impl Default for Lane {
-    fn default() -> Self {
-        Self {
-            phase: Phase::Waiting,
-            attempt: 0,
-            at: Mono::NEVER,
-        }
-    }
+    flow: u16,
+    phase: Phase,
 }
 
 impl Lane {
+    /// A lane with nothing to do, whose jobs wait in that queue of their kind.
+    #[must_use]
+    pub fn new(flow: u16) -> Self {
+        Self {
+            phase: Phase::Waiting,
+            attempt: 0,
+            flow,
+            at: Mono::NEVER.0,
+        }
+    }
+
     /// Where it stands.
     #[must_use]
     pub fn phase(self) -> Phase {
@@ -80,43 +154,68 @@ impl Lane {
         self.attempt
     }
 
-    /// The time that belongs to the phase.
+    /// The queue in which its jobs wait.
     #[must_use]
-    pub fn at(self) -> Mono {
-        self.at
+    pub fn flow(self) -> u16 {
+        self.flow
     }
 
-    /// Whether it stands so since, or until, that very time; anything else in wheel or queue is outdated.
+    /// Its jobs wait in another queue from now on.
+    pub fn set_flow(&mut self, flow: u16) {
+        self.flow = flow;
+    }
+
+    /// Until when it waits, or since when it is needed; not for a pending lane.
+    #[must_use]
+    pub fn at(self) -> Mono {
+        debug_assert!(self.phase != Phase::Pending);
+        Mono(self.at)
+    }
+
+    /// The number of its flight, if it is pending.
+    #[must_use]
+    pub fn flight(self) -> Option<u32> {
+        let number = u32::try_from(self.at).ok()?;
+        (self.phase == Phase::Pending).then_some(number)
+    }
+
+    /// Whether it stands so since, or until, that very time.
     #[must_use]
     pub fn is(self, phase: Phase, at: Mono) -> bool {
-        self.phase == phase && self.at == at
+        self.phase == phase && self.at == at.0
+    }
+
+    /// Whether its waiting is over.
+    #[must_use]
+    pub fn is_due(self, now: Mono) -> bool {
+        self.phase == Phase::Waiting && self.at <= now.0
     }
 
     /// Waits until then. Not for a pending lane: what is pending ends by a result or by recovery.
     pub fn wait(&mut self, until: Mono) {
         debug_assert!(self.phase != Phase::Pending);
         self.phase = Phase::Waiting;
-        self.at = until;
+        self.at = until.0;
     }
 
     /// Falls due.
     pub fn need(&mut self, since: Mono) {
         debug_assert!(self.phase != Phase::Pending);
         self.phase = Phase::Needed;
-        self.at = since;
+        self.at = since.0;
     }
 
     /// The channel took the job of that attempt.
-    pub fn pend(&mut self, attempt: u32, deadline: Mono) {
+    pub fn pend(&mut self, attempt: u32, flight: u32) {
         self.phase = Phase::Pending;
         self.attempt = attempt;
-        self.at = deadline;
+        self.at = u64::from(flight);
     }
 
     /// The pending attempt came back.
     pub fn settle(&mut self) {
         self.phase = Phase::Waiting;
-        self.at = Mono::NEVER;
+        self.at = Mono::NEVER.0;
     }
 
     /// The pending attempt is given up: its result will be stale.
@@ -126,19 +225,8 @@ impl Lane {
     }
 }
 
-/// The pulse of a monitor.
-#[derive(Component, Debug, Default)]
-pub struct PulseLane {
-    /// Where it stands.
-    pub lane: Lane,
-    /// Its last slot on the grid of the interval.
-    pub slot: Mono,
-    /// What it fell due for.
-    pub due: Mono,
-}
-
 /// The intervention of a monitor.
-#[derive(Component, Debug, Default)]
+#[derive(Debug)]
 pub struct RepairLane {
     /// Where it stands.
     pub lane: Lane,
@@ -150,12 +238,8 @@ pub struct RepairLane {
     pub lost: Option<(u32, u32)>,
 }
 
-/// The sinks of a monitor; the index is the sink's number.
-#[derive(Component, Debug, Default)]
-pub struct Sinks(pub Box<[SinkLane]>);
-
 /// One sink of a monitor.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct SinkLane {
     /// Where it stands.
     pub lane: Lane,
@@ -163,18 +247,5 @@ pub struct SinkLane {
     pub outbox: Outbox,
 }
 
-/// Everything of a monitor at once.
-#[derive(QueryData)]
-#[query_data(mutable)]
-pub struct Whole {
-    /// Its configuration.
-    pub monitor: &'static Monitor,
-    /// Its state machine.
-    pub vital: &'static mut Vital,
-    /// Its pulse.
-    pub pulse: &'static mut PulseLane,
-    /// Its intervention.
-    pub repair: &'static mut RepairLane,
-    /// Its sinks.
-    pub sinks: &'static mut Sinks,
-}
+/// The state of a monitor that nothing is known about.
+pub const FIRST_STATE: State = State::Unknown;

@@ -4,18 +4,18 @@
 //! full channel leaves every lane needed, in its old order, and counts one.
 
 use super::{
-    components::{Whole, WholeItem},
-    resources::{Desk, LaneRef, Tag, Ticket},
+    components::Monitor,
+    fair::Ticket,
+    flights::Flight,
+    resources::{Desk, LaneRef},
 };
-use crate::{
-    domain::{
-        job::{Job, JobKey, MonitorId, Payload},
-        spec::Kind,
-        time::{Mono, Wall, millis},
-    },
-    queue::Outlet,
+use crate::domain::{
+    job::{Job, JobKey, MonitorId, Payload},
+    spec::Kind,
+    time::{Mono, Wall, millis},
 };
-use bevy_ecs::{entity::Entity, system::Query};
+use crate::queue::Outlet;
+use bevy_ecs::{change_detection::DetectChangesMut as _, entity::Entity, system::Query};
 use std::time::Duration;
 
 /// What a kind says about a lane that is to be sent.
@@ -24,59 +24,107 @@ pub struct Sending {
     pub lane: LaneRef,
     /// Under which attempt.
     pub attempt: u32,
-    /// When it fell due.
-    pub due: Mono,
     /// Its timeout.
     pub timeout: Duration,
     /// What the kind needs beside the monitor.
     pub payload: Payload,
 }
 
-/// What a kind learns about a lane that was sent.
+/// A lane whose job is in the batch.
 pub struct Sent {
+    ticket: Ticket,
+    flow: u16,
     /// Which lane.
     pub lane: LaneRef,
     /// Under which attempt.
     pub attempt: u32,
-    /// When it must have come back.
-    pub deadline: Mono,
+    deadline: Mono,
 }
 
-/// Sends needed lanes in batches. `prepare` looks at a lane and changes nothing that a full channel could not
-/// leave so (none: the lane is not needed any more); `sent` changes the state of a lane whose job was taken.
+/// Buffers of one kind's dispatch, kept from run to run.
+#[derive(Default)]
+pub struct Buffers {
+    taken: Vec<(u16, Ticket)>,
+    sent: Vec<Sent>,
+}
+
+/// Reads a word of every configuration that is about to be handed out. They lie anywhere in memory; these reads do not
+/// depend on each other, so that the processor waits for many at once. The counting of references that comes next
+/// would make it wait for each (measured: `cargo xtask bench sched`, docs/benchmarks.md).
+fn touch(monitors: &Query<'_, '_, &mut Monitor>, taken: &[(u16, Ticket)]) {
+    let mut sum = 0_u64;
+    for (_, ticket) in taken {
+        if let Ok(monitor) = monitors.get(ticket.entity) {
+            let timeout = monitor
+                .spec
+                .pulse
+                .as_ref()
+                .map(|check| check.timeout.subsec_nanos());
+            sum = sum.wrapping_add(u64::from(timeout.unwrap_or(0)));
+        }
+    }
+    std::hint::black_box(sum);
+}
+
+/// Sends needed lanes in batches, as far as there is room. `prepare` looks at a lane and changes nothing that a full
+/// channel could not leave so (none: the lane is not needed any more); `sent` changes the state of a lane whose job was
+/// taken, and which is pending now.
 pub fn dispatch(
     desk: &mut Desk<'_>,
     outlet: &Outlet,
-    monitors: &mut Query<'_, '_, Whole>,
-    mut prepare: impl FnMut(&mut Desk<'_>, &mut WholeItem<'_, '_>, (Entity, u16), Mono) -> Option<Sending>,
-    mut sent: impl FnMut(&mut Desk<'_>, Entity, &mut WholeItem<'_, '_>, &Sent),
+    monitors: &mut Query<'_, '_, &mut Monitor>,
+    buffers: &mut Buffers,
     kind: Kind,
+    mut prepare: impl FnMut(&mut Desk<'_>, &mut Monitor, &Ticket) -> Option<Sending>,
+    mut sent: impl FnMut(&mut Desk<'_>, Entity, &mut Monitor, &Sent),
 ) {
+    let needed = desk.needed.0.get(kind).len();
+    if needed == 0 {
+        return;
+    }
     let settings = outlet.settings();
+    let window = desk.windows.0.get_mut(kind);
+    let allowed = window
+        .limit()
+        .saturating_sub(desk.tally.0.kinds.get(kind).pending);
+    if allowed < needed {
+        window.hold_back();
+    }
+    let room = allowed.min(window.depth().saturating_sub(outlet.waiting()));
+    // Under load a channel that has room for a few jobs only is left to drain: small batches cost more than they
+    // bring.
+    if room
+        < needed
+            .min(settings.batch_min)
+            .min(settings.capacity)
+            .min(window.limit())
+    {
+        desk.tally.0.kinds.get_mut(kind).full += 1;
+        return;
+    }
+    // Of several users of a kind, none may have so much out that the others find no room at once.
+    let most = window.limit() - window.limit() / 4;
+    let size = window.batch_of(room.min(needed));
+    desk.needed.0.get_mut(kind).take(room, most, &mut buffers.taken);
+    touch(monitors, &buffers.taken);
     let now = desk.now();
     let expires = now.mono.after(desk.settings.0.queue_wait);
-    let mut taken: Vec<((Entity, u16, Mono), Sent)> = Vec::new();
+    let mut tickets = buffers.taken.drain(..);
     loop {
-        let room = outlet.room().min(settings.batch_max);
-        let needed = desk.needed.0.get(kind).len();
-        if needed == 0 {
-            break;
-        }
-        // Under load a channel that has room for a few jobs only is left to drain: small batches cost more than
-        // they bring.
-        if room < needed.min(settings.batch_min).min(settings.capacity) {
-            desk.tally.0.kinds.get_mut(kind).full += 1;
-            break;
-        }
         let mut batch = outlet.buffer();
-        taken.clear();
-        while batch.len() < room
-            && let Some((entity, index, since)) = desk.needed.0.get_mut(kind).pop_front()
+        while batch.len() < size
+            && let Some((flow, ticket)) = tickets.next()
         {
-            let Ok(mut whole) = monitors.get_mut(entity) else {
-                continue;
+            let entity = ticket.entity;
+            let sending = match monitors.get_mut(entity) {
+                Ok(mut monitor) => {
+                    let monitor = monitor.bypass_change_detection();
+                    prepare(desk, monitor, &ticket).map(|sending| (sending, monitor.spec.clone()))
+                }
+                Err(_) => None,
             };
-            let Some(sending) = prepare(desk, &mut whole, (entity, index), since) else {
+            let Some((sending, spec)) = sending else {
+                desk.needed.0.get_mut(kind).back(flow);
                 continue;
             };
             let deadline = expires.after(sending.timeout).after(desk.settings.0.grace);
@@ -84,42 +132,60 @@ pub fn dispatch(
                 key: JobKey {
                     monitor: MonitorId(entity.to_bits()),
                     kind,
-                    sink: index,
+                    sink: ticket.sink,
                     attempt: sending.attempt,
                 },
-                due: sending.due,
-                due_wall: Wall(now.wall.0.saturating_sub(millis(now.mono.since(sending.due)))),
+                due: ticket.since,
+                due_wall: Wall(now.wall.0.saturating_sub(millis(now.mono.since(ticket.since)))),
                 expires,
                 sent: now.mono,
-                spec: whole.monitor.0.clone(),
+                spec,
                 payload: sending.payload,
             });
-            let sent = Sent {
+            buffers.sent.push(Sent {
+                ticket,
+                flow,
                 lane: sending.lane,
                 attempt: sending.attempt,
                 deadline,
-            };
-            taken.push(((entity, index, since), sent));
+            });
         }
         if batch.is_empty() {
-            continue;
-        }
-        if outlet.try_send(batch).is_err() {
-            desk.tally.0.kinds.get_mut(kind).full += 1;
-            for (ticket, _) in taken.drain(..).rev() {
-                desk.needed.0.get_mut(kind).push_front(ticket);
-            }
-            break;
+            return;
         }
         let counts = desk.tally.0.kinds.get_mut(kind);
-        counts.sent += taken.len() as u64;
-        counts.pending += taken.len();
-        for ((entity, _, _), job) in taken.drain(..) {
-            if let Ok(mut whole) = monitors.get_mut(entity) {
-                sent(desk, entity, &mut whole, &job);
-                let tag = Tag::Overdue(job.lane);
-                desk.alarm.0.insert(job.deadline, Ticket { entity, tag });
+        if outlet.try_send(batch).is_err() {
+            counts.full += 1;
+            let needed = desk.needed.0.get_mut(kind);
+            for (flow, ticket) in tickets.rev() {
+                needed.put_back(flow, ticket);
             }
+            for sent in buffers.sent.drain(..).rev() {
+                needed.put_back(sent.flow, sent.ticket);
+            }
+            return;
+        }
+        counts.batches += 1;
+        counts.sent += buffers.sent.len() as u64;
+        counts.pending += buffers.sent.len();
+        for job in buffers.sent.drain(..) {
+            let entity = job.ticket.entity;
+            let Ok(mut monitor) = monitors.get_mut(entity) else {
+                continue;
+            };
+            let monitor = monitor.bypass_change_detection();
+            let flight = Flight {
+                entity,
+                lane: job.lane,
+                flow: job.flow,
+                deadline: job.deadline,
+            };
+            let desk = &mut *desk;
+            let number = desk.out.0.start(flight, &mut desk.alarm.0);
+            if let Some(lane) = monitor.lane_mut(job.lane) {
+                lane.pend(job.attempt, number);
+            }
+            sent(desk, entity, monitor, &job);
         }
     }
 }

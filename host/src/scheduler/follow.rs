@@ -1,75 +1,83 @@
 //! What follows from a step of the state machine: codes into outboxes, wishes into lanes, facts into the journal.
 
 use super::{
-    components::{Phase, PulseLane, SinkLane, Vital, WholeItem},
-    resources::{Desk, LaneRef, Tag, Ticket},
+    components::{Case, Lane, Monitor, Phase, SinkLane},
+    fair::{Fair, Ticket},
+    resources::{Desk, TAG_HEALTH, TAG_PULSE},
 };
 use crate::domain::{
     color::Color,
     event::Fact,
     health::{Effects, Emission, Pace},
-    host::PerKind,
     job::Alert,
-    spec::{MonitorSpec, Policy},
+    spec::MonitorSpec,
     time::{Mono, nanos},
 };
 use bevy_ecs::entity::Entity;
-use std::{collections::VecDeque, sync::Arc};
+use std::sync::Arc;
 
 /// Takes the effects of a step and leaves them empty. `summary` is what caused the step, for people.
 pub fn follow(
     desk: &mut Desk<'_>,
     entity: Entity,
-    whole: &mut WholeItem<'_, '_>,
+    monitor: &mut Monitor,
     effects: &mut Effects,
     summary: &str,
 ) {
-    let now = desk.now();
-    let spec = whole.monitor.0.clone();
-    for emission in effects.codes.drain(..) {
-        post(desk, entity, &spec, &mut whole.sinks.0, emission);
+    let now = desk.now().mono;
+    let Monitor {
+        spec,
+        pulse,
+        health,
+        case,
+        ..
+    } = monitor;
+    if let Some((from, to)) = health.news() {
+        desk.tally.0.state(Some(from), to);
+        let summary = summary.to_owned();
+        desk.note(entity, spec, Fact::State { from, to, summary });
+    }
+    if effects.is_empty() && case.is_none() && !health.has_episode() {
+        return;
     }
     for fact in effects.facts.drain(..) {
         if let Fact::Purple { message, .. } = &fact {
-            desk.host
-                .news
-                .push((format!("pulse-host can't check {}", spec.name()), message.clone()));
+            let title = format!("pulse-host can't check {}", spec.name());
+            desk.host.news.push((title, message.clone()));
         }
-        desk.note(entity, &spec, fact);
+        desk.note(entity, spec, fact);
     }
-    let state = whole.vital.health.state();
-    if state != whole.vital.shown {
-        let from = std::mem::replace(&mut whole.vital.shown, state);
-        desk.tally.0.state(Some(from), state);
-        let summary = summary.to_owned();
-        desk.note(
-            entity,
-            &spec,
-            Fact::State {
-                from,
-                to: state,
-                summary,
-            },
-        );
+    if std::mem::take(&mut effects.recheck) && pulse.phase() == Phase::Waiting {
+        wait_for_pulse(desk, entity, pulse, now);
     }
-    if std::mem::take(&mut effects.recheck) && whole.pulse.lane.phase() == Phase::Waiting {
-        wait_for_pulse(desk, entity, &mut whole.pulse, now.mono);
+    let wake_at = health.wake_at(spec, desk.settings.0.max_hold);
+    let wants = health.wants_intervention();
+    if wants || wake_at != Mono::NEVER || !effects.codes.is_empty() || case.is_some() {
+        let case = desk.case(spec, case);
+        for emission in effects.codes.drain(..) {
+            post(desk, entity, spec, &mut case.sinks, emission);
+        }
+        if wants && case.repair.lane.phase() == Phase::Waiting {
+            case.repair.lane.need(now);
+            let ticket = Ticket {
+                entity,
+                since: now,
+                sink: 0,
+            };
+            desk.needed.0.intervention.push(case.repair.lane.flow(), ticket);
+        }
+        case.wake_at = wake_at;
+        see_to_wake(desk, entity, case);
     }
-    if whole.repair.lane.phase() == Phase::Waiting && whole.vital.health.wants_intervention() {
-        whole.repair.lane.need(now.mono);
-        desk.needed.0.intervention.push_back((entity, 0, now.mono));
-    }
-    whole.vital.wake_at = whole.vital.health.wake_at(&spec, desk.settings.0.max_hold);
-    see_to_wake(desk, entity, &mut whole.vital);
+    monitor.close_case();
 }
 
 /// Sees to it that the state machine is woken in time. An entry that comes too early is kept and looked at then:
 /// one for each change of mind would let a flapping target fill the wheel, up to `page-after` and `repeat` ahead.
-pub fn see_to_wake(desk: &mut Desk<'_>, entity: Entity, vital: &mut Vital) {
-    if vital.wake_at < vital.entry_at {
-        vital.entry_at = vital.wake_at;
-        let tag = Tag::Health;
-        desk.alarm.0.insert(vital.wake_at, Ticket { entity, tag });
+pub fn see_to_wake(desk: &mut Desk<'_>, entity: Entity, case: &mut Case) {
+    if case.wake_at < case.entry_at {
+        case.entry_at = case.wake_at;
+        desk.alarm.0.insert(case.wake_at, entity.to_bits(), TAG_HEALTH);
     }
 }
 
@@ -91,8 +99,11 @@ pub fn post(
             undeliverable(desk, entity, spec, &sink.name, refused, message);
         }
         desk.tally.0.outbox = (desk.tally.0.outbox + lane.outbox.len()).saturating_sub(before);
-        if before == 0 && !lane.outbox.is_empty() {
-            need_sink(&mut desk.needed.0, entity, index, lane, now.mono);
+        if before == 0
+            && !lane.outbox.is_empty()
+            && let Ok(index) = u16::try_from(index)
+        {
+            need_sink(&mut desk.needed.0.code, entity, index, lane, now.mono);
         }
     }
 }
@@ -122,33 +133,30 @@ pub fn undeliverable(
 }
 
 /// A sink that waits has something to send.
-pub fn need_sink(
-    needed: &mut PerKind<VecDeque<(Entity, u16, Mono)>>,
-    entity: Entity,
-    index: usize,
-    lane: &mut SinkLane,
-    now: Mono,
-) {
-    if lane.lane.phase() == Phase::Waiting
-        && let Ok(index) = u16::try_from(index)
-    {
-        lane.lane.need(now);
-        needed.code.push_back((entity, index, now));
+pub fn need_sink(needed: &mut Fair, entity: Entity, index: u16, sink: &mut SinkLane, since: Mono) {
+    if sink.lane.phase() == Phase::Waiting {
+        sink.lane.need(since);
+        let ticket = Ticket {
+            entity,
+            since,
+            sink: index,
+        };
+        needed.push(sink.lane.flow(), ticket);
     }
 }
 
 /// The next pulse comes at that time.
-pub fn wait_for_pulse(desk: &mut Desk<'_>, entity: Entity, pulse: &mut PulseLane, at: Mono) {
-    pulse.lane.wait(at);
-    let tag = Tag::Due(LaneRef::Pulse);
-    desk.alarm.0.insert(at, Ticket { entity, tag });
+pub fn wait_for_pulse(desk: &mut Desk<'_>, entity: Entity, pulse: &mut Lane, at: Mono) {
+    pulse.wait(at);
+    desk.alarm.0.insert(at, entity.to_bits(), TAG_PULSE);
 }
 
 /// When the next pulse should come, after one has ended.
-pub fn next_pulse(desk: &mut Desk<'_>, pulse: &mut PulseLane, policy: &Policy, pace: Pace) -> Mono {
+pub fn next_pulse(desk: &mut Desk<'_>, monitor: &mut Monitor, pace: Pace) -> Mono {
+    let policy = &monitor.spec.policy;
     let now = desk.now().mono;
     let interval = nanos(policy.interval).max(1);
-    let (slot, skipped) = next_slot(pulse.slot, interval, now);
+    let (slot, skipped) = next_slot(monitor.slot, interval, now);
     desk.tally.0.skipped_slots += skipped;
     if let Pace::Retry(pause) = pace
         && pause != policy.interval
@@ -157,12 +165,12 @@ pub fn next_pulse(desk: &mut Desk<'_>, pulse: &mut PulseLane, policy: &Policy, p
         if pause > policy.interval || desk.budgets.retries.take() {
             let at = now.after(pause);
             // The slots that pass meanwhile are not missed: retries stand in for them.
-            pulse.slot = slot_before(slot, interval, at);
+            monitor.slot = slot_before(slot, interval, at);
             return at;
         }
         desk.tally.0.retries_put_off += 1;
     }
-    pulse.slot = slot;
+    monitor.slot = slot;
     slot
 }
 
@@ -176,16 +184,17 @@ fn slot_before(slot: Mono, interval: u64, at: Mono) -> Mono {
 
 /// When a pulse comes that fell due at `at`, while the whole host stood still: as much later as that took, so that
 /// what was spread stays spread, but not behind its next slot.
-pub fn after_stall(desk: &mut Desk<'_>, pulse: &mut PulseLane, policy: &Policy, at: Mono) -> Mono {
+pub fn after_stall(desk: &mut Desk<'_>, monitor: &mut Monitor, at: Mono) -> Mono {
+    let policy = &monitor.spec.policy;
     let later = at.after(desk.time.stalled);
     let interval = nanos(policy.interval).max(1);
-    let (slot, skipped) = next_slot(pulse.slot, interval, desk.now().mono);
+    let (slot, skipped) = next_slot(monitor.slot, interval, desk.now().mono);
     if later < slot {
         return later;
     }
     // The slot that was missed first is skipped too: nothing stands in for it.
     desk.tally.0.skipped_slots += skipped + 1;
-    pulse.slot = slot;
+    monitor.slot = slot;
     slot
 }
 

@@ -4,22 +4,21 @@
 //! is recorded, so that nothing is sent or done again because its answer came late.
 
 use super::{
-    components::{Phase, Whole},
+    components::{Monitor, Phase},
     follow::{follow, need_sink},
-    resources::{Desk, Ending, Endings, Inbox, Scratch},
+    resources::{Desk, Endings, Inbox, LaneRef, Scratch},
 };
 use crate::domain::{
     event::Fact,
+    health::Effects,
     job::JobResult,
     outcome::{Answer, Outcome},
-    spec::Kind,
 };
 use bevy_ecs::{
-    change_detection::{Res, ResMut},
+    change_detection::{DetectChangesMut as _, Res, ResMut},
     entity::Entity,
-    system::Query,
+    system::{Local, Query},
 };
-use std::sync::Arc;
 
 /// Drains the channel.
 pub fn drain_results(
@@ -27,46 +26,47 @@ pub fn drain_results(
     mut endings: ResMut<'_, Endings>,
     mut desk: Desk<'_>,
     mut scratch: Scratch<'_>,
-    mut monitors: Query<'_, '_, Whole>,
+    mut stale: Local<'_, Vec<JobResult>>,
+    mut monitors: Query<'_, '_, &mut Monitor>,
 ) {
     while let Some(mut results) = inbox.0.try_recv() {
-        for result in results.drain(..) {
-            let key = result.key;
-            let entity = Entity::from_bits(key.monitor.0);
-            let Ok(mut whole) = monitors.get_mut(entity) else {
-                desk.tally.0.kinds.get_mut(key.kind).stale += 1;
-                continue;
-            };
-            let lane = match key.kind {
-                Kind::Pulse => Some(&mut whole.pulse.lane),
-                Kind::Intervention => Some(&mut whole.repair.lane),
-                Kind::Code => whole
-                    .sinks
-                    .0
-                    .get_mut(usize::from(key.sink))
-                    .map(|sink| &mut sink.lane),
-            };
-            match lane {
-                Some(lane) if lane.phase() == Phase::Pending && lane.attempt() == key.attempt => {
-                    lane.settle();
-                    let counts = desk.tally.0.kinds.get_mut(key.kind);
-                    counts.pending = counts.pending.saturating_sub(1);
-                    endings.0.get_mut(key.kind).push(Ending {
-                        entity,
-                        sink: key.sink,
-                        result: Some(result),
-                    });
-                }
-                _ => {
-                    desk.tally.0.kinds.get_mut(key.kind).stale += 1;
-                    let spec = whole.monitor.0.clone();
-                    let (kind, class) = (key.kind, result.outcome.class());
-                    desk.note(entity, &spec, Fact::Late { kind, class });
-                    late(&mut desk, entity, &mut whole, &mut endings, &result, &mut scratch);
-                }
-            }
+        stale.extend(results.extract_if(.., |result| !settle(&mut desk, &mut monitors, result)));
+        // As a rule a buffer holds results of one kind. If not, each kind gets its own.
+        while let Some(kind) = results.last().map(|result| result.key.kind) {
+            let mut others: Vec<JobResult> =
+                results.extract_if(.., |result| result.key.kind != kind).collect();
+            std::mem::swap(&mut results, &mut others);
+            endings.0.get_mut(kind).results.push(others);
         }
         inbox.0.recycle(results);
+        for result in stale.drain(..) {
+            let kind = result.key.kind;
+            desk.tally.0.kinds.get_mut(kind).stale += 1;
+            let entity = Entity::from_bits(result.key.monitor.0);
+            let Ok(mut monitor) = monitors.get_mut(entity) else {
+                continue;
+            };
+            let monitor = monitor.bypass_change_detection();
+            let class = result.outcome.class();
+            desk.note(entity, &monitor.spec, Fact::Late { kind, class });
+            late(&mut desk, entity, monitor, &mut endings, &result, &mut scratch);
+        }
+    }
+}
+
+/// Ends the flight that the result belongs to. False: it is stale.
+fn settle(desk: &mut Desk<'_>, monitors: &mut Query<'_, '_, &mut Monitor>, result: &JobResult) -> bool {
+    let Ok(mut monitor) = monitors.get_mut(Entity::from_bits(result.key.monitor.0)) else {
+        return false;
+    };
+    let monitor = monitor.bypass_change_detection();
+    match monitor.lane_mut(LaneRef::of(&result.key)) {
+        Some(lane) if lane.phase() == Phase::Pending && lane.attempt() == result.key.attempt => {
+            desk.land(*lane);
+            lane.settle();
+            true
+        }
+        _ => false,
     }
 }
 
@@ -74,44 +74,47 @@ pub fn drain_results(
 fn late(
     desk: &mut Desk<'_>,
     entity: Entity,
-    whole: &mut super::components::WholeItem<'_, '_>,
+    monitor: &mut Monitor,
     endings: &mut Endings,
     result: &JobResult,
-    scratch: &mut Scratch<'_>,
+    effects: &mut Effects,
 ) {
     let now = desk.now();
-    let spec = whole.monitor.0.clone();
+    let Monitor {
+        spec, health, case, ..
+    } = monitor;
+    // Without a case nothing is left that it could matter to.
+    let Some(case) = case.as_deref_mut() else {
+        return;
+    };
     match &result.outcome {
         Outcome::Answer(Answer::Intervention(Ok(done))) => {
             // Others may have been sent since, and refused: the incident counts on from this one.
-            let Some((_, number)) = whole
+            let Some((_, number)) = case
                 .repair
                 .lost
                 .take_if(|(attempt, _)| *attempt == result.key.attempt)
             else {
                 return;
             };
-            whole
-                .vital
-                .health
-                .late_done(&spec, number, &done.summary, result.finished, scratch);
-            if whole.repair.lane.phase() == Phase::Needed && !whole.vital.health.wants_intervention() {
-                whole.repair.lane.settle();
+            health.late_done(spec, number, &done.summary, result.finished, effects);
+            if case.repair.lane.phase() == Phase::Needed && !health.wants_intervention() {
+                case.repair.lane.settle();
             }
-            follow(desk, entity, whole, scratch, &done.summary);
+            follow(desk, entity, monitor, effects, &done.summary);
         }
         Outcome::Answer(Answer::Code(Ok(receipt))) => {
             let index = usize::from(result.key.sink);
-            let (Some(lane), Some(sink)) = (whole.sinks.0.get_mut(index), spec.sinks.get(index)) else {
+            let (Some(lane), Some(sink)) = (case.sinks.get_mut(index), spec.sinks.get(index)) else {
                 return;
             };
-            let here = |ending: &&mut Ending| ending.entity == entity && ending.sink == result.key.sink;
-            if let Some(ending) = endings.0.code.iter_mut().find(here) {
+            let here = |other: &&mut JobResult| {
+                other.key.monitor == result.key.monitor && other.key.sink == result.key.sink
+            };
+            if let Some(answer) = endings.0.code.results.iter_mut().flatten().find(here) {
                 // The next try's own answer came in this very run and is still to be applied to the head, which
                 // must not leave the box twice. The receipt outweighs whatever that answer is.
-                if lane.outbox.head_was_sent_by(result.key.attempt)
-                    && let Some(answer) = &mut ending.result
-                {
+                if lane.outbox.head_was_sent_by(result.key.attempt) {
                     answer.outcome = result.outcome.clone();
                 }
                 return;
@@ -119,22 +122,19 @@ fn late(
             let Some(alert) = lane.outbox.late_receipt(result.key.attempt) else {
                 return;
             };
-            if lane.lane.phase() == Phase::Pending {
-                // The same code is on its way again; whatever comes of it is of no interest any more.
-                let counts = &mut desk.tally.0.kinds.code;
-                counts.pending = counts.pending.saturating_sub(1);
-            }
+            // If the same code is on its way again, whatever comes of it is of no interest any more.
+            desk.land(lane.lane);
             lane.lane.abandon();
             desk.tally.0.outbox = desk.tally.0.outbox.saturating_sub(1);
             if !lane.outbox.is_empty() {
-                need_sink(&mut desk.needed.0, entity, index, lane, now.mono);
+                need_sink(&mut desk.needed.0.code, entity, result.key.sink, lane, now.mono);
             }
             let fact = Fact::Delivered {
-                sink: Arc::clone(&sink.name),
+                sink: sink.name.clone(),
                 alert,
                 summary: receipt.summary.clone(),
             };
-            desk.note(entity, &spec, fact);
+            desk.note(entity, spec, fact);
         }
         _ => {}
     }

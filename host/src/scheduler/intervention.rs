@@ -4,62 +4,82 @@
 //! only within the budgets of the incident, of the monitor's time window and of the host.
 
 use super::{
-    components::{Phase, Whole},
-    dispatch::{Sending, dispatch},
+    components::{Monitor, Phase},
+    dispatch::{Buffers, Sending, dispatch},
     follow::follow,
-    resources::{Desk, Draining, Due, Endings, LaneRef, Outlets, Scratch, describe},
+    resources::{Desk, Draining, Endings, Inbox, LaneRef, Outlets, Scratch, describe},
 };
 use crate::domain::{
     event::Fact,
     health::{Effects, InterventionEnd, Permission},
-    job::{Order, Payload},
+    job::{JobResult, Order, Payload},
     outcome::{ActionFailure, Answer, Outcome},
     spec::Kind,
 };
 use bevy_ecs::{
-    change_detection::{Res, ResMut},
-    system::Query,
+    change_detection::{DetectChangesMut as _, Res, ResMut},
+    entity::Entity,
+    system::{Local, Query},
 };
 use std::{cell::Cell, sync::Arc};
 
 /// Gives every intervention that ended to the state machine.
 pub fn advance(
     mut desk: Desk<'_>,
+    inbox: Res<'_, Inbox>,
     mut endings: ResMut<'_, Endings>,
     mut scratch: Scratch<'_>,
-    mut monitors: Query<'_, '_, Whole>,
+    mut monitors: Query<'_, '_, &mut Monitor>,
 ) {
-    let now = desk.now();
-    for ending in endings.0.intervention.drain(..) {
-        let entity = ending.entity;
-        let Ok(mut whole) = monitors.get_mut(entity) else {
-            continue;
-        };
-        let spec = whole.monitor.0.clone();
-        let finished = match &ending.result {
-            Some(result) => {
-                desk.count(Kind::Intervention, result);
-                result.finished
-            }
-            None => now.mono,
-        };
-        let end = end(ending.result.as_ref().map(|result| &result.outcome));
-        if matches!(end, InterventionEnd::NotRun(_)) {
-            desk.budgets.interventions.refund(whole.repair.spent_at);
-        } else if ending.result.is_some() {
-            whole.repair.lost = None;
+    let ended = &mut endings.0.intervention;
+    for mut results in ended.results.drain(..) {
+        let applied = desk.time.clock.mono();
+        for result in results.drain(..) {
+            desk.count(Kind::Intervention, &result, applied);
+            let entity = Entity::from_bits(result.key.monitor.0);
+            ended_one(&mut desk, &mut monitors, entity, Some(&result), &mut scratch);
         }
-        let summary = match &end {
-            InterventionEnd::Done { summary }
-            | InterventionEnd::Retryable(summary)
-            | InterventionEnd::Permanent(summary)
-            | InterventionEnd::Unknown(summary)
-            | InterventionEnd::NotRun(summary) => summary.clone(),
-        };
-        let health = &mut whole.vital.health;
-        health.on_intervention(&spec, end, finished, now, &mut scratch);
-        follow(&mut desk, entity, &mut whole, &mut scratch, &summary);
+        inbox.0.recycle(results);
     }
+    for (entity, _) in ended.lost.drain(..) {
+        ended_one(&mut desk, &mut monitors, entity, None, &mut scratch);
+    }
+}
+
+/// One intervention ended, or was given up.
+fn ended_one(
+    desk: &mut Desk<'_>,
+    monitors: &mut Query<'_, '_, &mut Monitor>,
+    entity: Entity,
+    result: Option<&JobResult>,
+    effects: &mut Effects,
+) {
+    let Ok(mut monitor) = monitors.get_mut(entity) else {
+        return;
+    };
+    let monitor = monitor.bypass_change_detection();
+    let Monitor {
+        spec, health, case, ..
+    } = monitor;
+    let now = desk.now();
+    let finished = result.map_or(now.mono, |result| result.finished);
+    let end = end(result.map(|result| &result.outcome));
+    if let Some(case) = case {
+        if matches!(end, InterventionEnd::NotRun(_)) {
+            desk.budgets.interventions.refund(case.repair.spent_at);
+        } else if result.is_some() {
+            case.repair.lost = None;
+        }
+    }
+    let summary = match &end {
+        InterventionEnd::Done { summary }
+        | InterventionEnd::Retryable(summary)
+        | InterventionEnd::Permanent(summary)
+        | InterventionEnd::Unknown(summary)
+        | InterventionEnd::NotRun(summary) => summary.clone(),
+    };
+    health.on_intervention(spec, end, finished, now, effects);
+    follow(desk, entity, monitor, effects, &summary);
 }
 
 /// What an outcome means for the incident; none: it never came back.
@@ -81,19 +101,15 @@ fn end(outcome: Option<&Outcome>) -> InterventionEnd {
     }
 }
 
-/// An intervention is needed from the moment that the state machine wants it (see `follow`), so nothing of it
-/// waits in the wheel; what comes out of it is outdated.
-pub fn schedule(mut due: ResMut<'_, Due>) {
-    due.lanes.intervention.clear();
-}
-
-/// Sends what is wanted and allowed.
+/// Sends what is wanted and allowed. An intervention is needed from the moment that the state machine wants it (see
+/// `follow`): nothing of it ever waits in the wheel.
 pub fn dispatch_interventions(
     mut desk: Desk<'_>,
     outlets: Res<'_, Outlets>,
     draining: Res<'_, Draining>,
     mut scratch: Scratch<'_>,
-    mut monitors: Query<'_, '_, Whole>,
+    mut buffers: Local<'_, Buffers>,
+    mut monitors: Query<'_, '_, &mut Monitor>,
 ) {
     if draining.0 {
         return;
@@ -105,14 +121,18 @@ pub fn dispatch_interventions(
         &mut desk,
         &outlets.0.intervention,
         &mut monitors,
-        |desk, whole, (entity, _), since| {
-            if !whole.repair.lane.is(Phase::Needed, since) {
+        &mut buffers,
+        Kind::Intervention,
+        |desk, monitor, ticket| {
+            let Monitor {
+                spec, health, case, ..
+            } = monitor;
+            let case = case.as_deref_mut()?;
+            if !case.repair.lane.is(Phase::Needed, ticket.since) {
                 return None;
             }
             let now = desk.now();
-            let spec = whole.monitor.0.clone();
             let settings = spec.intervention.as_ref()?;
-            let health = &mut whole.vital.health;
             let granted = match health.may_intervene(settings, now.mono) {
                 Permission::Granted if desk.budgets.interventions.left(now.mono) > planned.get() => true,
                 Permission::Granted => {
@@ -121,23 +141,22 @@ pub fn dispatch_interventions(
                 }
                 Permission::NotWanted => false,
                 Permission::Spent => {
-                    health.budget_spent(&spec, now, effects);
+                    health.budget_spent(spec, now, effects);
                     false
                 }
             };
             if !granted {
-                whole.repair.lane.settle();
-                follow(desk, entity, whole, effects, "");
+                case.repair.lane.settle();
+                follow(desk, ticket.entity, monitor, effects, "");
                 return None;
             }
-            let attempt = whole.repair.lane.attempt().wrapping_add(1);
-            let incident = whole.vital.health.incident(&spec)?;
-            let number = whole.vital.health.attempts().saturating_add(1);
+            let attempt = desk.attempts.next();
+            let incident = health.incident(spec)?;
+            let number = health.attempts().saturating_add(1);
             planned.set(planned.get() + 1);
             Some(Sending {
                 lane: LaneRef::Intervention,
                 attempt,
-                due: since,
                 timeout: settings.lane.timeout,
                 payload: Payload::Intervention(Box::new(Order {
                     idempotency_key: format!("{}/{number}/{attempt}", incident.id),
@@ -145,25 +164,25 @@ pub fn dispatch_interventions(
                 })),
             })
         },
-        |desk, entity, whole, sent| {
+        |desk, entity, monitor, _| {
+            let Monitor {
+                spec, health, case, ..
+            } = monitor;
             let now = desk.now();
             planned.set(planned.get().saturating_sub(1));
             desk.budgets.interventions.spend(now.mono);
-            whole.repair.spent_at = now.mono;
-            whole.repair.lane.pend(sent.attempt, sent.deadline);
-            let spec = whole.monitor.0.clone();
-            if let Some(settings) = &spec.intervention {
-                whole.vital.health.intervention_started(settings, now.mono);
-                let number = whole.vital.health.attempts();
-                whole.repair.number = number;
+            if let (Some(settings), Some(case)) = (&spec.intervention, case) {
+                case.repair.spent_at = now.mono;
+                health.intervention_started(settings, now.mono);
+                let number = health.attempts();
+                case.repair.number = number;
                 let fact = Fact::Intervening {
                     number,
                     of: settings.max_attempts,
                     plugin: Arc::clone(&settings.lane.profile.plugin),
                 };
-                desk.note(entity, &spec, fact);
+                desk.note(entity, spec, fact);
             }
         },
-        Kind::Intervention,
     );
 }

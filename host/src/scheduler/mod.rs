@@ -10,6 +10,8 @@ mod budget;
 mod code;
 pub mod components;
 mod dispatch;
+mod fair;
+mod flights;
 mod follow;
 mod ingest;
 mod intervention;
@@ -21,6 +23,7 @@ pub mod stats;
 mod timers;
 pub mod view;
 pub mod wheel;
+pub mod window;
 
 #[cfg(test)]
 mod tests;
@@ -43,10 +46,10 @@ use bevy_ecs::{
     },
     world::World,
 };
-use components::{Monitor, PulseLane, RepairLane, SinkLane, Sinks, Vital};
+use components::{FIRST_STATE, Monitor};
 use resources::{
-    Alarm, Budgets, Draining, Due, Endings, EpisodeSource, HostDesk, Inbox, Journal, LaneRef, Needed,
-    Outlets, Publisher, Settings, Tag, Tally, Ticket, Time,
+    Alarm, Attempts, Budgets, Draining, Due, Endings, EpisodeSource, HostDesk, Inbox, Journal, Needed, Out,
+    Outlets, Publisher, Settings, TAG_PULSE, Tally, Time, Windows,
 };
 use stats::{Snapshot, Stats};
 use std::{
@@ -94,6 +97,8 @@ pub struct Parts {
     pub results: ResultReceiver,
     /// Where facts go. Bounded; what nobody takes in time is dropped and counted.
     pub events: async_channel::Sender<Event>,
+    /// Worker threads; 0 counts as 1.
+    pub workers: usize,
     /// The time.
     pub clock: Clock,
 }
@@ -120,6 +125,11 @@ impl Scheduler {
             retries: budget::Retries::new(parts.settings.retry_budget, now.mono),
             interventions: budget::Interventions::new(parts.settings.interventions),
         });
+        world.insert_resource(Windows(PerKind::from_fn(|kind| {
+            window::Window::new(*parts.settings.queues.get(kind), parts.workers, now.mono)
+        })));
+        world.insert_resource(Out::default());
+        world.insert_resource(Attempts::default());
         world.insert_resource(Settings(parts.settings));
         world.insert_resource(Time {
             clock: parts.clock,
@@ -148,45 +158,43 @@ impl Scheduler {
             stats,
             ran_at: now.mono,
         };
-        for spec in parts.monitors {
-            scheduler.add(spec, now.mono);
-        }
+        scheduler.add(parts.monitors, now.mono);
         if let Some(spec) = parts.host_entry {
-            let entity = scheduler.spawn(spec, now.mono);
+            let entity = scheduler.world.spawn(Monitor::new(spec, now.mono, 0)).id();
             scheduler.world.resource_mut::<HostDesk>().entity = Some(entity);
         }
         scheduler
     }
 
-    fn spawn(&mut self, spec: MonitorSpec, slot: Mono) -> Entity {
-        let sinks = spec.sinks.iter().map(|_| SinkLane::default()).collect();
-        self.world
-            .spawn((
-                Monitor(spec),
-                Vital::default(),
-                PulseLane {
-                    slot,
-                    ..PulseLane::default()
-                },
-                RepairLane::default(),
-                Sinks(sinks),
-            ))
-            .id()
-    }
-
-    fn add(&mut self, spec: MonitorSpec, now: Mono) {
-        let slot = follow::first_slot(&spec, now);
-        let entity = self.spawn(spec, slot);
-        if let Some(mut pulse) = self.world.get_mut::<PulseLane>(entity) {
-            pulse.lane.wait(slot);
+    /// Adds monitors. They lie in memory in the order in which they fall due, so that what is due together is read
+    /// together: random access to a million of them would cost more than everything else that is done for a job.
+    fn add(&mut self, monitors: Vec<MonitorSpec>, now: Mono) {
+        let mut order: Vec<(Duration, Mono, u32)> = (0u32..)
+            .zip(&monitors)
+            .map(|(place, spec)| (spec.policy.interval, follow::first_slot(spec, now), place))
+            .collect();
+        order.sort_unstable();
+        let world = &mut self.world;
+        let mut ready = Vec::with_capacity(monitors.len());
+        for (_, slot, place) in order {
+            let Some(spec) = monitors.get(place as usize) else {
+                continue;
+            };
+            let needed = &mut world.resource_mut::<Needed>().0.pulse;
+            let plugin = spec.pulse.as_ref().map(|check| &check.profile.plugin);
+            let flow = plugin.map_or(0, |plugin| needed.flow(&spec.tenant, plugin));
+            let mut monitor = Monitor::new(spec.clone(), slot, flow);
+            monitor.pulse.wait(slot);
+            ready.push(monitor);
         }
-        let tag = Tag::Due(LaneRef::Pulse);
-        self.world
-            .resource_mut::<Alarm>()
-            .0
-            .insert(slot, Ticket { entity, tag });
-        let shown = Vital::default().shown;
-        self.world.resource_mut::<Tally>().0.state(None, shown);
+        let slots: Vec<Mono> = ready.iter().map(|monitor| monitor.slot).collect();
+        let entities: Vec<Entity> = world.spawn_batch(ready).collect();
+        for (entity, slot) in entities.iter().zip(slots) {
+            let alarm = &mut world.resource_mut::<Alarm>().0;
+            alarm.insert(slot, entity.to_bits(), TAG_PULSE);
+        }
+        let count = entities.len() as u64;
+        world.resource_mut::<Tally>().0.states_begin(FIRST_STATE, count);
     }
 
     /// One run at the clock's present time. Returns when the next one is due, if nothing happens before.
@@ -249,19 +257,14 @@ impl Scheduler {
     /// Lanes of a monitor, for tests: pulse, intervention, sinks.
     #[cfg(test)]
     fn lanes(&self, entity: Entity) -> Vec<components::Lane> {
-        let mut lanes = vec![
-            self.world.get::<PulseLane>(entity).unwrap().lane,
-            self.world.get::<RepairLane>(entity).unwrap().lane,
-        ];
-        lanes.extend(
-            self.world
-                .get::<Sinks>(entity)
-                .unwrap()
-                .0
-                .iter()
-                .map(|sink| sink.lane),
-        );
-        lanes
+        use resources::LaneRef;
+        let monitor = self.world.get::<Monitor>(entity).unwrap();
+        let sinks = (0..monitor.spec.sinks.len()).map(|index| LaneRef::Sink(index.try_into().unwrap()));
+        [LaneRef::Pulse, LaneRef::Intervention]
+            .into_iter()
+            .chain(sinks)
+            .map(|lane| monitor.lane(lane).copied().unwrap_or(components::Lane::new(0)))
+            .collect()
     }
 }
 
@@ -318,9 +321,7 @@ fn schedule() -> Schedule {
         )
             .chain()
             .in_set(Step::Advance),
-        (pulse::schedule, intervention::schedule, code::schedule)
-            .chain()
-            .in_set(Step::Schedule),
+        (pulse::schedule, code::schedule).chain().in_set(Step::Schedule),
         // Codes first: people wait for them.
         (
             code::dispatch_codes,

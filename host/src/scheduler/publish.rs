@@ -1,6 +1,9 @@
 //! Hands facts and figures to whoever listens. Never waits: what nobody takes in time is dropped and counted.
 
-use super::resources::{Desk, Journal, Publisher};
+use super::{
+    resources::{Desk, Journal, Publisher},
+    window::Change,
+};
 use crate::domain::spec::Kind;
 use bevy_ecs::change_detection::ResMut;
 use std::time::Duration;
@@ -19,11 +22,24 @@ pub fn publish(mut desk: Desk<'_>, mut publisher: ResMut<'_, Publisher>) {
     let tally = &mut desk.tally.0;
     tally.runs += 1;
     let now = desk.time.now.mono;
+    for kind in Kind::ALL {
+        let counts = tally.kinds.get_mut(kind);
+        match desk.windows.0.get_mut(kind).adapt(now) {
+            Change::None => {}
+            Change::Lowered => counts.lowered += 1,
+            Change::Raised => counts.raised += 1,
+        }
+    }
     if now.since(publisher.published_at) >= FIGURES_EVERY {
         publisher.published_at = now;
         tally.at = now;
         for kind in Kind::ALL {
-            tally.kinds.get_mut(kind).needed = desk.needed.0.get(kind).len();
+            let (counts, window) = (tally.kinds.get_mut(kind), desk.windows.0.get(kind));
+            counts.needed = desk.needed.0.get(kind).len();
+            counts.limit = window.limit();
+            counts.depth = window.depth();
+            counts.batch = window.batch();
+            counts.cost = window.cost();
         }
         publisher.stats.publish(tally);
     }

@@ -1,84 +1,108 @@
 //! The pulses: what their results mean, when they fall due, and how they are sent.
 
 use super::{
-    components::{Monitor, Phase, PulseLane, Whole},
-    dispatch::{Sending, dispatch},
+    components::{Monitor, Phase},
+    dispatch::{Buffers, Sending, dispatch},
+    fair::Ticket,
     follow::{after_stall, follow, next_pulse, wait_for_pulse},
-    resources::{Desk, Draining, Due, Endings, LaneRef, Outlets, Scratch, describe},
+    resources::{Desk, Draining, Due, Endings, Inbox, LaneRef, Outlets, Scratch, describe},
 };
 use crate::domain::{
     event::Fact,
-    job::Payload,
+    health::{Effects, Pace},
+    job::{JobResult, Payload},
     outcome::{Answer, Outcome, Report, Status},
     spec::Kind,
-    time::Mono,
 };
 use bevy_ecs::{
-    change_detection::{Res, ResMut},
-    system::Query,
+    change_detection::{DetectChangesMut as _, Res, ResMut},
+    entity::Entity,
+    system::{Local, Query},
 };
 use std::time::Duration;
 
 /// Gives every pulse that ended to the state machine.
 pub fn advance(
     mut desk: Desk<'_>,
+    inbox: Res<'_, Inbox>,
     mut endings: ResMut<'_, Endings>,
     mut scratch: Scratch<'_>,
-    mut monitors: Query<'_, '_, Whole>,
+    mut monitors: Query<'_, '_, &mut Monitor>,
 ) {
-    let now = desk.now();
     let mut regular = 0;
-    for ending in endings.0.pulse.drain(..) {
-        let entity = ending.entity;
-        let Ok(mut whole) = monitors.get_mut(entity) else {
-            continue;
-        };
-        let spec = whole.monitor.0.clone();
-        let timeout = spec.pulse.as_ref().map_or(Duration::ZERO, |lane| lane.timeout);
-        let unanswered;
-        let (outcome, started) = match &ending.result {
-            Some(result) => {
-                desk.count(Kind::Pulse, result);
-                (Some(&result.outcome), result.started)
-            }
-            None => (None, now.mono),
-        };
-        let report = match outcome {
-            Some(Outcome::Answer(Answer::Pulse(report))) => Some(report),
-            Some(Outcome::DeadlineWaiting) => {
-                unanswered = no_answer(timeout);
-                Some(&unanswered)
-            }
-            _ => None,
-        };
-        let health = &mut whole.vital.health;
-        let episodes = &mut desk.episodes.0;
-        let summary = if let Some(report) = report {
-            health.on_report(&spec, report, started, now, episodes, &mut scratch);
-            if report.status == Status::Healthy {
-                desk.tally.0.healthy += 1;
-            } else {
-                desk.tally.0.not_healthy += 1;
-            }
-            report.summary.clone()
-        } else {
-            let message = describe(outcome);
-            health.on_fault(&spec, &message, now, episodes, &mut scratch);
-            let class = outcome.map_or("lost", Outcome::class);
-            let fact = Fact::Fault {
-                class,
-                message: message.clone(),
-            };
-            desk.note(entity, &spec, fact);
-            message
-        };
-        let pace = whole.vital.health.pace(&spec.policy);
-        regular += usize::from(pace == crate::domain::health::Pace::Regular);
-        let at = next_pulse(&mut desk, &mut whole.pulse, &spec.policy, pace);
-        wait_for_pulse(&mut desk, entity, &mut whole.pulse, at);
-        follow(&mut desk, entity, &mut whole, &mut scratch, &summary);
+    let ended = &mut endings.0.pulse;
+    for mut results in ended.results.drain(..) {
+        let applied = desk.time.clock.mono();
+        for result in results.drain(..) {
+            desk.count(Kind::Pulse, &result, applied);
+            let entity = Entity::from_bits(result.key.monitor.0);
+            regular += usize::from(ended_one(
+                &mut desk,
+                &mut monitors,
+                entity,
+                Some(&result),
+                &mut scratch,
+            ));
+        }
+        inbox.0.recycle(results);
     }
+    for (entity, _) in ended.lost.drain(..) {
+        regular += usize::from(ended_one(&mut desk, &mut monitors, entity, None, &mut scratch));
+    }
+    let now = desk.now();
     desk.budgets.retries.fill(now.mono, regular);
+}
+
+/// One pulse ended, or was given up. Whether the next one comes in the regular interval.
+fn ended_one(
+    desk: &mut Desk<'_>,
+    monitors: &mut Query<'_, '_, &mut Monitor>,
+    entity: Entity,
+    result: Option<&JobResult>,
+    effects: &mut Effects,
+) -> bool {
+    let Ok(mut monitor) = monitors.get_mut(entity) else {
+        return false;
+    };
+    let monitor = monitor.bypass_change_detection();
+    let Monitor { spec, health, .. } = monitor;
+    let now = desk.now();
+    let unanswered;
+    let outcome = result.map(|result| &result.outcome);
+    let report = match outcome {
+        Some(Outcome::Answer(Answer::Pulse(report))) => Some(report),
+        Some(Outcome::DeadlineWaiting) => {
+            unanswered = no_answer(spec.pulse.as_ref().map_or(Duration::ZERO, |check| check.timeout));
+            Some(&unanswered)
+        }
+        _ => None,
+    };
+    let message;
+    let summary = if let Some(report) = report {
+        let started = result.map_or(now.mono, |result| result.started);
+        health.on_report(spec, report, started, now, &mut desk.episodes.0, effects);
+        if report.status == Status::Healthy {
+            desk.tally.0.healthy += 1;
+        } else {
+            desk.tally.0.not_healthy += 1;
+        }
+        report.summary.as_str()
+    } else {
+        message = describe(outcome);
+        health.on_fault(spec, &message, now, &mut desk.episodes.0, effects);
+        let class = outcome.map_or("lost", Outcome::class);
+        let fact = Fact::Fault {
+            class,
+            message: message.clone(),
+        };
+        desk.note(entity, spec, fact);
+        message.as_str()
+    };
+    let pace = monitor.health.pace(&monitor.spec.policy);
+    let at = next_pulse(desk, monitor, pace);
+    wait_for_pulse(desk, entity, &mut monitor.pulse, at);
+    follow(desk, entity, monitor, effects, summary);
+    pace == Pace::Regular
 }
 
 /// A target that did not answer in time is down, as far as anybody can tell.
@@ -96,22 +120,30 @@ pub fn schedule(
     mut desk: Desk<'_>,
     mut due: ResMut<'_, Due>,
     draining: Res<'_, Draining>,
-    mut lanes: Query<'_, '_, (&Monitor, &mut PulseLane)>,
+    mut monitors: Query<'_, '_, &mut Monitor>,
 ) {
-    for (entity, _, at) in due.lanes.pulse.drain(..) {
-        let Ok((monitor, mut pulse)) = lanes.get_mut(entity) else {
+    let now = desk.now().mono;
+    for entity in due.pulses.drain(..) {
+        let Ok(mut monitor) = monitors.get_mut(entity) else {
             continue;
         };
-        if pulse.lane.is(Phase::Waiting, at) && !draining.0 {
-            if !desk.time.stalled.is_zero() {
-                let later = after_stall(&mut desk, &mut pulse, &monitor.0.policy, at);
-                wait_for_pulse(&mut desk, entity, &mut pulse, later);
-                continue;
-            }
-            pulse.lane.need(at);
-            pulse.due = at;
-            desk.needed.0.pulse.push_back((entity, 0, at));
+        let monitor = monitor.bypass_change_detection();
+        if !monitor.pulse.is_due(now) || draining.0 {
+            continue;
         }
+        let since = monitor.pulse.at();
+        if !desk.time.stalled.is_zero() {
+            let later = after_stall(&mut desk, monitor, since);
+            wait_for_pulse(&mut desk, entity, &mut monitor.pulse, later);
+            continue;
+        }
+        monitor.pulse.need(since);
+        let ticket = Ticket {
+            entity,
+            since,
+            sink: 0,
+        };
+        desk.needed.0.pulse.push(monitor.pulse.flow(), ticket);
     }
 }
 
@@ -120,7 +152,8 @@ pub fn dispatch_pulses(
     mut desk: Desk<'_>,
     outlets: Res<'_, Outlets>,
     draining: Res<'_, Draining>,
-    mut monitors: Query<'_, '_, Whole>,
+    mut buffers: Local<'_, Buffers>,
+    mut monitors: Query<'_, '_, &mut Monitor>,
 ) {
     if draining.0 {
         return;
@@ -129,20 +162,19 @@ pub fn dispatch_pulses(
         &mut desk,
         &outlets.0.pulse,
         &mut monitors,
-        |_, whole, _, since: Mono| {
-            if !whole.pulse.lane.is(Phase::Needed, since) {
+        &mut buffers,
+        Kind::Pulse,
+        |_, monitor, ticket| {
+            if !monitor.pulse.is(Phase::Needed, ticket.since) {
                 return None;
             }
-            let spec = &whole.monitor.0;
             Some(Sending {
                 lane: LaneRef::Pulse,
-                attempt: whole.pulse.lane.attempt().wrapping_add(1),
-                due: whole.pulse.due,
-                timeout: spec.pulse.as_ref()?.timeout,
+                attempt: monitor.pulse.attempt().wrapping_add(1),
+                timeout: monitor.spec.pulse.as_ref()?.timeout,
                 payload: Payload::Pulse,
             })
         },
-        |_, _, whole, sent| whole.pulse.lane.pend(sent.attempt, sent.deadline),
-        Kind::Pulse,
+        |_, _, _, _| {},
     );
 }

@@ -8,26 +8,29 @@
 //! Where the whole host stood still, its workers did too: they get that time back before anything counts as lost.
 
 use super::{
-    components::{Phase, Whole},
-    resources::{Desk, Due, Ending, Endings, LaneRef, Tag, Ticket},
+    components::Monitor,
+    resources::{Desk, Due, Endings, LaneRef, TAG_FLIGHT, TAG_HEALTH, TAG_PULSE, TAG_SINK},
 };
 use crate::domain::{event::Fact, spec::Kind};
-use bevy_ecs::{change_detection::ResMut, system::Query};
+use bevy_ecs::{
+    change_detection::{DetectChangesMut as _, ResMut},
+    entity::Entity,
+    system::Query,
+};
 
 /// Turns the wheel and sorts what comes out of it.
 pub fn turn_wheel(mut desk: Desk<'_>, mut due: ResMut<'_, Due>) {
     let now = desk.now().mono;
     let due = &mut *due;
-    desk.alarm.0.turn(now, |entry| {
-        let Ticket { entity, tag } = entry.item;
-        match tag {
-            Tag::Due(LaneRef::Pulse) => due.lanes.pulse.push((entity, 0, entry.at)),
-            Tag::Due(LaneRef::Intervention) => due.lanes.intervention.push((entity, 0, entry.at)),
-            Tag::Due(LaneRef::Sink(index)) => due.lanes.code.push((entity, index, entry.at)),
-            Tag::Overdue(lane) => due.overdue.push((entity, lane, entry.at)),
-            Tag::Health => due.health.push((entity, entry.at)),
-        }
-    });
+    desk.alarm
+        .0
+        .turn(now, |key, tag| match (tag, Entity::try_from_bits(key)) {
+            (TAG_FLIGHT, _) => due.flights.extend(u32::try_from(key)),
+            (TAG_PULSE, Some(entity)) => due.pulses.push(entity),
+            (TAG_HEALTH, Some(entity)) => due.health.push(entity),
+            (tag, Some(entity)) => due.sinks.push((entity, tag - TAG_SINK)),
+            (_, None) => {}
+        });
 }
 
 /// Gives up what is overdue, of all three kinds.
@@ -35,50 +38,44 @@ pub fn recover(
     mut desk: Desk<'_>,
     mut due: ResMut<'_, Due>,
     mut endings: ResMut<'_, Endings>,
-    mut monitors: Query<'_, '_, Whole>,
+    mut monitors: Query<'_, '_, &mut Monitor>,
 ) {
-    for (entity, lane, at) in due.overdue.drain(..) {
-        let Ok(mut whole) = monitors.get_mut(entity) else {
-            continue;
-        };
-        let reference = lane;
-        let (kind, sink, lane) = match lane {
-            LaneRef::Pulse => (Kind::Pulse, 0, Some(&mut whole.pulse.lane)),
-            LaneRef::Intervention => (Kind::Intervention, 0, Some(&mut whole.repair.lane)),
-            LaneRef::Sink(index) => (
-                Kind::Code,
-                index,
-                whole
-                    .sinks
-                    .0
-                    .get_mut(usize::from(index))
-                    .map(|sink| &mut sink.lane),
-            ),
-        };
-        let Some(lane) = lane.filter(|lane| lane.is(Phase::Pending, at)) else {
+    let now = desk.now().mono;
+    for number in due.flights.drain(..) {
+        let desk = &mut desk;
+        let Some(flight) = desk.out.0.look(number, now, &mut desk.alarm.0) else {
             continue;
         };
         if !desk.time.stalled.is_zero() {
-            let deadline = at.after(desk.time.stalled);
-            lane.pend(lane.attempt(), deadline);
-            let tag = Tag::Overdue(reference);
-            desk.alarm.0.insert(deadline, Ticket { entity, tag });
+            let deadline = flight.deadline.after(desk.time.stalled);
+            desk.out.0.extend(number, deadline, &mut desk.alarm.0);
             continue;
         }
+        let (entity, kind) = (flight.entity, flight.lane.kind());
+        let Ok(mut monitor) = monitors.get_mut(entity) else {
+            continue;
+        };
+        let monitor = monitor.bypass_change_detection();
+        let Some(lane) = monitor
+            .lane_mut(flight.lane)
+            .filter(|lane| lane.flight() == Some(number))
+        else {
+            continue;
+        };
         let attempt = lane.attempt();
+        desk.land(*lane);
         lane.abandon();
-        if kind == Kind::Intervention {
-            whole.repair.lost = Some((attempt, whole.repair.number));
+        if kind == Kind::Intervention
+            && let Some(case) = &mut monitor.case
+        {
+            case.repair.lost = Some((attempt, case.repair.number));
         }
-        let counts = desk.tally.0.kinds.get_mut(kind);
-        counts.pending = counts.pending.saturating_sub(1);
-        counts.lost += 1;
-        let spec = whole.monitor.0.clone();
-        desk.note(entity, &spec, Fact::Lost { kind });
-        endings.0.get_mut(kind).push(Ending {
-            entity,
-            sink,
-            result: None,
-        });
+        desk.tally.0.kinds.get_mut(kind).lost += 1;
+        desk.note(entity, &monitor.spec, Fact::Lost { kind });
+        let sink = match flight.lane {
+            LaneRef::Sink(index) => index,
+            LaneRef::Pulse | LaneRef::Intervention => 0,
+        };
+        endings.0.get_mut(kind).lost.push((entity, sink));
     }
 }

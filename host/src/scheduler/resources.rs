@@ -2,8 +2,12 @@
 
 use super::{
     budget::{Interventions, Retries},
+    components::{Case, Lane, RepairLane, SinkLane},
+    fair::Fair,
+    flights::Flights,
     stats::{Snapshot, Stats},
     wheel::Wheel,
+    window::Window,
 };
 use crate::{
     clock::Clock,
@@ -11,36 +15,26 @@ use crate::{
         event::{Event, Fact},
         health::{Effects, Episodes, Now},
         host::{HostSettings, PerKind},
-        job::{JobResult, MonitorId},
+        job::{JobKey, JobResult, MonitorId},
+        outbox::Outbox,
         outcome::Outcome,
-        spec::{Kind, MonitorSpec},
+        spec::{Kind, MonitorSpec, Sink},
         time::Mono,
     },
-    queue::{Outlet, ResultReceiver},
+    queue::{Outlet, ResultReceiver, Results},
 };
 use bevy_ecs::change_detection::{Res, ResMut};
 use bevy_ecs::{entity::Entity, resource::Resource, system::SystemParam};
-use std::{collections::VecDeque, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-/// What an entry of the wheel is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ticket {
-    /// Whose.
-    pub entity: Entity,
-    /// What.
-    pub tag: Tag,
-}
-
-/// What falls due.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tag {
-    /// A lane waits until then.
-    Due(LaneRef),
-    /// A lane is pending and must have come back by then.
-    Overdue(LaneRef),
-    /// The state machine wants to be woken.
-    Health,
-}
+/// An entry of the wheel: the pulse of the monitor in its key waits until then.
+pub const TAG_PULSE: u16 = 0;
+/// The state machine of the monitor in its key wants to be woken.
+pub const TAG_HEALTH: u16 = 1;
+/// The flight whose number is its key must have come back by then.
+pub const TAG_FLIGHT: u16 = 2;
+/// A sink of the monitor in its key waits until then: the first one; the others follow.
+pub const TAG_SINK: u16 = 3;
 
 /// One of a monitor's lanes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,19 +63,64 @@ pub struct Time {
 #[derive(Resource)]
 pub struct Settings(pub HostSettings);
 
+impl LaneRef {
+    /// Whose job it would be.
+    #[must_use]
+    pub fn kind(self) -> Kind {
+        match self {
+            Self::Pulse => Kind::Pulse,
+            Self::Intervention => Kind::Intervention,
+            Self::Sink(_) => Kind::Code,
+        }
+    }
+
+    /// The lane that a job's key names.
+    #[must_use]
+    pub fn of(key: &JobKey) -> Self {
+        match key.kind {
+            Kind::Pulse => Self::Pulse,
+            Kind::Intervention => Self::Intervention,
+            Kind::Code => Self::Sink(key.sink),
+        }
+    }
+}
+
 /// The wheel.
 #[derive(Resource)]
-pub struct Alarm(pub Wheel<Ticket>);
+pub struct Alarm(pub Wheel);
+
+/// The jobs that are out.
+#[derive(Resource, Default)]
+pub struct Out(pub Flights);
+
+/// How many may be out, per kind.
+#[derive(Resource)]
+pub struct Windows(pub PerKind<Window>);
+
+/// Attempt numbers of interventions and codes: one sequence for the whole host, so that a lane that was dropped and
+/// made anew never meets an answer that was meant for its predecessor.
+#[derive(Resource, Default)]
+pub struct Attempts(u32);
+
+impl Attempts {
+    /// The next number.
+    pub fn next(&mut self) -> u32 {
+        self.0 = self.0.wrapping_add(1);
+        self.0
+    }
+}
 
 /// What came out of the wheel in this run.
 #[derive(Resource, Default)]
 pub struct Due {
-    /// Lanes whose waiting is over.
-    pub lanes: PerKind<Vec<(Entity, u16, Mono)>>,
-    /// Pending lanes that must have come back.
-    pub overdue: Vec<(Entity, LaneRef, Mono)>,
-    /// State machines to be woken.
-    pub health: Vec<(Entity, Mono)>,
+    /// Monitors whose pulse may be due.
+    pub pulses: Vec<Entity>,
+    /// Sinks whose pause may be over.
+    pub sinks: Vec<(Entity, u16)>,
+    /// Flights that are overdue.
+    pub flights: Vec<u32>,
+    /// State machines that may want to be woken.
+    pub health: Vec<Entity>,
 }
 
 /// The results' end of the channel.
@@ -90,21 +129,20 @@ pub struct Inbox(pub ResultReceiver);
 
 /// What ended in this run, per kind, for the state machine.
 #[derive(Resource, Default)]
-pub struct Endings(pub PerKind<Vec<Ending>>);
+pub struct Endings(pub PerKind<Ended>);
 
-/// One execution that ended, or was given up.
-pub struct Ending {
-    /// Whose.
-    pub entity: Entity,
-    /// Which sink; 0 for pulses and interventions.
-    pub sink: u16,
-    /// None: it never came back.
-    pub result: Option<JobResult>,
+/// What ended of one kind.
+#[derive(Default)]
+pub struct Ended {
+    /// What came back, in the buffers in which it came.
+    pub results: Vec<Results>,
+    /// What was given up.
+    pub lost: Vec<(Entity, u16)>,
 }
 
-/// Lanes that are due and wait for room in their channel, the most overdue first.
+/// Lanes that are due and wait for room in their channel.
 #[derive(Resource, Default)]
-pub struct Needed(pub PerKind<VecDeque<(Entity, u16, Mono)>>);
+pub struct Needed(pub PerKind<Fair>);
 
 /// The channels.
 #[derive(Resource)]
@@ -166,6 +204,12 @@ pub struct Desk<'w> {
     pub alarm: ResMut<'w, Alarm>,
     /// Lanes that are due.
     pub needed: ResMut<'w, Needed>,
+    /// Jobs that are out.
+    pub out: ResMut<'w, Out>,
+    /// How many may be.
+    pub windows: ResMut<'w, Windows>,
+    /// Attempt numbers.
+    pub attempts: ResMut<'w, Attempts>,
     /// The host's budgets.
     pub budgets: ResMut<'w, Budgets>,
     /// Facts.
@@ -195,17 +239,52 @@ impl Desk<'_> {
         });
     }
 
-    /// Counts an outcome that was applied.
-    pub fn count(&mut self, kind: Kind, result: &JobResult) {
-        let applied = self.time.clock.mono();
+    /// Counts an outcome that is applied at that time.
+    pub fn count(&mut self, kind: Kind, result: &JobResult, applied: Mono) {
         let tally = &mut self.tally.0;
         tally.times.get_mut(kind).record(result, applied);
-        *tally
-            .kinds
-            .get_mut(kind)
-            .outcomes
-            .entry(result.outcome.class())
-            .or_default() += 1;
+        tally.kinds.get_mut(kind).outcomes.add(&result.outcome);
+        if result.outcome != Outcome::Expired {
+            let waited = result.started.since(result.sent);
+            self.windows.0.get_mut(kind).record(waited, result.usage.cpu);
+        }
+    }
+
+    /// A pending lane's job is out no more.
+    pub fn land(&mut self, lane: Lane) {
+        if let Some(number) = lane.flight()
+            && let Some(flight) = self.out.0.land(number)
+        {
+            let kind = flight.lane.kind();
+            self.needed.0.get_mut(kind).back(flight.flow);
+            let counts = self.tally.0.kinds.get_mut(kind);
+            counts.pending = counts.pending.saturating_sub(1);
+        }
+    }
+
+    /// The monitor's case, made now if there is none.
+    pub fn case<'m>(&mut self, spec: &MonitorSpec, case: &'m mut Option<Box<Case>>) -> &'m mut Case {
+        case.get_or_insert_with(|| {
+            let repair = spec.intervention.as_ref().map_or(0, |repair| {
+                let plugin = &repair.lane.profile.plugin;
+                self.needed.0.intervention.flow(&spec.tenant, plugin)
+            });
+            let sink = |sink: &Arc<Sink>| SinkLane {
+                lane: Lane::new(self.needed.0.code.flow(&spec.tenant, &sink.name)),
+                outbox: Outbox::default(),
+            };
+            Box::new(Case {
+                sinks: spec.sinks.iter().map(sink).collect(),
+                repair: RepairLane {
+                    lane: Lane::new(repair),
+                    number: 0,
+                    spent_at: Mono(0),
+                    lost: None,
+                },
+                wake_at: Mono::NEVER,
+                entry_at: Mono::NEVER,
+            })
+        })
     }
 }
 

@@ -1,6 +1,13 @@
 //! What the scheduler counts and measures, for whoever looks from another thread.
 
-use crate::domain::{health::State, histogram::Histogram, host::PerKind, job::JobResult, time::Mono};
+use crate::domain::{
+    health::State,
+    histogram::Histogram,
+    host::PerKind,
+    job::JobResult,
+    outcome::{CLASSES, Outcome},
+    time::Mono,
+};
 use std::{
     collections::BTreeMap,
     sync::{
@@ -15,6 +22,8 @@ use std::{
 pub struct Times {
     /// From due to started: how late.
     pub lateness: Histogram,
+    /// From sent to started: the wait in the channel, which is part of the lateness.
+    pub queue: Histogram,
     /// From started to finished.
     pub execution: Histogram,
     /// From finished to applied.
@@ -26,6 +35,7 @@ pub struct Times {
 impl Times {
     pub(super) fn record(&mut self, result: &JobResult, applied: Mono) {
         self.lateness.record(result.started.since(result.due));
+        self.queue.record(result.started.since(result.sent));
         self.execution.record(result.finished.since(result.started));
         self.apply.record(applied.since(result.finished));
         self.total.record(applied.since(result.due));
@@ -33,9 +43,41 @@ impl Times {
 
     fn reset(&mut self) {
         self.lateness.reset();
+        self.queue.reset();
         self.execution.reset();
         self.apply.reset();
         self.total.reset();
+    }
+}
+
+/// Results by the class of their outcome.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Outcomes([u64; CLASSES.len()]);
+
+impl Outcomes {
+    pub(super) fn add(&mut self, outcome: &Outcome) {
+        if let Some(count) = self.0.get_mut(outcome.class_number()) {
+            *count += 1;
+        }
+    }
+
+    /// Of all classes.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.0.iter().sum()
+    }
+
+    /// Of that class.
+    #[must_use]
+    pub fn of(&self, class: &str) -> u64 {
+        self.iter()
+            .find(|(name, _)| *name == class)
+            .map_or(0, |(_, count)| count)
+    }
+
+    /// Every class with its count.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        CLASSES.into_iter().zip(self.0)
     }
 }
 
@@ -45,7 +87,7 @@ pub struct Counts {
     /// Jobs that the channel took.
     pub sent: u64,
     /// Results that were applied, by outcome class.
-    pub outcomes: BTreeMap<&'static str, u64>,
+    pub outcomes: Outcomes,
     /// Jobs that were given up as lost.
     pub lost: u64,
     /// Results that came for an attempt that was no longer the lane's.
@@ -56,6 +98,20 @@ pub struct Counts {
     pub needed: usize,
     /// Jobs in a channel or running.
     pub pending: usize,
+    /// How many may be at present, and why it is not more: see [`super::window`].
+    pub limit: usize,
+    /// How many of them may wait in the channel.
+    pub depth: usize,
+    /// How many travel together when there is enough to do.
+    pub batch: usize,
+    /// What one costs in CPU time, as a moving average: what depth and batch follow.
+    pub cost: Duration,
+    /// Batches that were sent.
+    pub batches: u64,
+    /// Times that the limit was lowered because started jobs had waited too long, and raised again.
+    pub lowered: u64,
+    /// See `lowered`.
+    pub raised: u64,
 }
 
 /// Everything at one moment.
@@ -94,6 +150,10 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    pub(super) fn states_begin(&mut self, state: State, count: u64) {
+        *self.states.entry(state.name()).or_default() += count;
+    }
+
     pub(super) fn state(&mut self, from: Option<State>, to: State) {
         if let Some(from) = from
             && let Some(count) = self.states.get_mut(from.name())

@@ -1,66 +1,76 @@
 //! A hierarchical timing wheel: when which lane must be looked at again.
 //!
-//! Two levels of slots over one slab of entries linked into lists: 4,096 slots of a millisecond, then 1,024
-//! slots of 4,096 ms (70 minutes), then one list for what is farther off. Inserting is O(1), and so is turning,
-//! per entry that falls due; empty slots cost one bit each. (G. Varghese and A. Lauck, "Hashed and hierarchical
-//! timing wheels", 1987.)
+//! Three levels of 256 slots: of a millisecond, of 256 ms, and of 65.5 s (4.6 hours in all); what is farther off waits
+//! in one list. A slot is a chain of chunks of entries that lie side by side, so that emptying one reads memory in
+//! order. Inserting is O(1), and so is turning, per entry that falls due: each moves down a level at most twice. Empty
+//! slots cost one bit each. (G. Varghese and A. Lauck, "Hashed and hierarchical timing wheels", 1987.)
 //!
-//! Entries are never removed: whoever gets one compares its time with the lane's own and drops it if they
-//! differ.
+//! Entries are never removed, and carry no time: whoever gets one looks at what it is about, and at nothing but
+//! that. One that is outdated finds nothing to be done.
 //!
 //! Architecture invariant: an entry never comes out before its time.
 
 use crate::domain::time::Mono;
 
-const NEAR: u64 = 4096;
-const FAR: u64 = 1024;
-const NONE: u32 = u32::MAX;
 const TICK_NS: u64 = 1_000_000;
+const BITS: u32 = 8;
+const SLOTS: u64 = 1 << BITS;
+const LEVELS: usize = 3;
+/// What the wheel holds; beyond that, entries wait in the list.
+const SPAN: u64 = 1 << (BITS * LEVELS as u32);
+/// Entries of a chunk: 512 bytes with its header.
+const CHUNK: usize = 31;
 
 /// One thing to be looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Entry<T> {
-    /// When.
-    pub at: Mono,
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Entry {
+    /// Whose.
+    pub key: u64,
     /// What.
-    pub item: T,
+    pub tag: u16,
+    /// The low bits of its tick: where it belongs on the levels below.
+    low: u16,
 }
 
 #[derive(Debug)]
-struct Node<T> {
-    entry: Entry<T>,
-    next: u32,
+struct Chunk {
+    next: Option<Box<Chunk>>,
+    len: usize,
+    entries: [Entry; CHUNK],
+}
+
+/// One level: chains of chunks, and one bit for each slot that holds any.
+#[derive(Debug)]
+struct Level {
+    slots: Box<[Option<Box<Chunk>>]>,
+    bits: [u64; SLOTS as usize / 64],
 }
 
 /// The wheel.
 #[derive(Debug)]
-pub struct Wheel<T> {
+pub struct Wheel {
     /// The last tick that was turned.
     tick: u64,
-    near: Box<[u32]>,
-    /// One bit for each near slot that holds anything.
-    near_bits: Box<[u64]>,
-    far: Box<[u32]>,
-    far_count: usize,
-    overflow: Vec<Entry<T>>,
-    slab: Vec<Node<T>>,
-    free: u32,
+    levels: [Level; LEVELS],
+    /// What is farther off: its tick, and the entry.
+    overflow: Vec<(u64, Entry)>,
+    /// Emptied chunks, to be used again.
+    spare: Option<Box<Chunk>>,
     len: usize,
 }
 
-impl<T: Copy> Wheel<T> {
+impl Wheel {
     /// An empty wheel whose time is `now`.
     #[must_use]
     pub fn new(now: Mono) -> Self {
         Self {
             tick: now.0 / TICK_NS,
-            near: vec![NONE; NEAR as usize].into(),
-            near_bits: vec![0; NEAR as usize / 64].into(),
-            far: vec![NONE; FAR as usize].into(),
-            far_count: 0,
+            levels: std::array::from_fn(|_| Level {
+                slots: (0..SLOTS).map(|_| None).collect(),
+                bits: [0; SLOTS as usize / 64],
+            }),
             overflow: Vec::new(),
-            slab: Vec::new(),
-            free: NONE,
+            spare: None,
             len: 0,
         }
     }
@@ -79,157 +89,174 @@ impl<T: Copy> Wheel<T> {
 
     /// Puts an entry in. One whose time has come already comes out with the next turn; [`Mono::NEVER`] is not
     /// kept at all.
-    pub fn insert(&mut self, at: Mono, item: T) {
+    pub fn insert(&mut self, at: Mono, key: u64, tag: u16) {
         if at == Mono::NEVER {
             return;
         }
         self.len += 1;
-        self.place(Entry { at, item });
+        let tick = at.0.div_ceil(TICK_NS).max(self.tick + 1);
+        #[allow(clippy::cast_possible_truncation)] // The low bits are what is meant.
+        let low = tick as u16;
+        self.place(tick, Entry { key, tag, low });
     }
 
-    /// The earliest time at which turning may bring anything out. Never later than the first entry's time,
-    /// and earlier only by the coarseness of the far level.
+    /// The earliest time at which turning may bring anything out. Never later than the first entry's time, and
+    /// earlier only by the coarseness of the upper levels.
     #[must_use]
     pub fn next_at(&self) -> Mono {
-        let block_end = (self.tick / NEAR + 1) * NEAR;
-        let next = self.next_near(self.tick + 1, block_end);
-        if next < block_end {
-            return Mono(next.saturating_mul(TICK_NS));
+        if self.len == 0 {
+            return Mono::NEVER;
         }
-        if self.far_count > 0 || !self.overflow.is_empty() {
-            return Mono(block_end.saturating_mul(TICK_NS));
-        }
-        Mono::NEVER
+        let next = self.next_near(self.tick + 1).unwrap_or(block_end(self.tick));
+        Mono(next.saturating_mul(TICK_NS))
     }
 
     /// Turns the wheel to `now` and hands out every entry whose time has come, in the order of milliseconds.
-    pub fn turn(&mut self, now: Mono, mut out: impl FnMut(Entry<T>)) {
+    pub fn turn(&mut self, now: Mono, mut out: impl FnMut(u64, u16)) {
         let target = now.0 / TICK_NS;
         while self.tick < target {
-            let block_end = (self.tick / NEAR + 1) * NEAR;
-            let stop = target.min(block_end - 1);
-            let next = self.next_near(self.tick + 1, stop + 1);
-            if next <= stop {
-                self.tick = next;
-                self.empty_slot(next, &mut out);
-            } else if stop < target {
-                // Nothing more in this block: on to the next, or over all of them if nothing is kept.
-                if self.len == 0 {
-                    self.tick = target;
-                } else {
-                    self.tick = block_end - 1;
-                    self.enter_block(block_end);
-                    self.tick = block_end;
-                    self.empty_slot(block_end, &mut out);
+            if self.len == 0 {
+                self.tick = target;
+                return;
+            }
+            let end = block_end(self.tick);
+            match self.next_near(self.tick + 1) {
+                Some(next) if next <= target => {
+                    self.tick = next;
+                    self.empty(0, next, |_, entry| out(entry.key, entry.tag));
                 }
-            } else {
-                self.tick = stop;
+                _ if end <= target => {
+                    self.tick = end;
+                    self.descend();
+                    self.empty(0, end, |_, entry| out(entry.key, entry.tag));
+                }
+                _ => self.tick = target,
             }
         }
     }
 
-    fn place(&mut self, entry: Entry<T>) {
-        let tick = entry.at.0.div_ceil(TICK_NS).max(self.tick + 1);
-        let (block, current) = (tick / NEAR, self.tick / NEAR);
-        if block == current {
-            self.link_near(tick, entry);
-        } else if block - current < FAR {
-            let node = self.node(entry);
-            if let Some(head) = self.far.get_mut((block % FAR) as usize) {
-                link(&mut self.slab, head, node);
-                self.far_count += 1;
-            }
-        } else {
-            self.overflow.push(entry);
-        }
-    }
-
-    fn link_near(&mut self, tick: u64, entry: Entry<T>) {
-        let node = self.node(entry);
-        let slot = (tick % NEAR) as usize;
-        if let (Some(head), Some(bits)) = (self.near.get_mut(slot), self.near_bits.get_mut(slot / 64)) {
-            link(&mut self.slab, head, node);
-            *bits |= 1 << (slot % 64);
-        }
-    }
-
-    /// A free node with that entry.
-    fn node(&mut self, entry: Entry<T>) -> u32 {
-        if let Some(node) = self.slab.get_mut(self.free as usize) {
-            let index = self.free;
-            self.free = node.next;
-            *node = Node { entry, next: NONE };
-            return index;
-        }
-        self.slab.push(Node { entry, next: NONE });
-        // Four thousand million entries do not fit into memory.
-        u32::try_from(self.slab.len() - 1).unwrap_or(NONE)
-    }
-
-    /// Moves the far slot of the block that begins at `tick` into the near level.
-    fn enter_block(&mut self, tick: u64) {
-        let block = tick / NEAR;
-        let mut node = self
-            .far
-            .get_mut((block % FAR) as usize)
-            .map_or(NONE, |head| std::mem::replace(head, NONE));
-        while let Some(Node { entry, next }) = self.slab.get(node as usize) {
-            let (at, next) = (entry.at.0.div_ceil(TICK_NS).max(tick), *next);
-            let slot = (at % NEAR) as usize;
-            if let (Some(head), Some(bits)) = (self.near.get_mut(slot), self.near_bits.get_mut(slot / 64)) {
-                link(&mut self.slab, head, node);
-                *bits |= 1 << (slot % 64);
-            }
-            self.far_count -= 1;
-            node = next;
-        }
-        if !self.overflow.is_empty() && block.is_multiple_of(FAR / 2) {
-            // Twice in each round of the far level, so that nothing in here can fall due unseen.
-            let overflow = std::mem::take(&mut self.overflow);
-            for entry in overflow {
-                self.place(entry);
+    /// The tick has just entered a new block of the lowest level: fills it from the levels above.
+    fn descend(&mut self) {
+        let tick = self.tick;
+        if tick.is_multiple_of(SPAN / 2) {
+            // Twice in each round of the highest level, so that nothing in there can fall due unseen.
+            for (at, entry) in std::mem::take(&mut self.overflow) {
+                self.place(at, entry);
             }
         }
-    }
-
-    fn empty_slot(&mut self, tick: u64, out: &mut impl FnMut(Entry<T>)) {
-        let slot = (tick % NEAR) as usize;
-        if let Some(bits) = self.near_bits.get_mut(slot / 64) {
-            *bits &= !(1 << (slot % 64));
-        }
-        let mut index = self
-            .near
-            .get_mut(slot)
-            .map_or(NONE, |head| std::mem::replace(head, NONE));
-        while let Some(node) = self.slab.get_mut(index as usize) {
-            let next = node.next;
-            node.next = self.free;
-            self.free = index;
-            self.len -= 1;
-            out(node.entry);
-            index = next;
+        for level in (1..LEVELS).rev() {
+            let below = BITS * level as u32;
+            if !tick.is_multiple_of(1 << below) {
+                continue;
+            }
+            let mask = (1_u64 << below) - 1;
+            self.empty(level, tick >> below, |wheel, entry| {
+                wheel.place(tick | (u64::from(entry.low) & mask), entry);
+            });
         }
     }
 
-    /// The first tick in `from..to`, all of one block, whose slot holds anything; `to` if there is none.
-    fn next_near(&self, from: u64, to: u64) -> u64 {
-        let mut tick = from;
-        while tick < to {
-            let slot = tick % NEAR;
-            let bits = self.near_bits.get((slot / 64) as usize).copied().unwrap_or(0) >> (slot % 64);
+    fn place(&mut self, tick: u64, entry: Entry) {
+        for level in 0..LEVELS {
+            let shift = BITS * level as u32;
+            // A slot is free to be filled again only when the wheel has passed it.
+            if (tick >> shift) - (self.tick >> shift) < SLOTS {
+                self.push(level, tick >> shift, entry);
+                return;
+            }
+        }
+        self.overflow.push((tick, entry));
+    }
+
+    fn push(&mut self, level: usize, slot: u64, entry: Entry) {
+        let Some(level) = self.levels.get_mut(level) else {
+            return;
+        };
+        let slot = (slot % SLOTS) as usize;
+        let (Some(head), Some(bits)) = (level.slots.get_mut(slot), level.bits.get_mut(slot / 64)) else {
+            return;
+        };
+        *bits |= 1 << (slot % 64);
+        let full = head.as_ref().is_none_or(|chunk| chunk.len == CHUNK);
+        if full {
+            let mut fresh = match self.spare.take() {
+                Some(mut chunk) => {
+                    self.spare = chunk.next.take();
+                    chunk
+                }
+                None => Box::new(Chunk {
+                    next: None,
+                    len: 0,
+                    entries: [Entry::default(); CHUNK],
+                }),
+            };
+            fresh.next = head.take();
+            *head = Some(fresh);
+        }
+        if let Some(chunk) = head
+            && let Some(place) = chunk.entries.get_mut(chunk.len)
+        {
+            *place = entry;
+            chunk.len += 1;
+        }
+    }
+
+    /// Hands out what a slot holds. At level 0 the entries have left the wheel then.
+    fn empty(&mut self, level: usize, slot: u64, mut out: impl FnMut(&mut Self, Entry)) {
+        let index = (slot % SLOTS) as usize;
+        let mut chain = None;
+        if let Some(level) = self.levels.get_mut(level)
+            && let (Some(head), Some(bits)) = (level.slots.get_mut(index), level.bits.get_mut(index / 64))
+        {
+            *bits &= !(1 << (index % 64));
+            chain = head.take();
+        }
+        while let Some(mut chunk) = chain {
+            chain = chunk.next.take();
+            if level == 0 {
+                self.len -= chunk.len;
+            }
+            for entry in chunk.entries.iter().take(chunk.len) {
+                out(self, *entry);
+            }
+            chunk.len = 0;
+            chunk.next = self.spare.take();
+            self.spare = Some(chunk);
+        }
+    }
+
+    /// The first tick from `from` to the end of its block whose slot holds anything.
+    fn next_near(&self, from: u64) -> Option<u64> {
+        let level = self.levels.first()?;
+        let (mut tick, end) = (from, block_end(from - 1));
+        while tick < end {
+            let slot = tick % SLOTS;
+            let bits = level.bits.get((slot / 64) as usize).copied().unwrap_or(0) >> (slot % 64);
             if bits != 0 {
-                return (tick + u64::from(bits.trailing_zeros())).min(to);
+                let next = tick + u64::from(bits.trailing_zeros());
+                return (next < end).then_some(next);
             }
             tick = (tick / 64 + 1) * 64;
         }
-        to
+        None
     }
 }
 
-fn link<T>(slab: &mut [Node<T>], head: &mut u32, index: u32) {
-    if let Some(node) = slab.get_mut(index as usize) {
-        node.next = *head;
-        *head = index;
+/// The first tick of the lowest level's next block.
+fn block_end(tick: u64) -> u64 {
+    (tick / SLOTS + 1) * SLOTS
+}
+
+impl Drop for Wheel {
+    /// A chain that dropped itself link by link would need as deep a stack.
+    fn drop(&mut self) {
+        let slots = self.levels.iter_mut().flat_map(|level| level.slots.iter_mut());
+        for head in slots.chain([&mut self.spare]) {
+            let mut chain = head.take();
+            while let Some(mut chunk) = chain {
+                chain = chunk.next.take();
+            }
+        }
     }
 }
 
@@ -246,28 +273,21 @@ mod tests {
     fn far_and_overflowing_entries_come_out_on_time() {
         let mut wheel = Wheel::new(ms(5));
         let times = [
-            6,
-            7,
-            4095,
-            4096,
-            4097,
-            8192,
-            5_000_000,
-            2_592_000_000,
-            10_000_000_000,
+            6, 7, 255, 256, 257, 511, 512, 65_535, 65_536, 65_537, 5_000_000, 16_777_215, 16_777_216,
+            40_000_000,
         ];
         for at in times {
-            wheel.insert(ms(at), at);
+            wheel.insert(ms(at), at, 7);
         }
-        wheel.insert(Mono::NEVER, 1);
+        wheel.insert(Mono::NEVER, 1, 7);
         for at in times {
             while wheel.next_at() < ms(at) {
                 let next = wheel.next_at();
-                wheel.turn(next, |entry| panic!("{entry:?} before {at}"));
+                wheel.turn(next, |key, _| panic!("{key} before {at}"));
             }
             let mut out = Vec::new();
-            wheel.turn(ms(at), |entry| out.push(entry.item));
-            assert_eq!(out, [at]);
+            wheel.turn(ms(at), |key, tag| out.push((key, tag)));
+            assert_eq!(out, [(at, 7)]);
         }
         assert!(wheel.is_empty());
         assert_eq!(wheel.next_at(), Mono::NEVER);
@@ -280,16 +300,16 @@ mod tests {
         #[test]
         fn agrees_with_a_sorted_list(
             start in 0u64..10_000,
-            steps in proptest::collection::vec((0u64..3, proptest::collection::vec(0u64..40, 0..6)), 1..200),
+            steps in proptest::collection::vec((0u64..4, proptest::collection::vec(0u64..46, 0..6)), 1..200),
         ) {
             let mut now = ms(start);
             let mut wheel = Wheel::new(now);
-            let mut model: Vec<(Mono, u32)> = Vec::new();
+            let mut model: Vec<(Mono, u64)> = Vec::new();
             let mut id = 0;
             for (jump, inserts) in steps {
                 for exponent in inserts {
-                    let at = Mono(now.0 + (1u64 << exponent) + u64::from(id) * 7919);
-                    wheel.insert(at, id);
+                    let at = Mono(now.0 + (1u64 << exponent) + id * 7919);
+                    wheel.insert(at, id, 0);
                     model.push((at, id));
                     id += 1;
                 }
@@ -298,10 +318,14 @@ mod tests {
                 now = match jump {
                     0 => Mono(now.0 + 500_000),
                     1 => wheel.next_at().min(Mono(now.0 + (1 << 41))).max(now),
-                    _ => Mono(now.0 + 9_000 * TICK_NS),
+                    2 => Mono(now.0 + 9_000 * TICK_NS),
+                    _ => Mono(now.0 + (1 << 43)),
                 };
                 let mut out = Vec::new();
-                wheel.turn(now, |entry| out.push((entry.at, entry.item)));
+                wheel.turn(now, |key, _| {
+                    let at = model.iter().find(|(_, id)| *id == key).unwrap().0;
+                    out.push((at, key));
+                });
                 let ticks: Vec<u64> = out.iter().map(|(at, _)| at.0.div_ceil(TICK_NS)).collect();
                 prop_assert!(ticks.windows(2).all(|pair| pair[0] <= pair[1]) , "in order");
                 out.sort_unstable();

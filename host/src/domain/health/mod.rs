@@ -66,6 +66,14 @@ pub struct Effects {
     pub recheck: bool,
 }
 
+impl Effects {
+    /// Whether nothing is to be done.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.codes.is_empty() && self.facts.is_empty() && !self.recheck
+    }
+}
+
 /// A color to be sent to every sink that wants it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Emission {
@@ -85,17 +93,17 @@ pub struct Emission {
     pub incident: Option<Incident>,
 }
 
-/// What a monitor knows about itself.
-#[derive(Debug, Default)]
+/// What a monitor knows about itself. There may be a million of them: 32 bytes, and two boxes in times of trouble.
+#[derive(Debug)]
 pub struct Health {
     /// Whether any pulse was answered yet, by health or by failure.
     seen: bool,
     /// Failures in a row; a fault leaves them.
     failures: u32,
     /// Healthy reports in a row; a fault leaves them.
-    successes: u32,
+    successes: u16,
     /// Faults in a row: more than 0 is the overlay `unknown`.
-    faults: u32,
+    faults: u16,
     /// Purple was emitted for the present onset.
     purple: bool,
     /// The last report was `degraded`.
@@ -107,9 +115,31 @@ pub struct Health {
     /// Maintenance ended or a parent came back, and no pulse has said since how the target is.
     unsure: bool,
     /// Times of the interventions within the budget's window, oldest first. Bounded by the budget's attempts.
-    spent: VecDeque<Mono>,
+    #[allow(clippy::box_collection)] // Nearly all monitors have none.
+    spent: Option<Box<VecDeque<Mono>>>,
     /// From the first bad report to the end of it.
     episode: Option<Box<Episode>>,
+    /// The state that was told last.
+    told: State,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self {
+            seen: false,
+            failures: 0,
+            successes: 0,
+            faults: 0,
+            purple: false,
+            degraded: false,
+            maintenance: false,
+            unreachable: false,
+            unsure: false,
+            spent: None,
+            episode: None,
+            told: State::Unknown,
+        }
+    }
 }
 
 /// From a monitor's first bad report to its return to health.
@@ -269,12 +299,29 @@ impl Health {
         }
     }
 
+    /// The state that was told last, and the present one, if they differ; it counts as told from now on.
+    pub fn news(&mut self) -> Option<(State, State)> {
+        let state = self.state();
+        let told = std::mem::replace(&mut self.told, state);
+        (told != state).then_some((told, state))
+    }
+
+    /// Whether anything is going on that began with a bad report.
+    #[must_use]
+    pub fn has_episode(&self) -> bool {
+        self.episode.is_some()
+    }
+
     /// How soon the next pulse should come.
     #[must_use]
     pub fn pace(&self, policy: &Policy) -> Pace {
         if self.faults > 0 {
             // A fault is tried again with backoff, never slower than the interval.
-            return Pace::Retry(backoff(policy.retry_interval, self.faults, policy.interval));
+            return Pace::Retry(backoff(
+                policy.retry_interval,
+                u32::from(self.faults),
+                policy.interval,
+            ));
         }
         let incident = self
             .episode

@@ -57,7 +57,7 @@ impl Health {
     ) {
         self.faults = self.faults.saturating_add(1);
         self.extend_verification(spec, now.mono);
-        if self.faults >= spec.policy.fault_threshold && !self.purple && !self.suppressed() {
+        if u32::from(self.faults) >= spec.policy.fault_threshold && !self.purple && !self.suppressed() {
             self.purple = true;
             let episode = self
                 .episode
@@ -75,7 +75,7 @@ impl Health {
             effects
                 .codes
                 .push(episode.emission(spec, Color::Purple, &cause, &why));
-            let faults = self.faults;
+            let faults = u32::from(self.faults);
             effects.facts.push(Fact::Purple {
                 faults,
                 message: message.to_owned(),
@@ -110,7 +110,7 @@ impl Health {
             }
             _ => {}
         }
-        let enough = episode.incident.is_none() || self.successes >= spec.policy.success_threshold;
+        let enough = episode.incident.is_none() || u32::from(self.successes) >= spec.policy.success_threshold;
         let told = !episode.colors.is_empty();
         if !enough {
             self.withdraw_wish();

@@ -58,6 +58,7 @@ impl Health {
         let recent = self
             .spent
             .iter()
+            .flat_map(|spent| spent.iter())
             .filter(|at| now.since(**at) < spec.budget.per)
             .count();
         if recent >= spec.budget.attempts as usize {
@@ -68,14 +69,11 @@ impl Health {
 
     /// An intervention was handed to a worker: its attempt is spent from now on.
     pub fn intervention_started(&mut self, spec: &InterventionSpec, now: Mono) {
-        while self
-            .spent
-            .front()
-            .is_some_and(|at| now.since(*at) >= spec.budget.per)
-        {
-            self.spent.pop_front();
+        let spent = self.spent.get_or_insert_default();
+        while spent.front().is_some_and(|at| now.since(*at) >= spec.budget.per) {
+            spent.pop_front();
         }
-        self.spent.push_back(now);
+        spent.push_back(now);
         if let Some(episode) = self.episode.as_deref_mut() {
             episode.attempts = episode.attempts.saturating_add(1);
             episode.repair = Repair::Running;
@@ -152,7 +150,9 @@ impl Health {
             InterventionEnd::Permanent(_) => episode.exhaust(Exhausted::Permanent, effects),
             InterventionEnd::NotRun(_) => {
                 episode.attempts = episode.attempts.saturating_sub(1);
-                self.spent.pop_back();
+                if let Some(spent) = &mut self.spent {
+                    spent.pop_back();
+                }
                 episode.repair = Repair::Ready {
                     not_before: now.mono.after(NOT_RUN_PAUSE),
                     held_since: None,

@@ -414,7 +414,17 @@ fn a_flood_of_news_is_cut_and_the_rest_is_counted() {
     }
     rig.run();
     let host = rig.scheduler.world.resource::<HostDesk>().entity.unwrap();
-    let told = rig.scheduler.world.get::<Sinks>(host).unwrap().0[0].outbox.len();
+    let told = rig
+        .scheduler
+        .world
+        .get::<Monitor>(host)
+        .unwrap()
+        .case
+        .as_ref()
+        .unwrap()
+        .sinks[0]
+        .outbox
+        .len();
     assert!(told > 0 && told < 40, "{told}");
     assert_eq!(rig.snapshot().dropped_news as usize, 40 - told);
 }
