@@ -34,9 +34,12 @@ pub struct Executor {
     targets: HashMap<MonitorId, Target>,
     acts: BTreeMap<(Mono, u64), Act>,
     acts_made: u64,
+    batches: usize,
     /// Results that wait for room in their channel, as workers do.
     outgoing: VecDeque<JobResult>,
     in_flight: PerKind<usize>,
+    /// CPU time of each execution.
+    cost: Duration,
     /// Nothing goes wrong any more.
     calm: bool,
 }
@@ -78,8 +81,10 @@ impl Executor {
             targets: HashMap::new(),
             acts: BTreeMap::new(),
             acts_made: 0,
+            batches: 0,
             outgoing: VecDeque::new(),
             in_flight: PerKind::default(),
+            cost: scenario.cost,
             calm: false,
         }
     }
@@ -117,7 +122,7 @@ impl Executor {
     }
 
     /// Sends what there is room for, and says what that was, in its order.
-    pub fn send(&mut self, sent: &mut Vec<JobResult>) {
+    pub fn send(&mut self, sent: &mut Vec<(usize, JobResult)>) {
         while !self.outgoing.is_empty() {
             let most = usize::try_from(self.rng.range(1, 4)).unwrap();
             let count = most.min(self.outgoing.len());
@@ -128,7 +133,8 @@ impl Executor {
             if sending.as_mut().poll(&mut context).is_pending() {
                 return;
             }
-            sent.extend(self.outgoing.drain(..count));
+            self.batches += 1;
+            sent.extend(self.outgoing.drain(..count).map(|result| (self.batches, result)));
         }
     }
 
@@ -270,7 +276,10 @@ impl Executor {
         let result = JobResult {
             key: job.key,
             outcome,
-            usage: Usage::default(),
+            usage: Usage {
+                cpu: self.cost,
+                ..Usage::default()
+            },
             due: job.due,
             sent: job.sent,
             started,

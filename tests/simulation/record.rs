@@ -54,7 +54,7 @@ impl Record {
         if !tick.stalled.is_zero() {
             self.line(None, || format!("{at} after a stall of {:?}", tick.stalled));
         }
-        for result in tick.results {
+        for (_, result) in tick.results {
             let name = self.name(result.key);
             let (started, finished) = (seconds(result.started), seconds(result.finished));
             self.line(Some(result.key.monitor), || {

@@ -17,6 +17,9 @@ pub struct Scenario {
     pub settings: HostSettings,
     pub monitors: Vec<MonitorSpec>,
     pub host_entry: Option<MonitorSpec>,
+    pub workers: usize,
+    /// CPU time of each execution, which the host measures.
+    pub cost: Duration,
     /// Results that may wait for the scheduler.
     pub results: usize,
     /// Time at which the workers' doings are rounded up to: few large runs, or many small ones.
@@ -146,6 +149,8 @@ impl Scenario {
             .max()
             .unwrap_or_default();
         Self {
+            workers: usize::try_from(rng.range(1, 4)).unwrap(),
+            cost: Duration::from_micros(rng.pick(&[0, 50, 5_000, 50_000])),
             results: usize::try_from(rng.pick(&[1, 3, 16, 1000])).unwrap(),
             grain: if count > 20 {
                 Duration::from_millis(100)
@@ -276,7 +281,7 @@ fn class(rng: &mut Rng, scale: &Scale, pool: &[Arc<Sink>], uniform: Option<u64>)
     let intervention = rng.permille(750).then(|| {
         let verify_window = rng.ms(interval, interval * 6);
         Arc::new(InterventionSpec {
-            lane: lane("intervention", rng.ms(500, 15_000)),
+            lane: lane(rng.pick(&["restart", "script"]), rng.ms(500, 15_000)),
             max_attempts: u32::try_from(rng.range(1, 4)).unwrap(),
             cooldown: rng.ms(500, interval.min(60_000) * 4),
             verify_window,
@@ -304,7 +309,7 @@ fn class(rng: &mut Rng, scale: &Scale, pool: &[Arc<Sink>], uniform: Option<u64>)
         labels: Arc::new([]),
         policy,
         pulse: Some(Check {
-            profile: profile("pulse"),
+            profile: profile(rng.pick(&["http", "http", "tcp"])),
             timeout: rng.ms(200, 8_000),
             settings: "{}".into(),
         }),

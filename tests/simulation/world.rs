@@ -51,7 +51,7 @@ struct World {
     hand: Arc<Hand>,
     events: async_channel::Receiver<Event>,
     /// Results that lie in the channel.
-    sent: Vec<JobResult>,
+    sent: Vec<(usize, JobResult)>,
     ran_at: Mono,
     runs: u64,
     draining: bool,
@@ -79,6 +79,7 @@ pub fn live(seed: u64, hours: Option<f64>, record: bool) -> Ended {
         outlets,
         results,
         events: publish,
+        workers: scenario.workers,
         clock: clock.clone(),
     });
     let executor = Executor::new(rng.fork(), &scenario, inlets, sender, start);

@@ -15,7 +15,7 @@ use pulse_host::{
         spec::{Kind, Sink},
         time::Mono,
     },
-    scheduler::components::{Lane, Phase},
+    scheduler::{components::Phase, view::LaneView},
 };
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -113,10 +113,10 @@ enum Settled {
 }
 
 impl Outbox {
-    pub fn new(sink: &Arc<Sink>, who: &str, lane: Lane) -> Self {
+    pub fn new(sink: &Arc<Sink>, who: &str, lane: LaneView) -> Self {
         let who = format!("{who} to {}", sink.name);
         Self {
-            track: Track::new(Kind::Code, &who, sink.lane.timeout, lane),
+            track: Track::new(Kind::Code, &sink.name, &who, sink.lane.timeout, lane),
             sink: Arc::clone(sink),
             queue: VecDeque::new(),
             told: BTreeSet::new(),
@@ -133,39 +133,46 @@ impl Outbox {
     }
 
     /// The results of this run, in their order: how the pending attempt ended, and whether a late receipt came
-    /// for the head.
+    /// for the head. Of results that came together, the pending attempt's own is heard first.
     pub fn results<'a>(
         &mut self,
         ledger: &mut Ledger,
-        results: impl Iterator<Item = &'a JobResult>,
+        results: &[(usize, &'a JobResult)],
         stale: &mut u64,
     ) -> (End<'a>, bool) {
         let (mut end, mut receipt) = (End::None, false);
         let mut pending = self.track.phase == Phase::Pending;
-        for result in results {
-            if pending && result.key.attempt == self.track.attempt {
+        for together in results.chunk_by(|one, next| one.0 == next.0) {
+            let own = together
+                .iter()
+                .position(|(_, result)| pending && result.key.attempt == self.track.attempt);
+            if let Some((_, result)) = own.and_then(|own| together.get(own)) {
                 pending = false;
                 end = End::Result(result);
-                continue;
             }
-            *stale += 1;
-            let taken = matches!(&result.outcome, Outcome::Answer(Answer::Code(Ok(_))));
-            let heads = self
-                .queue
-                .front()
-                .is_some_and(|head| head.attempts.contains(&result.key.attempt));
-            if !taken || !heads || receipt {
-                continue;
-            }
-            receipt = true;
-            if pending {
-                ledger.see("code superseded by a late receipt");
-                pending = false;
-                end = End::Superseded;
-            } else if matches!(end, End::Result(_)) {
-                ledger.see("late receipt beside the next answer");
-            } else {
-                ledger.see("late receipt");
+            for (at, (_, result)) in together.iter().enumerate() {
+                if Some(at) == own {
+                    continue;
+                }
+                *stale += 1;
+                let taken = matches!(&result.outcome, Outcome::Answer(Answer::Code(Ok(_))));
+                let heads = self
+                    .queue
+                    .front()
+                    .is_some_and(|head| head.attempts.contains(&result.key.attempt));
+                if !taken || !heads || receipt {
+                    continue;
+                }
+                receipt = true;
+                if pending {
+                    ledger.see("code superseded by a late receipt");
+                    pending = false;
+                    end = End::Superseded;
+                } else if matches!(end, End::Result(_)) {
+                    ledger.see("late receipt beside the next answer");
+                } else {
+                    ledger.see("late receipt");
+                }
             }
         }
         (end, receipt)
@@ -176,7 +183,7 @@ impl Outbox {
         &mut self,
         tick: &Tick<'_>,
         ledger: &mut Ledger,
-        lane: Lane,
+        lane: LaneView,
         codes: &[Arc<Alert>],
         (end, receipt): (End<'_>, bool),
         emissions: &Emissions<'_>,
@@ -209,18 +216,18 @@ impl Outbox {
         {
             let wish = wish.min(WISH_MAX);
             let (least, most) = (PAUSE_MIN.max(wish), PAUSE_MAX.max(wish));
-            let waits = lane.phase() == Phase::Waiting
-                && lane.at() >= tick.now.after(least)
-                && lane.at() <= tick.now.after(most);
+            let waits = lane.phase == Phase::Waiting
+                && lane.at >= tick.now.after(least)
+                && lane.at <= tick.now.after(most);
             ledger.check(Rule::PauseBeforeRetry, &who, waits, || {
                 format!("not taken at {:?}, to be sent again between {least:?} and {most:?} later, and is {lane:?}", tick.now)
             })?;
         } else if head_stays && self.track.phase == Phase::Waiting && self.track.at != Mono::NEVER {
             let due = ceil_ms(self.track.at);
             let fits = if tick.now >= due {
-                lane.phase() != Phase::Waiting
+                lane.phase != Phase::Waiting
             } else {
-                lane.phase() == Phase::Waiting && lane.at() == self.track.at
+                lane.phase == Phase::Waiting && lane.at == self.track.at
             };
             ledger.check(Rule::PauseBeforeRetry, &who, fits, || {
                 format!(
@@ -234,7 +241,7 @@ impl Outbox {
         ledger.check(
             Rule::CodeOnItsWay,
             &who,
-            self.queue.is_empty() || lane.phase() != Phase::Waiting || lane.at() <= tick.now.after(WISH_MAX),
+            self.queue.is_empty() || lane.phase != Phase::Waiting || lane.at <= tick.now.after(WISH_MAX),
             || {
                 format!(
                     "{} codes wait, and nobody will send them: {lane:?}",
@@ -245,7 +252,7 @@ impl Outbox {
         ledger.check(
             Rule::CodeOnItsWay,
             &who,
-            !self.queue.is_empty() || lane.phase() == Phase::Waiting,
+            !self.queue.is_empty() || lane.phase == Phase::Waiting,
             || format!("nothing waits, and it is {lane:?}"),
         )?;
         if let Some(head) = self.queue.front() {
@@ -253,12 +260,12 @@ impl Outbox {
             ledger.check(
                 Rule::GivenUpInTime,
                 &who,
-                tick.now < late || lane.phase() != Phase::Waiting,
+                tick.now < late || lane.phase != Phase::Waiting,
                 || format!("{} waits since {:?}", head.alert.cause_id, head.put_at),
             )?;
         }
         if sent {
-            self.send(ledger, lane.attempt())?;
+            self.send(ledger, self.track.attempt)?;
         }
         Ok(sent)
     }

@@ -23,10 +23,18 @@ pub struct Count {
     pub lost: u64,
     pub stale: u64,
     pub superseded: u64,
-    /// Runs after which lanes were needed although it was sent what there was room for.
-    pub full: u64,
     /// Jobs in the channel.
     pub waiting: usize,
+    /// Runs in a row in which nothing was sent although there was room.
+    pub idle: u32,
+}
+
+impl Count {
+    /// Jobs in the channel or running.
+    pub fn out(&self) -> usize {
+        let ended = self.applied + self.lost + self.superseded;
+        usize::try_from(self.sent.saturating_sub(ended)).unwrap()
+    }
 }
 
 /// Counts of everything.
@@ -56,8 +64,8 @@ impl Figures {
     }
 
     pub fn add(&mut self, doings: &Doings) {
-        for (kind, _) in &doings.sent {
-            let count = self.kinds.get_mut(*kind);
+        for turn in &doings.sent {
+            let count = self.kinds.get_mut(turn.kind);
             count.sent += 1;
             count.waiting += 1;
         }
@@ -98,7 +106,7 @@ impl Figures {
                     .filter(|track| track.kind == kind && track.phase == phase)
                     .count() as u64
             };
-            let outcomes = theirs.outcomes.values().sum::<u64>();
+            let outcomes = theirs.outcomes.total();
             same(&format_args!("{kind}, sent"), theirs.sent, ours.sent)?;
             same(&format_args!("{kind}, outcomes"), outcomes, ours.applied)?;
             same(&format_args!("{kind}, lost"), theirs.lost, ours.lost)?;
@@ -119,11 +127,6 @@ impl Figures {
                 &format_args!("{kind}, needed"),
                 (theirs.needed as u64).max(needed),
                 theirs.needed as u64,
-            )?;
-            same(
-                &format_args!("{kind}, full"),
-                theirs.full.max(ours.full),
-                theirs.full,
             )?;
         }
         let boxes: usize = models

@@ -2,12 +2,13 @@
 
 use super::{
     ledger::{Ledger, Verdict},
+    model::Turn,
     rules::Rule,
     tick::{Tick, ceil_ms},
 };
 use pulse_host::{
     domain::{job::JobResult, spec::Kind, time::Mono},
-    scheduler::components::{Lane, Phase},
+    scheduler::{components::Phase, view::LaneView},
 };
 use std::{sync::Arc, time::Duration};
 
@@ -15,11 +16,15 @@ use std::{sync::Arc, time::Duration};
 #[derive(Clone, Debug)]
 pub struct Track {
     pub kind: Kind,
+    /// Whose jobs wait in one queue with its: of a plugin, or of a notifier.
+    pub user: Arc<str>,
     pub who: Arc<str>,
     pub timeout: Duration,
     pub phase: Phase,
     pub at: Mono,
     pub attempt: u32,
+    /// The attempt that was sent last.
+    sent: u32,
     /// In which run it was first seen needed.
     pub needed_at: Mono,
     /// When what is pending was sent.
@@ -46,14 +51,16 @@ pub enum End<'a> {
 }
 
 impl Track {
-    pub fn new(kind: Kind, who: &str, timeout: Duration, lane: Lane) -> Self {
+    pub fn new(kind: Kind, user: &Arc<str>, who: &str, timeout: Duration, lane: LaneView) -> Self {
         Self {
             kind,
+            user: Arc::clone(user),
             who: who.into(),
             timeout,
-            phase: lane.phase(),
-            at: lane.at(),
-            attempt: lane.attempt(),
+            phase: lane.phase,
+            at: lane.at,
+            attempt: lane.attempt.unwrap_or_default(),
+            sent: lane.attempt.unwrap_or_default(),
             needed_at: Mono(0),
             sent_at: Mono(0),
             due: Mono(0),
@@ -62,13 +69,23 @@ impl Track {
         }
     }
 
+    /// Its place among those who wait for room.
+    pub fn turn(&self) -> Turn {
+        Turn {
+            kind: self.kind,
+            user: Arc::clone(&self.user),
+            since: self.needed_at,
+        }
+    }
+
     /// Whether it stands as it stood, and there was no reason for anything else.
-    pub fn rests(&self, now: Mono, lane: Lane) -> bool {
+    pub fn rests(&self, now: Mono, lane: LaneView) -> bool {
         let due = match self.phase {
             Phase::Waiting | Phase::Pending => self.at <= now,
             Phase::Needed => false,
         };
-        !due && (self.phase, self.at, self.attempt) == (lane.phase(), lane.at(), lane.attempt())
+        !due && (self.phase, self.at, self.attempt)
+            == (lane.phase, lane.at, lane.attempt.unwrap_or(self.attempt))
     }
 
     /// Whether a result is the one that is waited for.
@@ -77,7 +94,13 @@ impl Track {
     }
 
     /// What must be true of an attempt that is pending, whose result did not come in this run.
-    pub fn overdue(&mut self, tick: &Tick<'_>, ledger: &mut Ledger, lane: Lane, lost: bool) -> Verdict<bool> {
+    pub fn overdue(
+        &mut self,
+        tick: &Tick<'_>,
+        ledger: &mut Ledger,
+        lane: LaneView,
+        lost: bool,
+    ) -> Verdict<bool> {
         if tick.stalled > Duration::ZERO {
             self.stalled += tick.gap;
         }
@@ -89,33 +112,35 @@ impl Track {
             ledger.check(Rule::StallGivesTimeBack, who, tick.stalled.is_zero(), || {
                 "given up in the run after a stall: its worker stood still too".to_owned()
             })?;
-            ledger.check(Rule::AttemptRises, who, lane.attempt() != self.attempt, || {
-                "given up, but its result would not be stale".to_owned()
-            })?;
+            ledger.check(
+                Rule::AttemptRises,
+                who,
+                lane.attempt != Some(self.attempt),
+                || "given up, but its result would not be stale".to_owned(),
+            )?;
             return Ok(true);
         }
         ledger.check(
             Rule::OneAttempt,
             who,
-            lane.phase() != Phase::Pending || lane.attempt() == self.attempt,
+            lane.phase != Phase::Pending || lane.attempt == Some(self.attempt),
             || {
                 format!(
-                    "attempt {} was sent while {} is out",
-                    lane.attempt(),
-                    self.attempt
+                    "attempt {:?} was sent while {} is out",
+                    lane.attempt, self.attempt
                 )
             },
         )?;
         ledger.check(
             Rule::DeadlinesNest,
             who,
-            lane.phase() != Phase::Pending || lane.at() == self.at || !tick.stalled.is_zero(),
-            || format!("its deadline was {:?} and is {:?}", self.at, lane.at()),
+            lane.phase != Phase::Pending || lane.at == self.at || !tick.stalled.is_zero(),
+            || format!("its deadline was {:?} and is {:?}", self.at, lane.at),
         )?;
         ledger.check(
             Rule::StaleChangesNothing,
             who,
-            lane.phase() == Phase::Pending && lane.attempt() == self.attempt,
+            lane.phase == Phase::Pending && lane.attempt == Some(self.attempt),
             || {
                 format!(
                     "attempt {} was pending and has no result; now {lane:?}",
@@ -139,25 +164,33 @@ impl Track {
     }
 
     /// The phase after the run, given that nothing is pending any more from before; true if a job was sent.
-    pub fn follow(&mut self, tick: &Tick<'_>, ledger: &mut Ledger, lane: Lane, ended: bool) -> Verdict<bool> {
+    pub fn follow(
+        &mut self,
+        tick: &Tick<'_>,
+        ledger: &mut Ledger,
+        lane: LaneView,
+        ended: bool,
+    ) -> Verdict<bool> {
         let who = Arc::clone(&self.who);
-        let later = lane.attempt().wrapping_sub(self.attempt);
-        let pended = lane.phase() == Phase::Pending;
+        // A lane that is not in use has forgotten its attempts.
+        let attempt = lane.attempt.unwrap_or(self.attempt);
+        let later = attempt.wrapping_sub(self.sent);
+        let pended = lane.phase == Phase::Pending;
         let was_pending = self.phase == Phase::Pending && !ended;
         if was_pending {
             self.keep(tick, ledger, lane)?;
             return Ok(false);
         }
         ledger.check(Rule::AttemptRises, &who, later <= u32::MAX / 2, || {
-            format!("attempt {} after {}", lane.attempt(), self.attempt)
+            format!("attempt {attempt} after {}", self.sent)
         })?;
         if pended {
             ledger.check(Rule::AttemptRises, &who, later >= 1, || {
-                format!("attempt {} was sent twice", self.attempt)
+                format!("attempt {attempt} was sent twice")
             })?;
             let deadline = tick.now.after(tick.queue_wait + self.timeout + tick.grace);
-            ledger.check(Rule::DeadlinesNest, &who, lane.at() == deadline, || {
-                format!("recovery deadline {:?} in place of {deadline:?}", lane.at())
+            ledger.check(Rule::DeadlinesNest, &who, lane.at == deadline, || {
+                format!("recovery deadline {:?} in place of {deadline:?}", lane.at)
             })?;
             ledger.check(
                 Rule::NothingWhileDraining,
@@ -172,7 +205,7 @@ impl Track {
             } else {
                 tick.now
             };
-            self.sent_at = tick.now;
+            (self.sent, self.sent_at) = (attempt, tick.now);
             self.deadline = deadline;
             self.stalled = Duration::ZERO;
         }
@@ -180,17 +213,17 @@ impl Track {
         Ok(pended)
     }
 
-    fn keep(&mut self, tick: &Tick<'_>, ledger: &mut Ledger, lane: Lane) -> Verdict {
+    fn keep(&mut self, tick: &Tick<'_>, ledger: &mut Ledger, lane: LaneView) -> Verdict {
         ledger.check(
             Rule::PhaseHasCause,
             &self.who,
-            lane.phase() == Phase::Waiting || lane.at() < Mono::NEVER,
+            lane.phase == Phase::Waiting || lane.at < Mono::NEVER,
             || format!("{lane:?}: needed or pending for ever"),
         )?;
-        if lane.phase() == Phase::Needed && (self.phase, self.at) != (Phase::Needed, lane.at()) {
+        if lane.phase == Phase::Needed && (self.phase, self.at) != (Phase::Needed, lane.at) {
             self.needed_at = tick.now;
         }
-        (self.phase, self.at, self.attempt) = (lane.phase(), lane.at(), lane.attempt());
+        (self.phase, self.at, self.attempt) = (lane.phase, lane.at, lane.attempt.unwrap_or(self.attempt));
         Ok(())
     }
 }

@@ -18,7 +18,7 @@ pub mod tick;
 use crate::scenario::Scenario;
 use figures::Figures;
 use ledger::{Ledger, Verdict};
-use model::Model;
+use model::{Model, Turn};
 use pulse_host::{
     domain::{
         color::Color,
@@ -42,6 +42,9 @@ use tick::Tick;
 
 /// News that the host's own sinks are told within one run.
 const NEWS_MAX: usize = 16;
+
+/// Runs in which nothing but outdated tickets may be found.
+const IDLE_RUNS_MAX: u32 = 30;
 
 /// Everything that is known of a world.
 pub struct Oracle {
@@ -95,12 +98,12 @@ impl Oracle {
 
     /// One run.
     pub fn run(&mut self, tick: &Tick<'_>, scheduler: &Scheduler) -> Verdict {
-        let mut results: HashMap<usize, Vec<&JobResult>> = HashMap::new();
-        for result in tick.results {
+        let mut results: HashMap<usize, Vec<(usize, &JobResult)>> = HashMap::new();
+        for (batch, result) in tick.results {
             results
                 .entry(self.index[&result.key.monitor])
                 .or_default()
-                .push(result);
+                .push((*batch, result));
         }
         let mut facts: HashMap<usize, Vec<&Fact>> = HashMap::new();
         for event in tick.events {
@@ -116,7 +119,7 @@ impl Oracle {
         let ends = tick
             .results
             .iter()
-            .filter(|result| result.key.kind == Kind::Pulse)
+            .filter(|(_, result)| result.key.kind == Kind::Pulse)
             .count();
         self.retries.open(tick.now, ends);
         self.figures.run(tick);
@@ -178,10 +181,10 @@ impl Oracle {
 
     /// Rules of the host as a whole.
     fn host(&mut self, tick: &Tick<'_>, all: &model::Doings) -> Verdict {
-        for (kind, _) in all.sent.iter().filter(|(kind, _)| *kind == Kind::Intervention) {
+        for turn in all.sent.iter().filter(|turn| turn.kind == Kind::Intervention) {
             let fits = self.interventions.start(tick.now);
             self.ledger.check(Rule::HostBudget, "host", fits, || {
-                format!("one {kind} more than all monitors together may have")
+                format!("one {} more than all monitors together may have", turn.kind)
             })?;
         }
         let spent = self.interventions.spent(tick.now);
@@ -198,42 +201,39 @@ impl Oracle {
                 count.waiting <= settings.capacity,
                 || format!("{} jobs wait, and {} may", count.waiting, settings.capacity),
             )?;
-            let oldest = all
-                .needed
-                .iter()
-                .filter(|(of, since)| *of == kind && *since < tick.now)
-                .map(|(_, since)| *since)
-                .min();
-            let newest = all
-                .sent
-                .iter()
-                .filter(|(of, _)| *of == kind)
-                .map(|(_, since)| *since)
-                .max();
-            if let (Some(oldest), Some(newest)) = (oldest, newest) {
+            let kept = |turn: &&Turn| turn.kind == kind && (kind == Kind::Pulse || turn.since < tick.now);
+            for turn in all.needed.iter().filter(kept) {
+                let overtaken = all
+                    .sent
+                    .iter()
+                    .find(|sent| sent.kind == kind && sent.user == turn.user && sent.since > turn.since);
                 self.ledger
-                    .check(Rule::OrderOfNeed, kind.name(), newest <= oldest, || {
-                        format!("one that is needed since {newest:?} was sent before one since {oldest:?}")
+                    .check(Rule::OrderOfNeed, kind.name(), overtaken.is_none(), || {
+                        format!("{overtaken:?} was sent before {turn:?}")
                     })?;
             }
-            let needed = all
-                .needed
-                .iter()
-                .filter(|(of, since)| *of == kind && (kind == Kind::Pulse || *since < tick.now))
-                .count();
+            let needed = all.needed.iter().filter(kept).count();
+            let (out, waiting) = (count.out(), count.waiting);
+            self.ledger.check(
+                Rule::ChannelBound,
+                kind.name(),
+                out <= settings.in_flight.max(1),
+                || format!("{out} are out, and {} may be", settings.in_flight),
+            )?;
             if needed > 0 && (!tick.draining || kind == Kind::Code) {
-                let room = settings.capacity - count.waiting;
-                let least = match kind {
-                    Kind::Pulse => settings.batch_min.min(settings.capacity).min(needed),
-                    // Outdated tickets may stand between.
-                    _ => settings.batch_min.min(settings.capacity),
-                };
-                self.ledger
-                    .check(Rule::SentIfRoom, kind.name(), room < least, || {
-                        format!("{needed} are needed, there is room for {room}, and they were not sent")
-                    })?;
-                count.full += 1;
                 self.ledger.see(seen_full(kind));
+                // How much room there is follows the workers; where nothing is out, there is some. Outdated tickets
+                // may use it up, each once.
+                count.idle = if out + waiting > 0 { 0 } else { count.idle + 1 };
+                let most = if kind == Kind::Pulse { 0 } else { IDLE_RUNS_MAX };
+                self.ledger
+                    .check(Rule::SentIfRoom, kind.name(), count.idle <= most, || {
+                        format!(
+                            "{needed} are needed, nothing is out, the channel is empty, and nothing was sent"
+                        )
+                    })?;
+            } else {
+                count.idle = 0;
             }
         }
         Ok(())

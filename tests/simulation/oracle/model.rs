@@ -15,23 +15,32 @@ use pulse_host::{
         event::Fact,
         health::State,
         job::{Alert, JobResult, MonitorId},
-        spec::{InterventionSpec, Kind, MonitorSpec, Policy},
+        spec::{InterventionSpec, Kind, MonitorSpec, Policy, Profile},
         time::Mono,
     },
     scheduler::{
-        components::{Lane, Phase},
-        view::MonitorView,
+        components::Phase,
+        view::{LaneView, MonitorView},
     },
 };
 use std::{sync::Arc, time::Duration};
 
+/// A lane that was sent, or stayed needed.
+#[derive(Clone, Debug)]
+pub struct Turn {
+    pub kind: Kind,
+    pub user: Arc<str>,
+    /// In which run it was first seen needed.
+    pub since: Mono,
+}
+
 /// What one run did to one monitor, for the rules of the whole host.
 #[derive(Debug, Default)]
 pub struct Doings {
-    /// Lanes whose job the channel took: kind, and since which run it was needed.
-    pub sent: Vec<(Kind, Mono)>,
+    /// Lanes whose job the channel took.
+    pub sent: Vec<Turn>,
     /// Lanes that stayed needed.
-    pub needed: Vec<(Kind, Mono)>,
+    pub needed: Vec<Turn>,
     /// Results that were the lane's own.
     pub applied: Vec<Kind>,
     pub lost: Vec<Kind>,
@@ -80,6 +89,9 @@ impl Model {
             None => None,
             Some(_) => Some(Grid::new(ledger, &name, now, &spec.policy, view.pulse())?),
         };
+        let plugin = |profile: Option<&Arc<Profile>>| {
+            profile.map_or_else(|| "".into(), |profile| Arc::clone(&profile.plugin))
+        };
         Ok(Self {
             id,
             policy: spec.policy.clone(),
@@ -87,12 +99,14 @@ impl Model {
             grid,
             pulse: Track::new(
                 Kind::Pulse,
+                &plugin(spec.pulse.as_ref().map(|check| &check.profile)),
                 &format!("{name}, pulse"),
                 spec.pulse.as_ref().map_or(Duration::ZERO, |check| check.timeout),
                 view.pulse(),
             ),
             repair: Track::new(
                 Kind::Intervention,
+                &plugin(spec.intervention.as_ref().map(|spec| &spec.lane.profile)),
                 &format!("{name}, intervention"),
                 spec.intervention
                     .as_ref()
@@ -102,8 +116,8 @@ impl Model {
             boxes: spec
                 .sinks
                 .iter()
-                .zip(view.sinks())
-                .map(|(sink, lane)| Outbox::new(sink, &name, lane))
+                .zip(0..)
+                .map(|(sink, index)| Outbox::new(sink, &name, view.sink(index)))
                 .collect(),
             health: Health::default(),
             window: spec.intervention.as_ref().map(|spec| Window::new(spec.budget)),
@@ -136,7 +150,7 @@ impl Model {
         tick: &Tick<'_>,
         ledger: &mut Ledger,
         view: &MonitorView<'_>,
-        results: &[&JobResult],
+        results: &[(usize, &JobResult)],
         facts: &[&Fact],
         retries: &mut Retries,
         news: (usize, usize),
@@ -149,10 +163,8 @@ impl Model {
         let name = Arc::clone(&self.name);
         let running = self.repair.phase == Phase::Pending;
         let of = |kind: Kind| {
-            results
-                .iter()
-                .copied()
-                .filter(move |result| result.key.kind == kind)
+            let all = results.iter().map(|(_, result)| *result);
+            all.filter(move |result| result.key.kind == kind)
         };
         let lost = |kind: Kind| {
             facts
@@ -224,20 +236,16 @@ impl Model {
             && self.shown == view.state()
             && self.pulse.rests(tick.now, view.pulse())
             && self.repair.rests(tick.now, view.intervention())
-            && self
-                .boxes
-                .iter()
-                .zip(view.sinks())
-                .enumerate()
-                .all(|(index, (sink, lane))| {
-                    sink.len() == 0 && sink.track.rests(tick.now, lane) && view.codes(index).next().is_none()
-                })
+            && self.boxes.iter().zip(0..).all(|(sink, index)| {
+                let lane = view.sink(index);
+                sink.len() == 0 && sink.track.rests(tick.now, lane) && view.codes(index).next().is_none()
+            })
     }
 
     fn needs(&self, doings: &mut Doings) {
         for track in self.lanes() {
             if track.phase == Phase::Needed {
-                doings.needed.push((track.kind, track.needed_at));
+                doings.needed.push(track.turn());
             }
         }
     }
@@ -299,7 +307,7 @@ impl Model {
             None => {}
         }
         if self.pulse.follow(tick, ledger, lane, ended)? {
-            doings.sent.push((Kind::Pulse, self.pulse.needed_at));
+            doings.sent.push(self.pulse.turn());
         }
         Ok(step)
     }
@@ -369,9 +377,9 @@ impl Model {
             failures: self.health.failures,
             faults: self.health.faults,
             failed: step.failed,
-            needed: lane.phase() == Phase::Needed,
+            needed: lane.phase == Phase::Needed,
             was_needed: was == Phase::Needed,
-            pending: lane.phase() == Phase::Pending,
+            pending: lane.phase == Phase::Pending,
             proved,
             ended,
             spent,
@@ -385,15 +393,15 @@ impl Model {
         {
             Some(episode) => {
                 if sent {
-                    doings.sent.push((Kind::Intervention, self.repair.needed_at));
+                    doings.sent.push(self.repair.turn());
                     episode.repair.started(tick, ledger, &self.name, &sight)?;
                 }
                 episode.repair.wish(tick, ledger, &self.name, &sight)
             }
             None => {
                 // A wish that is not true any more is dropped when its turn comes.
-                let stays = was == Phase::Needed && lane.phase() == Phase::Needed;
-                let quiet = (stays || lane.phase() == Phase::Waiting)
+                let stays = was == Phase::Needed && lane.phase == Phase::Needed;
+                let quiet = (stays || lane.phase == Phase::Waiting)
                     && !facts.iter().any(|fact| {
                         matches!(fact, Fact::Exhausted(_) | Fact::Held | Fact::Intervening { .. })
                     });
@@ -411,7 +419,7 @@ impl Model {
         ledger: &mut Ledger,
         doings: &mut Doings,
         view: &MonitorView<'_>,
-        results: &[&JobResult],
+        results: &[(usize, &JobResult)],
         step: &Step,
         facts: &[&Fact],
         news: (usize, usize),
@@ -426,17 +434,19 @@ impl Model {
             .count();
         let lost_before = doings.lost.len();
         let mut there = vec![false; wanted.len()];
-        for (index, (sink, lane)) in self.boxes.iter_mut().zip(view.sinks()).enumerate() {
+        for (sink, index) in self.boxes.iter_mut().zip(0u16..) {
+            let lane = view.sink(index);
             let mut stale = 0;
-            let own = results
+            let own: Vec<(usize, &JobResult)> = results
                 .iter()
                 .copied()
-                .filter(|result| result.key.kind == Kind::Code && usize::from(result.key.sink) == index);
-            let (mut end, receipt) = sink.results(ledger, own, &mut stale);
+                .filter(|(_, result)| result.key.kind == Kind::Code && result.key.sink == index)
+                .collect();
+            let (mut end, receipt) = sink.results(ledger, &own, &mut stale);
             doings.stale.extend((0..stale).map(|_| Kind::Code));
             if matches!(end, End::None) && sink.track.phase == Phase::Pending {
                 let given_up =
-                    lost > 0 && !(lane.phase() == Phase::Pending && lane.attempt() == sink.track.attempt);
+                    lost > 0 && !(lane.phase == Phase::Pending && lane.attempt == Some(sink.track.attempt));
                 if sink.track.overdue(tick, ledger, lane, given_up)? {
                     end = End::Lost;
                 }
@@ -469,7 +479,7 @@ impl Model {
             };
             let sent = sink.run(tick, ledger, lane, &self.seen, (end, receipt), &emissions, &facts)?;
             if sent {
-                doings.sent.push((Kind::Code, sink.track.needed_at));
+                doings.sent.push(sink.track.turn());
             }
             for alert in &self.seen {
                 let Some(at) = wanted.iter().position(|wanted| {
@@ -522,7 +532,7 @@ fn own<'a>(
     track: &mut Track,
     tick: &Tick<'_>,
     ledger: &mut Ledger,
-    lane: Lane,
+    lane: LaneView,
     results: impl Iterator<Item = &'a JobResult>,
     lost: usize,
     doings: &mut Doings,

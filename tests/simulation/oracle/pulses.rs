@@ -9,7 +9,7 @@ use super::{
 };
 use pulse_host::{
     domain::{host::RetryBudget, spec::Policy, time::Mono},
-    scheduler::components::{Lane, Phase},
+    scheduler::{components::Phase, view::LaneView},
 };
 use std::time::Duration;
 
@@ -33,16 +33,16 @@ pub struct Grid {
 }
 
 impl Grid {
-    pub fn new(ledger: &mut Ledger, who: &str, now: Mono, policy: &Policy, lane: Lane) -> Verdict<Self> {
-        let within = lane.at() >= now && lane.at() <= now.after(policy.interval);
+    pub fn new(ledger: &mut Ledger, who: &str, now: Mono, policy: &Policy, lane: LaneView) -> Verdict<Self> {
+        let within = lane.at >= now && lane.at <= now.after(policy.interval);
         ledger.check(
             Rule::FirstChecksSpread,
             who,
-            lane.phase() == Phase::Waiting && within,
+            lane.phase == Phase::Waiting && within,
             || format!("the first check is at {lane:?}, and it is {now:?}"),
         )?;
         Ok(Self {
-            first: lane.at(),
+            first: lane.at,
             interval: policy.interval,
             retry: policy.retry_interval,
         })
@@ -65,13 +65,13 @@ impl Grid {
         tick: &Tick<'_>,
         ledger: &mut Ledger,
         track: &Track,
-        lane: Lane,
+        lane: LaneView,
         looks: bool,
     ) -> Verdict {
         let (who, now, at) = (&*track.who, tick.now, track.at);
         if track.phase == Phase::Needed {
-            let stays = match lane.phase() {
-                Phase::Needed => lane.at() == at,
+            let stays = match lane.phase {
+                Phase::Needed => lane.at == at,
                 Phase::Pending => true,
                 Phase::Waiting => false,
             };
@@ -79,12 +79,12 @@ impl Grid {
                 format!("it was needed, now {lane:?}, and nobody ran it")
             });
         }
-        let asked = looks && lane.phase() == Phase::Waiting && lane.at() == now;
+        let asked = looks && lane.phase == Phase::Waiting && lane.at == now;
         if ceil_ms(at) > now {
             return ledger.check(
                 Rule::NotTooSoon,
                 who,
-                asked || (lane.phase() == Phase::Waiting && lane.at() == at),
+                asked || (lane.phase == Phase::Waiting && lane.at == at),
                 || format!("it is {now:?}, the pulse should wait until {at:?}, and is {lane:?}"),
             );
         }
@@ -92,16 +92,13 @@ impl Grid {
             return Ok(());
         }
         if tick.stalled.is_zero() {
-            return ledger.check(
-                Rule::FallsDue,
-                who,
-                asked || lane.phase() != Phase::Waiting,
-                || format!("it is {now:?}, the pulse was due at {at:?}, and is {lane:?}"),
-            );
+            return ledger.check(Rule::FallsDue, who, asked || lane.phase != Phase::Waiting, || {
+                format!("it is {now:?}, the pulse was due at {at:?}, and is {lane:?}")
+            });
         }
-        let spread = lane.phase() == Phase::Waiting
-            && (lane.at() == at.after(tick.stalled) || (lane.at() > now && self.has(lane.at())))
-            && lane.at() <= now.after(self.interval);
+        let spread = lane.phase == Phase::Waiting
+            && (lane.at == at.after(tick.stalled) || (lane.at > now && self.has(lane.at)))
+            && lane.at <= now.after(self.interval);
         ledger.check(Rule::StallMakesNoBurst, who, asked || spread, || {
             format!(
                 "fell due at {at:?} in a stall of {:?} that ended at {now:?}, and is {lane:?}",
@@ -116,18 +113,18 @@ impl Grid {
         tick: &Tick<'_>,
         ledger: &mut Ledger,
         who: &str,
-        lane: Lane,
+        lane: LaneView,
         pace: Pace,
         looks: bool,
         budget: &mut Retries,
     ) -> Verdict {
-        let (now, at) = (tick.now, lane.at());
+        let (now, at) = (tick.now, lane.at);
         let asked = looks && at == now;
         let most = now.after(self.interval.max(self.retry));
         ledger.check(
             Rule::ChecksGoOn,
             who,
-            lane.phase() == Phase::Waiting && at <= most && (at > now || asked),
+            lane.phase == Phase::Waiting && at <= most && (at > now || asked),
             || format!("after a pulse that ended at {now:?} it is {lane:?}; the next is due by {most:?}"),
         )?;
         if asked {

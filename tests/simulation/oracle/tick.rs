@@ -16,8 +16,9 @@ pub struct Tick<'a> {
     pub gap: Duration,
     /// How long the whole host stood still before it; zero as a rule.
     pub stalled: Duration,
-    /// Results that lay in the channel when it began, in their order.
-    pub results: &'a [JobResult],
+    /// Results that lay in the channel when it began, in their order, each with the number of the batch in which it
+    /// came.
+    pub results: &'a [(usize, JobResult)],
     /// What it published.
     pub events: &'a [Event],
     pub draining: bool,
