@@ -499,14 +499,11 @@ impl Outbox {
         if let Some((least, most)) = emissions.news
             && self.sink.wants(Color::Purple)
         {
-            let refused = facts
-                .iter()
-                .filter(|fact| matches!(fact, Fact::Undeliverable { .. }) && full)
-                .count();
+            let refused = if full { self.gone.either } else { 0 };
             ledger.check(
                 Rule::HostHears,
                 &who,
-                (least..=most.max(refused)).contains(&(new.len() + refused)),
+                (least..=most).contains(&(new.len() + refused)),
                 || format!("{} news are told, {least} to {most} are known", new.len()),
             )?;
         }

@@ -77,6 +77,8 @@ pub struct Episode {
     onsets: u32,
     last_red: Option<Mono>,
     reminders: u32,
+    /// Reminders that may have been emitted after that, and that no box took.
+    unseen: u32,
     pub repair: Repair,
 }
 
@@ -387,11 +389,10 @@ impl Health {
                 && tick.now >= last.after(every)
             {
                 let late = tick.now >= super::tick::ceil_ms(last.after(every));
-                want(
-                    Color::Red,
-                    format!("reminder-{}", episode.reminders + 1),
-                    !late || red,
-                );
+                for number in 1..=episode.unseen + 1 {
+                    let cause = format!("reminder-{}", episode.reminders + number);
+                    want(Color::Red, cause, !late || red || episode.unseen > 0);
+                }
             }
         }
         for number in std::mem::take(&mut episode.repair.cyans) {
@@ -409,13 +410,21 @@ impl Health {
         wanted
     }
 
+    /// It may have been emitted, and is in no box.
+    pub fn unseen(&mut self, wanted: &Wanted) {
+        if let Some(episode) = self.episode.as_deref_mut() {
+            let next = format!("reminder-{}", episode.reminders + episode.unseen + 1);
+            episode.unseen += u32::from(wanted.cause == next);
+        }
+    }
+
     /// It was emitted.
     pub fn emitted(&mut self, now: Mono, wanted: &Wanted) {
         let Some(episode) = self.episode.as_deref_mut() else {
             return;
         };
         if let Some(number) = wanted.cause.strip_prefix("reminder-") {
-            episode.reminders = number.parse().unwrap();
+            (episode.reminders, episode.unseen) = (number.parse().unwrap(), 0);
             episode.last_red = Some(now);
             return;
         }

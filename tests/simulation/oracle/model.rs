@@ -518,6 +518,8 @@ impl Model {
             if there || !wanted.may {
                 ledger.see(super::seen_color(wanted.color, &wanted.cause));
                 self.health.emitted(tick.now, wanted);
+            } else {
+                self.health.unseen(wanted);
             }
         }
         if let Some(episode) = self.health.episode.as_deref_mut() {

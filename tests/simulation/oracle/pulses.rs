@@ -96,8 +96,11 @@ impl Grid {
                 format!("it is {now:?}, the pulse was due at {at:?}, and is {lane:?}")
             });
         }
+        // One that is asked for in this very run is spread with the others.
         let spread = lane.phase == Phase::Waiting
-            && (lane.at == at.after(tick.stalled) || (lane.at > now && self.has(lane.at)))
+            && (lane.at == at.after(tick.stalled)
+                || (lane.at > now && self.has(lane.at))
+                || (looks && lane.at == now.after(tick.stalled)))
             && lane.at <= now.after(self.interval);
         ledger.check(Rule::StallMakesNoBurst, who, asked || spread, || {
             format!(

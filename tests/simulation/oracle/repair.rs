@@ -74,6 +74,8 @@ struct Ended {
     meaning: Meaning,
     /// When it ended, at the earliest.
     at: Mono,
+    /// And at the latest.
+    sure_at: Mono,
     /// When the oracle was told.
     heard: Mono,
     /// Failing pulses in a row that began after it.
@@ -117,7 +119,7 @@ impl Repair {
     /// Whether a pulse that started then says anything about what was done last.
     pub fn began_after_its_end(&self, started: Mono) -> bool {
         self.last
-            .is_none_or(|last| !last.meaning.judged() || started >= last.at)
+            .is_none_or(|last| !last.meaning.judged() || started >= last.sure_at)
     }
 
     /// A pulse was answered.
@@ -209,6 +211,7 @@ impl Repair {
         self.last = Some(Ended {
             meaning,
             at,
+            sure_at: at,
             heard,
             failures: 0,
             failed: false,
@@ -373,7 +376,9 @@ impl Repair {
             _ => {
                 sight.failed
                     && self.attempts >= spec.max_attempts
-                    && self.last.is_some_and(|last| last.meaning.judged() && last.failed)
+                    && self
+                        .last
+                        .is_some_and(|last| last.meaning.judged() && last.failed && !last.blurred)
             }
         };
         ledger.check(
@@ -388,8 +393,10 @@ impl Repair {
                 format!("no repair is left ({:?}), and one is under way", self.exhausted)
             });
         }
-        let judged = self.last.is_none_or(|last| !last.meaning.judged() || last.failed);
-        if sight.failed && judged && now >= self.not_before {
+        let judged = self
+            .last
+            .is_none_or(|last| !last.meaning.judged() || (last.failed && !last.blurred));
+        if sight.failed && sight.ended.is_none() && judged && now >= self.not_before {
             let acts = needed || pending || sight.state == State::Held;
             ledger.check(Rule::RepairWhenDue, who, acts, || {
                 format!(
