@@ -67,11 +67,11 @@ fn main() -> Result<()> {
 fn floor(arguments: &Arguments) -> Result<()> {
     let sandbox_settings = settings(&HostSettings::new(process::scratch()?))?;
     let jobs = 200_000;
-    let floor = support::floor::measure(&sandbox_settings, &support::guest("noop")?, jobs)?;
+    let floor = support::floor::measure(&sandbox_settings, &support::guest("noop")?, jobs, 1)?;
     arguments.report(&json!({
         "jobs": jobs,
-        "cpu_us_per_job": floor.cpu.as_secs_f64() * 1e6 / f64::from(jobs),
-        "minor_faults_per_job": floor.minor_faults as f64 / f64::from(jobs),
+        "cpu_us_per_job": floor.used.cpu.as_secs_f64() * 1e6 / f64::from(jobs),
+        "minor_faults_per_job": floor.used.minor_faults as f64 / f64::from(jobs),
     }))
 }
 
@@ -155,7 +155,7 @@ fn monitors(count: usize, lane: impl Fn(usize) -> Check) -> Vec<MonitorSpec> {
                 sinks: Arc::new([]),
                 parents: Arc::new([]),
             };
-            MonitorSpec::new(Arc::new(class), number as u64, &format!("monitor-{number}"), None)
+            MonitorSpec::new(Arc::new(class), None, &format!("monitor-{number}"), None)
         })
         .collect()
 }

@@ -243,7 +243,7 @@ fn monitors(count: usize, intervals: &[u64]) -> Vec<MonitorSpec> {
         .map(|(number, class)| {
             let name = format!("shop-{number:07}-eu");
             let settings = format!("{{\"url\":\"https://{number:07}.shop.example.com/health\"}}");
-            MonitorSpec::new(Arc::clone(class), number as u64, &name, Some(&settings))
+            MonitorSpec::new(Arc::clone(class), None, &name, Some(&settings))
         })
         .collect()
 }

@@ -3,7 +3,7 @@
 use crate::{
     capability::log,
     clock::Clock,
-    config::{self, Config, Draft, Problems},
+    config::{self, Config, Draft, Problems, Progress, Silent},
     domain::{
         event::Event,
         host::{HostSettings, PerKind},
@@ -16,7 +16,10 @@ use crate::{
     journal::{self, counted},
     plugins,
     queue::{self, Bell, Inlet, ResultSender},
-    sandbox::{self, Compiler, Executor, Library, Plugin, Sandbox, SandboxSettings, Workers},
+    sandbox::{
+        self, Compiler, Executor, Library, Plugin, Sandbox, SandboxSettings, Workers,
+        capacity::{self, Ceilings},
+    },
     scheduler::{Parts, Running, Scheduler, Unfinished, stats::Stats},
 };
 use anyhow::{Context as _, Result, anyhow};
@@ -38,6 +41,8 @@ pub struct Prepared {
     pub config: Config,
     /// The plugins.
     pub library: Arc<Library>,
+    /// What may run at the same time.
+    ceilings: Ceilings,
     sandbox: Arc<Sandbox>,
     clock: Clock,
 }
@@ -99,12 +104,17 @@ impl Wrong {
     }
 }
 
-/// Finds and reads the configuration, loads the plugins, and holds the one against the others.
+/// Finds and reads the configuration, loads the plugins, and holds the one against the others. `progress` hears how
+/// the reading of targets gets on.
 ///
 /// # Errors
 /// When something that is no matter of configuration fails. What is wrong with the configuration is the inner
 /// error.
-pub fn prepare(plugins: &[PathBuf], config: Option<&Path>) -> Result<Result<Prepared, Wrong>> {
+pub fn prepare(
+    plugins: &[PathBuf],
+    config: Option<&Path>,
+    progress: &mut dyn Progress,
+) -> Result<Result<Prepared, Wrong>> {
     let config_path = match config::default_paths(config) {
         Ok(path) => path,
         Err(message) => {
@@ -115,12 +125,14 @@ pub fn prepare(plugins: &[PathBuf], config: Option<&Path>) -> Result<Result<Prep
         }
     };
     let draft = Draft::load(&config_path);
-    let settings = draft.host();
+    let mut settings = draft.host();
+    let ceilings = capacity::fit(&mut settings);
     let clock = Clock::system();
     let sandbox = Sandbox::new(SandboxSettings::new(&settings, compiler()?), clock.clone())?;
     let (library, unusable) = load_plugins(&sandbox, plugins);
-    Ok(match draft.finish(&facts(&library)) {
-        Ok(config) => {
+    Ok(match draft.finish_telling(&facts(&library), progress) {
+        Ok(mut config) => {
+            config.host.queues = settings.queues;
             for problem in &unusable {
                 tracing::warn!("plugin not usable: {problem}");
             }
@@ -128,6 +140,7 @@ pub fn prepare(plugins: &[PathBuf], config: Option<&Path>) -> Result<Result<Prep
                 config_path,
                 config,
                 library: Arc::new(library),
+                ceilings,
                 sandbox,
                 clock,
             })
@@ -148,6 +161,7 @@ pub fn run(prepared: Prepared) -> Result<()> {
         config,
         config_path,
         library,
+        ceilings,
         sandbox,
         clock,
     } = prepared;
@@ -161,6 +175,7 @@ pub fn run(prepared: Prepared) -> Result<()> {
         config_path.display(),
         counted(library.iter().count() as u64, "plugin")
     );
+    tracing::info!("{ceilings}");
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -305,7 +320,7 @@ pub fn probe_monitor(
     name: &str,
     color: bool,
 ) -> Result<Result<Probed, Refused>> {
-    let prepared = match prepare(plugins, config)? {
+    let prepared = match prepare(plugins, config, &mut Silent)? {
         Ok(prepared) => prepared,
         Err(wrong) => return Ok(Err(Refused::wrong(&wrong, color))),
     };
@@ -338,7 +353,7 @@ pub fn probe_plugin(
 ) -> Result<Result<Probed, Refused>> {
     // Without a configuration there is nothing to be found, and nothing is needed.
     let (sandbox, library, config) = if config::default_paths(config).is_ok() {
-        match prepare(plugins, config)? {
+        match prepare(plugins, config, &mut Silent)? {
             Ok(prepared) => (prepared.sandbox, prepared.library, Some(prepared.config)),
             Err(wrong) => return Ok(Err(Refused::wrong(&wrong, color))),
         }
@@ -519,10 +534,7 @@ impl Wiring {
                 outlets,
                 results: receiver,
                 events: sender,
-                workers: settings
-                    .workers
-                    .or_else(|| std::thread::available_parallelism().ok())
-                    .map_or(1, std::num::NonZeroUsize::get),
+                workers: sandbox::worker_count(settings).get(),
                 clock,
             },
             inlets,

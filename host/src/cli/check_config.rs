@@ -1,6 +1,10 @@
 //! `check-config`: everything that is wrong, and nothing started.
 
-use super::{Output, Sources, WRONG, put, put_json};
+use super::{
+    Output, Sources, WRONG,
+    progress::{Reading, grouped},
+    put, put_json,
+};
 use crate::{app, journal::counted, telemetry};
 use anyhow::Result;
 use clap::Args;
@@ -23,7 +27,11 @@ pub struct CheckConfigArgs {
 
 pub fn check_config(args: CheckConfigArgs) -> Result<ExitCode> {
     telemetry::start(args.sources.log_format, "warn");
-    let prepared = app::prepare(&args.sources.plugins, args.sources.config.as_deref())?;
+    let prepared = app::prepare(
+        &args.sources.plugins,
+        args.sources.config.as_deref(),
+        &mut Reading::new(),
+    )?;
     match (prepared, args.output) {
         (Ok(prepared), Output::Text) => {
             let config = &prepared.config;
@@ -31,17 +39,31 @@ pub fn check_config(args: CheckConfigArgs) -> Result<ExitCode> {
                 let color = telemetry::colored(&std::io::stderr());
                 eprintln!("{}", config.warnings.render(color));
             }
-            put(&format!(
+            let mut text = format!(
                 "{} is valid: {}, {}\n",
                 prepared.config_path.display(),
                 counted(config.monitors.len() as u64, "monitor"),
                 counted(prepared.library.iter().count() as u64, "plugin")
-            ))?;
+            );
+            for loaded in &config.loaded {
+                text.push_str(&format!(
+                    "  {} from {}: {}\n",
+                    grouped(loaded.monitors as u64),
+                    loaded.file.as_deref().unwrap_or("a list in it"),
+                    loaded.name
+                ));
+            }
+            put(&text)?;
         }
         (Ok(prepared), Output::Json) => put_json(&json!({
             "valid": true,
             "config": prepared.config_path,
             "monitors": prepared.config.monitors.len(),
+            "targets": prepared.config.loaded.iter().map(|loaded| json!({
+                "file": loaded.file,
+                "name": loaded.name,
+                "monitors": loaded.monitors,
+            })).collect::<Vec<_>>(),
             "warnings": prepared.config.warnings,
             "problems": [],
         }))?,

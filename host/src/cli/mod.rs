@@ -8,6 +8,7 @@ mod init;
 mod paint;
 mod plugin;
 mod probe;
+mod progress;
 mod run;
 
 use crate::{sandbox::compile, telemetry::LogFormat};

@@ -1,6 +1,6 @@
 //! `run`: the host itself.
 
-use super::{Sources, WRONG};
+use super::{Sources, WRONG, progress::Reading};
 use crate::{app, telemetry};
 use anyhow::Result;
 use clap::Args;
@@ -14,7 +14,11 @@ pub struct RunArgs {
 
 pub fn run(args: RunArgs) -> Result<ExitCode> {
     telemetry::start(args.sources.log_format, "info");
-    let prepared = match app::prepare(&args.sources.plugins, args.sources.config.as_deref())? {
+    let prepared = match app::prepare(
+        &args.sources.plugins,
+        args.sources.config.as_deref(),
+        &mut Reading::new(),
+    )? {
         Ok(prepared) => prepared,
         Err(wrong) => {
             eprint!("{}", wrong.text(telemetry::colored(&std::io::stderr())));

@@ -4,9 +4,12 @@
 //! and its own settings.
 
 use super::{
-    document::{Document, HOST_ENTRY, RawMonitor},
+    Loaded,
+    assembly::Assembly,
+    document::{Document, HOST_ENTRY},
     layer::{InterventionLayer, Layer},
     problem::{Findings, Problem},
+    progress::Progress,
     read::{Reader, Spot, list, nearest, show_duration},
     schema::{Schema, property_names},
     source::{At, Sources},
@@ -15,9 +18,7 @@ use super::{
 use crate::domain::{
     limits::Limits,
     plugin::Facts,
-    spec::{
-        Budget, Check, Class, InterventionSpec, Kind, Label, MonitorSpec, Policy, Profile, Sink, identity,
-    },
+    spec::{Budget, Class, InterventionSpec, Kind, Label, Lane, MonitorSpec, Policy, Profile, Sink},
 };
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -28,7 +29,7 @@ use std::{
 /// A pulse, unless `timeout` says otherwise.
 pub(super) const PULSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// An intervention: stopping a container alone may take ten seconds.
-const INTERVENTION_TIMEOUT: Duration = Duration::from_secs(30);
+pub(super) const INTERVENTION_TIMEOUT: Duration = Duration::from_secs(30);
 /// A code.
 const CODE_TIMEOUT: Duration = Duration::from_secs(10);
 const INTERVAL: Duration = Duration::from_secs(30);
@@ -47,6 +48,7 @@ const SINKS_MAX: usize = 64;
 /// What the builder makes.
 pub(super) struct Built {
     pub monitors: Vec<MonitorSpec>,
+    pub loaded: Vec<Loaded>,
     pub host_entry: Option<MonitorSpec>,
     pub profiles: BTreeMap<String, Arc<Profile>>,
 }
@@ -58,6 +60,7 @@ pub(super) fn build<'a>(
     sources: &'a Sources,
     findings: &'a mut Findings,
     warnings: &'a mut Findings,
+    progress: &mut dyn Progress,
 ) -> Built {
     let mut builder = Builder {
         document,
@@ -65,6 +68,7 @@ pub(super) fn build<'a>(
         reader: Reader { sources, findings },
         warnings,
         tenant: "default".into(),
+        no_parents: Arc::new([]),
         schemas: HashMap::new(),
         checked: HashSet::new(),
         granted: HashSet::new(),
@@ -78,13 +82,14 @@ pub(super) fn build<'a>(
     };
     builder.check_plugins();
     builder.build_sinks();
-    let monitors = document
-        .monitors
-        .iter()
-        .filter_map(|raw| builder.monitor(raw))
-        .collect();
+    let mut assembly = Assembly::default();
+    for (table, raw) in (0..).zip(&document.monitors) {
+        builder.add(table, raw, &mut assembly, progress);
+    }
+    builder.connect(&mut assembly);
     Built {
-        monitors,
+        monitors: assembly.monitors,
+        loaded: assembly.loaded,
         host_entry: builder.host_entry(),
         profiles: facts
             .keys()
@@ -97,6 +102,7 @@ pub(super) fn build<'a>(
 }
 
 /// Whose lane is being built.
+#[derive(Clone, Debug)]
 pub(super) struct Owner<'a> {
     /// `monitor `shop``.
     pub who: String,
@@ -130,6 +136,7 @@ type ClassKey = (
     Option<(*const Profile, Duration, Arc<str>)>,
     Option<*const InterventionSpec>,
     *const [Arc<Sink>],
+    *const [u32],
 );
 
 pub(super) struct Builder<'a> {
@@ -137,9 +144,11 @@ pub(super) struct Builder<'a> {
     pub facts: &'a BTreeMap<String, Facts>,
     pub reader: Reader<'a>,
     pub warnings: &'a mut Findings,
-    tenant: Arc<str>,
+    pub tenant: Arc<str>,
+    /// Of who depends on nobody.
+    pub no_parents: Arc<[u32]>,
     /// By plugin; none where the schema itself is wrong.
-    pub schemas: HashMap<&'a str, Option<Schema<'a>>>,
+    pub schemas: HashMap<&'a str, Option<Arc<Schema<'a>>>>,
     /// Settings that satisfy their plugin's schema.
     pub checked: HashSet<(&'a str, Arc<str>)>,
     /// Plugins whose grants were looked at.
@@ -225,85 +234,21 @@ impl<'a> Builder<'a> {
             sinks,
             parents: Arc::new([]),
         };
-        let identity = identity([HOST_ENTRY]);
-        Some(MonitorSpec::new(Arc::new(class), identity, HOST_ENTRY, None))
+        Some(MonitorSpec::new(Arc::new(class), None, HOST_ENTRY, None))
     }
 
-    fn monitor(&mut self, raw: &RawMonitor) -> Option<MonitorSpec> {
-        let layer = raw.layer.over(&self.base(&raw.uses));
-        let who = if raw.name.value.is_empty() {
-            "this monitor".to_owned()
-        } else {
-            format!("the monitor `{}`", raw.name.value)
-        };
-        let mut owner = Owner {
-            who,
-            at: raw.name.at,
-            kind: Kind::Pulse,
-            prefix: "pulse.settings.",
-            partial: raw
-                .uses
-                .iter()
-                .any(|name| !self.document.templates.contains_key(&name.value)),
-            own: raw.layer.pulse.settings.as_ref().map(|spot| &spot.value),
-        };
-        let policy = self.policy(&layer);
-        let pulse = if layer.pulse.plugin.is_some() {
-            let timeout = layer.timeout.map_or(PULSE_TIMEOUT, |span| span.value);
-            self.lane(&owner, &layer.pulse, timeout)
-        } else {
-            self.no_plugin(&owner, &layer.pulse, "pulse.plugin");
-            None
-        };
-        self.warn_of_times(&layer, &policy);
-        owner.kind = Kind::Intervention;
-        owner.at = layer
-            .intervention
-            .as_ref()
-            .filter(|_| raw.layer.intervention.is_some())
-            .map_or(raw.name.at, |layer| layer.at);
-        owner.prefix = "intervention.settings.";
-        owner.own = raw
-            .layer
-            .intervention
-            .as_ref()
-            .and_then(|layer| Some(&layer.lane.settings.as_ref()?.value));
-        let pulse_timeout = pulse.as_ref().map_or(PULSE_TIMEOUT, |pulse| pulse.timeout);
-        let intervention = layer
-            .intervention
-            .as_ref()
-            .and_then(|repair| self.intervention(&owner, repair, &policy, pulse_timeout));
-        let notify = layer.notify.iter().flatten().chain(&layer.notify_add);
-        let sinks = self.sink_list(notify);
-        let labels: Vec<Label> = layer.labels.into_iter().collect();
-        let labels = match self.labels.get(labels.as_slice()) {
-            Some(known) => Arc::clone(known),
-            None => {
-                let shared: Arc<[Label]> = labels.into();
-                self.labels.insert(Arc::clone(&shared));
-                shared
-            }
-        };
-        let pulse = pulse?;
-        let class = self.class(Class {
-            tenant: Arc::clone(&self.tenant),
-            labels,
-            policy,
-            pulse: Some(Check {
-                profile: pulse.profile,
-                timeout: pulse.timeout,
-                settings: pulse.settings,
-            }),
-            intervention,
-            sinks,
-            parents: Arc::new([]),
-        });
-        let name = &raw.name.value;
-        Some(MonitorSpec::new(class, identity([name.as_ref()]), name, None))
+    /// The one list of labels that says this.
+    pub(super) fn labels(&mut self, labels: Vec<Label>) -> Arc<[Label]> {
+        if let Some(known) = self.labels.get(labels.as_slice()) {
+            return Arc::clone(known);
+        }
+        let shared: Arc<[Label]> = labels.into();
+        self.labels.insert(Arc::clone(&shared));
+        shared
     }
 
     /// Defaults, then the templates in order.
-    fn base(&mut self, uses: &[Spot<Arc<str>>]) -> Arc<Layer> {
+    pub(super) fn base(&mut self, uses: &[Spot<Arc<str>>]) -> Arc<Layer> {
         let key: Vec<Arc<str>> = uses.iter().map(|name| Arc::clone(&name.value)).collect();
         if let Some(known) = self.bases.get(&key)
             && uses
@@ -334,7 +279,7 @@ impl<'a> Builder<'a> {
     }
 
     /// The one class that says all this.
-    fn class(&mut self, class: Class) -> Arc<Class> {
+    pub(super) fn class(&mut self, class: Class) -> Arc<Class> {
         let key = (
             Arc::as_ptr(&class.labels),
             class.policy.clone(),
@@ -347,12 +292,13 @@ impl<'a> Builder<'a> {
             }),
             class.intervention.as_ref().map(Arc::as_ptr),
             Arc::as_ptr(&class.sinks),
+            Arc::as_ptr(&class.parents),
         );
         let shared = self.classes.entry(key).or_insert_with(|| Arc::new(class));
         Arc::clone(shared)
     }
 
-    fn policy(&self, layer: &Layer) -> Policy {
+    pub(super) fn policy(&self, layer: &Layer) -> Policy {
         let interval = layer.interval.map_or(INTERVAL, |span| span.value);
         Policy {
             interval,
@@ -367,7 +313,7 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn warn_of_times(&mut self, layer: &Layer, policy: &Policy) {
+    pub(super) fn warn_of_times(&mut self, layer: &Layer, policy: &Policy) {
         if let Some(written) = layer.retry_interval
             && policy.retry_interval > policy.interval
         {
@@ -383,18 +329,14 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn intervention(
+    /// The repair that runs that lane.
+    pub(super) fn intervention(
         &mut self,
-        owner: &Owner<'_>,
         layer: &InterventionLayer,
         policy: &Policy,
         pulse_timeout: Duration,
-    ) -> Option<Arc<InterventionSpec>> {
-        if layer.lane.plugin.is_none() {
-            self.no_plugin(owner, &layer.lane, "intervention.plugin");
-            return None;
-        }
-        let lane = self.lane(owner, &layer.lane, INTERVENTION_TIMEOUT)?;
+        lane: Lane,
+    ) -> Arc<InterventionSpec> {
         // Enough for a service that starts slowly, fails just short of the threshold and then proves itself.
         let pulses = policy.failure_threshold.saturating_add(policy.success_threshold);
         let window = (policy.retry_interval + pulse_timeout)
@@ -418,10 +360,13 @@ impl<'a> Builder<'a> {
             spec.budget.per,
         );
         let shared = self.interventions.entry(key).or_insert_with(|| Arc::new(spec));
-        Some(Arc::clone(shared))
+        Arc::clone(shared)
     }
 
-    fn sink_list<'n>(&mut self, names: impl Iterator<Item = &'n Spot<Arc<str>>>) -> Arc<[Arc<Sink>]> {
+    pub(super) fn sink_list<'n>(
+        &mut self,
+        names: impl Iterator<Item = &'n Spot<Arc<str>>>,
+    ) -> Arc<[Arc<Sink>]> {
         let mut key: Vec<Arc<str>> = Vec::new();
         for name in names {
             if !self.sinks.contains_key(&name.value) {

@@ -1,6 +1,7 @@
 //! The whole configuration, read as far as it can be without knowing the plugins.
 
 use super::{
+    chunk::Format,
     host::Host,
     interpolate::Surroundings,
     layer::{KEYS_DEFAULTS, KEYS_MONITOR, Layer},
@@ -9,18 +10,19 @@ use super::{
     problem::Problem,
     read::{Reader, Spot},
     source::At,
-    tree::{Node, Table},
+    tree::{Node, Table, Value},
 };
 use crate::domain::host::HostSettings;
 use std::{
     collections::{BTreeMap, HashMap},
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
 /// What a configuration consists of.
 pub const KEYS_TOP: &[&str] = &["defaults", "host", "monitor", "notifiers", "plugins", "templates"];
 
-/// What to say of `name` and `use` in defaults and templates.
+/// What to say of `name` and the like in defaults and templates.
 const ONLY_MONITORS: &str = "only a [[monitor]] has it; it may use several templates";
 
 /// The name of the host's own entry, whose sinks hear that the prober is in trouble.
@@ -43,7 +45,27 @@ pub(super) struct RawMonitor {
     /// Empty, and at the table's own place, where it is missing.
     pub name: Spot<Arc<str>>,
     pub uses: Vec<Spot<Arc<str>>>,
+    /// One monitor for each of them, in place of one.
+    pub targets: Option<Spot<Targets>>,
+    /// The field that identifies a target.
+    pub key: Option<Spot<Arc<str>>>,
     pub layer: Layer,
+}
+
+/// What a `[[monitor]]` is expanded from.
+#[derive(Clone, Debug)]
+pub(super) enum Targets {
+    /// One in each row of a file.
+    File {
+        path: PathBuf,
+        /// As the operator would name it.
+        shown: String,
+        format: Format,
+    },
+    /// Tables.
+    Inline(Arc<[Node]>),
+    /// Something else, which was reported.
+    Broken,
 }
 
 impl Document {
@@ -104,7 +126,21 @@ fn read_monitors(reader: &mut Reader<'_>, node: Option<&Node>, host: &HostSettin
             continue;
         };
         reader.known_keys(table, KEYS_MONITOR, "a monitor");
-        let name = read_name(reader, item, table, &mut names);
+        let targets = table.get("targets").map(|node| Spot {
+            at: node.at,
+            value: read_targets(reader, node),
+        });
+        let key = table.get("key").and_then(|node| reader.string(node, "key"));
+        if let Some(key) = &key
+            && targets.is_none()
+        {
+            reader.report(
+                Problem::new("missing-key", key.at, "`key` without `targets`").help(
+                    "it names the field that identifies a row of targets: targets = \"targets.ndjson\"",
+                ),
+            );
+        }
+        let name = read_name(reader, item, table, targets.is_some(), &mut names);
         let uses = table
             .get("use")
             .and_then(|node| reader.strings(node, "use"))
@@ -112,16 +148,56 @@ fn read_monitors(reader: &mut Reader<'_>, node: Option<&Node>, host: &HostSettin
         monitors.push(RawMonitor {
             name,
             uses,
+            targets,
+            key,
             layer: Layer::read(reader, table, host),
         });
     }
     monitors
 }
 
+fn read_targets(reader: &mut Reader<'_>, node: &Node) -> Targets {
+    match &node.value {
+        Value::Array(items) => {
+            let tables = items
+                .iter()
+                .filter(|item| reader.table(item, "targets").is_some());
+            Targets::Inline(tables.cloned().collect())
+        }
+        Value::String(text) => {
+            let path = reader.sources.resolve(node.at, text);
+            let Some(format) = Format::of(&path) else {
+                reader.report(
+                    Problem::new("bad-targets", node.at, "this names no list of targets").help(
+                        "a file that ends in .ndjson or .jsonl has one JSON object in each line, one that ends in .csv a header and one record in each line",
+                    ),
+                );
+                return Targets::Broken;
+            };
+            let beside = reader.sources.get(node.at).map(|source| Path::new(&source.name));
+            let shown = match beside.and_then(Path::parent) {
+                Some(parent) => parent.join(text.as_ref()).display().to_string(),
+                None => text.to_string(),
+            };
+            Targets::File { path, shown, format }
+        }
+        Value::Broken => Targets::Broken,
+        other => {
+            let text = format!(
+                "`targets` must be the path of a file or an array of tables, not {}",
+                other.kind()
+            );
+            reader.report(Problem::new("wrong-type", node.at, text));
+            Targets::Broken
+        }
+    }
+}
+
 fn read_name(
     reader: &mut Reader<'_>,
     item: &Node,
     table: &Table,
+    template: bool,
     names: &mut HashMap<Arc<str>, At>,
 ) -> Spot<Arc<str>> {
     let nameless = Spot {
@@ -139,6 +215,10 @@ fn read_name(
     };
     if !reader.name(name.at, &name.value, "a monitor") {
         return nameless;
+    }
+    if template {
+        // What becomes of it in each row is looked at there.
+        return name;
     }
     if name.value.as_ref() == HOST_ENTRY {
         reader.report(

@@ -17,9 +17,34 @@ use crate::domain::{
 };
 use std::{collections::hash_map, sync::Arc, time::Duration};
 
+/// A lane without its settings.
+#[derive(Debug)]
+pub(super) struct Post<'a> {
+    pub profile: Arc<Profile>,
+    pub timeout: Duration,
+    pub plugin: &'a str,
+    pub facts: &'a Facts,
+}
+
 impl<'a> Builder<'a> {
     /// The lane, or none where something is wrong with it. The layer names its plugin, as the caller saw.
     pub(super) fn lane(&mut self, owner: &Owner<'_>, layer: &LaneLayer, timeout: Duration) -> Option<Lane> {
+        let post = self.post(owner, layer, timeout)?;
+        let settings = self.settings(owner, layer, &post)?;
+        Some(Lane {
+            profile: post.profile,
+            settings,
+            timeout: post.timeout,
+        })
+    }
+
+    /// The lane but for its settings.
+    pub(super) fn post(
+        &mut self,
+        owner: &Owner<'_>,
+        layer: &LaneLayer,
+        timeout: Duration,
+    ) -> Option<Post<'a>> {
         let plugin = layer.plugin.as_ref()?;
         let Some((name, facts)) = self.facts.get_key_value(plugin.value.as_ref()) else {
             self.unknown_plugin(plugin.at, &plugin.value, Some(owner.kind));
@@ -44,11 +69,11 @@ impl<'a> Builder<'a> {
             .min(self.document.host.settings.max_timeout);
         let limits = self.lane_limits(&facts.name, &layer.limits, timeout);
         let profile = self.profile(&facts.name, limits);
-        let settings = self.settings(owner, layer, name, facts)?;
-        Some(Lane {
+        Some(Post {
             profile,
-            settings,
             timeout,
+            plugin: name,
+            facts,
         })
     }
 
@@ -176,13 +201,13 @@ impl<'a> Builder<'a> {
     }
 
     /// The lane's settings as JSON, if they satisfy the plugin's schema.
-    fn settings(
+    pub(super) fn settings(
         &mut self,
         owner: &Owner<'_>,
         layer: &LaneLayer,
-        name: &'a str,
-        facts: &'a Facts,
+        post: &Post<'a>,
     ) -> Option<Arc<str>> {
+        let (name, facts) = (post.plugin, post.facts);
         let empty = Table::default();
         let table = layer.settings.as_ref().map_or(&empty, |spot| &spot.value);
         if layer.spoiled || !table.is_sound() {
@@ -201,17 +226,25 @@ impl<'a> Builder<'a> {
             self.checked.insert((name, Arc::clone(&text)));
             return Some(text);
         }
-        for complaint in complaints {
-            self.complain(owner, table, name, complaint);
+        for problem in complaints
+            .into_iter()
+            .filter_map(|complaint| problem_of(owner, table, name, complaint))
+        {
+            self.reader.report(problem);
         }
         None
     }
 
-    fn schema(&mut self, owner: &Owner<'_>, name: &'a str, facts: &'a Facts) -> Option<&Schema<'a>> {
+    pub(super) fn schema(
+        &mut self,
+        owner: &Owner<'_>,
+        name: &'a str,
+        facts: &'a Facts,
+    ) -> Option<Arc<Schema<'a>>> {
         let schema = match self.schemas.entry(name) {
             hash_map::Entry::Occupied(known) => known.into_mut(),
             hash_map::Entry::Vacant(fresh) => fresh.insert(match Schema::compile(&facts.schema) {
-                Ok(schema) => Some(schema),
+                Ok(schema) => Some(Arc::new(schema)),
                 Err(error) => {
                     let text = format!("the schema of the plugin `{name}` is wrong: {error}");
                     let help = "this is a defect of the plugin, not of the configuration";
@@ -221,48 +254,54 @@ impl<'a> Builder<'a> {
                 }
             }),
         };
-        schema.as_ref()
+        schema.clone()
     }
+}
 
-    fn complain(&mut self, owner: &Owner<'_>, table: &Table, plugin: &str, complaint: Complaint) {
-        if complaint.missing.is_some() && owner.partial {
-            return;
-        }
-        let Complaint {
-            path,
-            key,
-            missing,
-            wrong,
-            help,
-        } = complaint;
-        let name = pointer(path.iter().chain(&key).chain(&missing).map(String::as_str));
-        let find = |table| place(table, &path, key.as_deref());
-        let (at, own) = match find(table) {
-            // What is missing at the top was expected from the owner, whatever templates say.
-            Some(at) if missing.is_none() || !path.is_empty() => (at, owner.own.and_then(find) == Some(at)),
-            _ => (owner.at, true),
-        };
-        let text = match (&missing, name.as_str()) {
-            (_, "") => format!("the settings of plugin `{plugin}`: this {wrong}"),
-            (Some(_), name) => format!("{} lacks the setting `{name}` of plugin `{plugin}`", owner.who),
-            (None, name) => format!("the setting `{name}` of plugin `{plugin}` {wrong}"),
-        };
-        let help = match (missing, help) {
-            (Some(key), about) if path.is_empty() => {
-                let line = format!("add {}{key} = ...", owner.prefix);
-                Some(about.map_or(line.clone(), |about| format!("{line}  ({about})")))
-            }
-            (_, help) => help,
-        };
-        let mut problem = Problem::new("bad-setting", at, text);
-        if let Some(help) = help {
-            problem = problem.help(help);
-        }
-        if !own {
-            problem = problem.note(owner.at, format!("in what it makes of {}", owner.who));
-        }
-        self.reader.report(problem);
+/// What the plugin's schema says of a setting, at the place where that stands. None: it was to be expected.
+pub(super) fn problem_of(
+    owner: &Owner<'_>,
+    table: &Table,
+    plugin: &str,
+    complaint: Complaint,
+) -> Option<Problem> {
+    if complaint.missing.is_some() && owner.partial {
+        return None;
     }
+    let Complaint {
+        path,
+        key,
+        missing,
+        wrong,
+        help,
+    } = complaint;
+    let name = pointer(path.iter().chain(&key).chain(&missing).map(String::as_str));
+    let find = |table| place(table, &path, key.as_deref());
+    let (at, own) = match find(table) {
+        // What is missing at the top was expected from the owner, whatever templates say.
+        Some(at) if missing.is_none() || !path.is_empty() => (at, owner.own.and_then(find) == Some(at)),
+        _ => (owner.at, true),
+    };
+    let text = match (&missing, name.as_str()) {
+        (_, "") => format!("the settings of plugin `{plugin}`: this {wrong}"),
+        (Some(_), name) => format!("{} lacks the setting `{name}` of plugin `{plugin}`", owner.who),
+        (None, name) => format!("the setting `{name}` of plugin `{plugin}` {wrong}"),
+    };
+    let help = match (missing, help) {
+        (Some(key), about) if path.is_empty() => {
+            let line = format!("add {}{key} = ...", owner.prefix);
+            Some(about.map_or(line.clone(), |about| format!("{line}  ({about})")))
+        }
+        (_, help) => help,
+    };
+    let mut problem = Problem::new("bad-setting", at, text);
+    if let Some(help) = help {
+        problem = problem.help(help);
+    }
+    if !own {
+        problem = problem.note(owner.at, format!("in what it makes of {}", owner.who));
+    }
+    Some(problem)
 }
 
 /// Where the value at that path stands, or the key below it.

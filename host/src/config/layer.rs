@@ -14,6 +14,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// Keys of `[defaults]` and of templates.
 pub const KEYS_DEFAULTS: &[&str] = &[
+    "depends-on",
     "failure-threshold",
     "fault-threshold",
     "intervention",
@@ -30,10 +31,12 @@ pub const KEYS_DEFAULTS: &[&str] = &[
 ];
 /// Keys of `[[monitor]]`.
 pub const KEYS_MONITOR: &[&str] = &[
+    "depends-on",
     "failure-threshold",
     "fault-threshold",
     "intervention",
     "interval",
+    "key",
     "labels",
     "name",
     "notify",
@@ -43,9 +46,12 @@ pub const KEYS_MONITOR: &[&str] = &[
     "repeat",
     "retry-interval",
     "success-threshold",
+    "targets",
     "timeout",
     "use",
 ];
+/// Keys of an entry of `depends-on` that is no name.
+pub const KEYS_SELECTOR: &[&str] = &["labels"];
 /// Keys of `pulse`.
 pub const KEYS_PULSE: &[&str] = &["limits", "plugin", "settings", "timeout"];
 /// Keys of `intervention`.
@@ -69,7 +75,9 @@ const SWALLOWED: &str = "it belongs one level up: write it before the sub-table'
 
 const LABELS_MAX: usize = 64;
 const LABEL_NAME_BYTES_MAX: usize = 64;
-const LABEL_VALUE_BYTES_MAX: usize = 1024;
+pub(super) const LABEL_VALUE_BYTES_MAX: usize = 1024;
+/// Entries of one `depends-on`.
+const DEPENDS_ON_MAX: usize = 64;
 
 const MS: Duration = Duration::from_millis(1);
 const YEAR: Duration = Duration::from_secs(365 * 86_400);
@@ -88,11 +96,28 @@ pub(super) struct Layer {
     /// `"never"` is a value of its own: it switches off what a lower level switched on.
     pub repeat: Option<Option<Duration>>,
     pub fault_threshold: Option<Spot<u32>>,
-    pub labels: BTreeMap<Arc<str>, Arc<str>>,
+    pub labels: BTreeMap<Arc<str>, Spot<Arc<str>>>,
+    pub depends_on: Option<Arc<[Dependency]>>,
     pub notify: Option<Vec<Spot<Arc<str>>>>,
     pub notify_add: Vec<Spot<Arc<str>>>,
     pub pulse: LaneLayer,
     pub intervention: Option<InterventionLayer>,
+}
+
+/// One entry of `depends-on`.
+#[derive(Clone, Debug)]
+pub(super) struct Dependency {
+    pub at: At,
+    pub on: On,
+}
+
+/// Whom it names.
+#[derive(Clone, Debug)]
+pub(super) enum On {
+    /// The monitor of that name.
+    Name(Arc<str>),
+    /// Every monitor that has all these labels; never none.
+    Labels(BTreeMap<Arc<str>, Spot<Arc<str>>>),
 }
 
 /// What one level says about a lane.
@@ -167,6 +192,7 @@ impl Layer {
                 .get("labels")
                 .map(|node| read_labels(reader, node))
                 .unwrap_or_default(),
+            depends_on: table.get("depends-on").map(|node| read_depends_on(reader, node)),
             notify: table
                 .get("notify")
                 .and_then(|node| reader.strings(node, "notify")),
@@ -198,7 +224,7 @@ impl Layer {
         labels.extend(
             self.labels
                 .iter()
-                .map(|(name, value)| (Arc::clone(name), Arc::clone(value))),
+                .map(|(name, value)| (Arc::clone(name), value.clone())),
         );
         Self {
             interval: self.interval.or(base.interval),
@@ -210,6 +236,7 @@ impl Layer {
             repeat: self.repeat.or(base.repeat),
             fault_threshold: self.fault_threshold.or(base.fault_threshold),
             labels,
+            depends_on: self.depends_on.clone().or_else(|| base.depends_on.clone()),
             notify: self.notify.clone().or_else(|| base.notify.clone()),
             notify_add: base.notify_add.iter().chain(&self.notify_add).cloned().collect(),
             pulse: self.pulse.over(&base.pulse),
@@ -381,7 +408,52 @@ pub(super) fn read_budget(reader: &mut Reader<'_>, table: &Table, what: &str) ->
     }
 }
 
-fn read_labels(reader: &mut Reader<'_>, node: &Node) -> BTreeMap<Arc<str>, Arc<str>> {
+fn read_depends_on(reader: &mut Reader<'_>, node: &Node) -> Arc<[Dependency]> {
+    const OF: &str = "names of monitors and of { labels = {...} }";
+    let items = reader.array(node, "depends-on", OF).unwrap_or_default();
+    if items.len() > DEPENDS_ON_MAX {
+        let text = format!("more than {DEPENDS_ON_MAX} entries in one `depends-on`");
+        reader.report(
+            Problem::new("out-of-range", node.at, text)
+                .help("monitors with a common label are one entry: { labels = { role = \"router\" } }"),
+        );
+    }
+    let mut all = Vec::new();
+    for item in items.iter().take(DEPENDS_ON_MAX) {
+        let on = match &item.value {
+            Value::String(name) => On::Name(Arc::clone(name)),
+            Value::Table(table) => {
+                reader.known_keys(table, KEYS_SELECTOR, "an entry of `depends-on`");
+                let said = table
+                    .get("labels")
+                    .filter(|node| !matches!(&node.value, Value::Table(table) if table.is_empty()));
+                let Some(said) = said else {
+                    reader.report(
+                        Problem::new("empty", item.at, "an entry of `depends-on` without labels")
+                            .help("name what they have in common: { labels = { role = \"router\" } }"),
+                    );
+                    continue;
+                };
+                let labels = read_labels(reader, said);
+                // Then something is wrong with them, which was reported.
+                if labels.is_empty() {
+                    continue;
+                }
+                On::Labels(labels)
+            }
+            Value::Broken => continue,
+            other => {
+                let text = format!("`depends-on` holds {OF}, not {}", other.kind());
+                reader.report(Problem::new("wrong-type", item.at, text));
+                continue;
+            }
+        };
+        all.push(Dependency { at: item.at, on });
+    }
+    all.into()
+}
+
+fn read_labels(reader: &mut Reader<'_>, node: &Node) -> BTreeMap<Arc<str>, Spot<Arc<str>>> {
     let mut labels = BTreeMap::new();
     let Some(table) = reader.table(node, "labels") else {
         return labels;
@@ -410,7 +482,7 @@ fn read_labels(reader: &mut Reader<'_>, node: &Node) -> BTreeMap<Arc<str>, Arc<s
             ));
             break;
         } else {
-            labels.insert(Arc::clone(name), value.value);
+            labels.insert(Arc::clone(name), value);
         }
     }
     labels

@@ -8,21 +8,31 @@
 //! configuration that has a problem.
 
 mod ad_hoc;
+mod assembly;
 mod build;
+mod chunk;
+mod csv;
+mod depends;
 mod document;
+mod expand;
 mod host;
 mod interpolate;
 mod lane;
 mod layer;
+mod monitor;
 mod needs;
 mod notifier;
 mod paths;
 mod plugins;
 mod problem;
+mod progress;
 mod read;
+mod recipe;
+mod row;
 mod schema;
 mod source;
 mod syntax;
+mod template;
 mod tree;
 
 #[cfg(test)]
@@ -31,6 +41,7 @@ mod tests;
 pub use ad_hoc::ad_hoc;
 pub use paths::default_paths;
 pub use problem::Problems;
+pub use progress::{Progress, Silent};
 
 use crate::domain::{
     host::HostSettings,
@@ -55,8 +66,21 @@ pub struct Config {
     pub host_entry: Option<MonitorSpec>,
     /// Every known plugin, with what `[plugins.NAME]` grants it, which by default is nothing.
     pub profiles: BTreeMap<String, Arc<Profile>>,
+    /// Where monitors came from that no table of their own describes, in the order of the tables.
+    pub loaded: Vec<Loaded>,
     /// What is allowed, but was probably not meant.
     pub warnings: Problems,
+}
+
+/// What a list of targets came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loaded {
+    /// The file, as the operator named it; none where the list stands in the configuration itself.
+    pub file: Option<String>,
+    /// How its monitors' names are made.
+    pub name: String,
+    /// How many monitors it made.
+    pub monitors: usize,
 }
 
 /// A configuration that was read, but not yet checked against the plugins.
@@ -115,7 +139,19 @@ impl Draft {
     ///
     /// # Errors
     /// Everything that is wrong with it.
-    pub fn finish(mut self, facts: &BTreeMap<String, Facts>) -> Result<Config, Problems> {
+    pub fn finish(self, facts: &BTreeMap<String, Facts>) -> Result<Config, Problems> {
+        self.finish_telling(facts, &mut Silent)
+    }
+
+    /// The same; `progress` hears how the reading of targets gets on.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn finish_telling(
+        mut self,
+        facts: &BTreeMap<String, Facts>,
+        progress: &mut dyn Progress,
+    ) -> Result<Config, Problems> {
         let mut warnings = Findings::default();
         let built = if self.readable {
             Some(build::build(
@@ -124,6 +160,7 @@ impl Draft {
                 &self.sources,
                 &mut self.findings,
                 &mut warnings,
+                progress,
             ))
         } else {
             None
@@ -132,6 +169,7 @@ impl Draft {
             Some(built) if self.findings.is_empty() => Ok(Config {
                 host: self.document.host.settings,
                 monitors: built.monitors,
+                loaded: built.loaded,
                 host_entry: built.host_entry,
                 profiles: built.profiles,
                 warnings: warnings.into_problems(self.sources, Severity::Warning),

@@ -3,7 +3,7 @@
 //! Invariant: checking never stops at the first problem, each problem says what would be right, and no problem
 //! quotes a value that came from the environment or from a file.
 
-use super::source::{At, Source, Sources};
+use super::source::{At, Excerpts, Source, Sources};
 use annotate_snippets::{
     AnnotationKind, Group, Level, Origin, Renderer, Snippet, level, normalize_untrusted_str,
 };
@@ -15,6 +15,9 @@ const KEPT_MAX: usize = 1000;
 /// Longer lines are named, but not shown.
 const SHOWN_BYTES_MAX: usize = 4096;
 
+/// The file of a place in a record that is an excerpt only once its problem is kept.
+pub(super) const PENDING: u32 = u32::MAX;
+
 /// Where a problem is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Place {
@@ -22,6 +25,8 @@ pub(super) enum Place {
     File(String),
     /// At a key, value or header.
     At(At),
+    /// In a file's rows, behind those that are shown.
+    Rest(String),
 }
 
 impl From<At> for Place {
@@ -58,6 +63,21 @@ impl Problem {
         self
     }
 
+    /// Whether it is in a record that is no excerpt yet.
+    pub fn is_pending(&self) -> bool {
+        matches!(&self.place, Place::At(at) if at.file == PENDING)
+    }
+
+    /// Moves what has no file of its own yet to that one.
+    pub fn settle(mut self, file: u32) -> Self {
+        if let Place::At(at) = &mut self.place
+            && at.file == PENDING
+        {
+            at.file = file;
+        }
+        self
+    }
+
     /// Another place that has to do with it.
     pub fn note(mut self, at: At, text: impl Into<String>) -> Self {
         self.notes.push((at, text.into()));
@@ -71,6 +91,8 @@ pub(super) struct Findings {
     kept: Vec<Problem>,
     seen: HashSet<(Place, &'static str, String)>,
     beyond: usize,
+    /// Records that problems point at.
+    pub excerpts: Excerpts,
 }
 
 impl Findings {
@@ -91,13 +113,27 @@ impl Findings {
 
     /// Sorted by place, ready to be shown.
     pub fn into_problems(self, sources: Arc<Sources>, severity: Severity) -> Problems {
-        let mut list = self.kept;
-        list.sort_by(|a, b| a.place.cmp(&b.place));
+        let Self {
+            kept: mut list,
+            beyond,
+            excerpts,
+            ..
+        } = self;
+        // Records become excerpts in the order in which something was found.
+        let rank = |place: &Place| match place {
+            Place::At(at) => excerpts
+                .get(*at)
+                .map(|source| (source.name.clone(), source.position(at.start as usize))),
+            Place::Rest(name) => Some((name.clone(), (usize::MAX, 0))),
+            Place::File(_) => None,
+        };
+        list.sort_by_cached_key(|problem| (rank(&problem.place), problem.place.clone()));
         Problems {
             sources,
+            excerpts: Arc::new(excerpts),
             severity,
             list,
-            beyond: self.beyond,
+            beyond,
         }
     }
 }
@@ -115,6 +151,7 @@ pub(super) enum Severity {
 #[derive(Clone, Debug)]
 pub struct Problems {
     sources: Arc<Sources>,
+    excerpts: Arc<Excerpts>,
     severity: Severity,
     list: Vec<Problem>,
     beyond: usize,
@@ -154,6 +191,10 @@ impl Problems {
         text
     }
 
+    fn source(&self, at: At) -> Option<&Source> {
+        self.excerpts.get(at).or_else(|| self.sources.get(at))
+    }
+
     fn group<'a>(&'a self, problem: &'a Problem) -> Group<'a> {
         let level = match self.severity {
             Severity::Error => Level::ERROR,
@@ -162,7 +203,7 @@ impl Problems {
         let title = level.primary_title(problem.message.as_str()).id(problem.id);
         let mut group = Group::with_title(title);
         group = match &problem.place {
-            Place::File(name) => group.element(Origin::path(name.as_str())),
+            Place::File(name) | Place::Rest(name) => group.element(Origin::path(name.as_str())),
             Place::At(at) => self.show(group, *at, AnnotationKind::Primary, None),
         };
         for (at, text) in &problem.notes {
@@ -182,7 +223,7 @@ impl Problems {
         kind: AnnotationKind,
         label: Option<&'a String>,
     ) -> Group<'a> {
-        let Some(source) = self.sources.get(at) else {
+        let Some(source) = self.source(at) else {
             return group;
         };
         let (line, column) = source.position(at.start as usize);
@@ -231,8 +272,8 @@ impl Serialize for Problems {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(self.list.iter().map(|problem| {
             let (file, position) = match &problem.place {
-                Place::File(name) => (name.as_str(), None),
-                Place::At(at) => self.sources.get(*at).map_or(("", None), |source: &Source| {
+                Place::File(name) | Place::Rest(name) => (name.as_str(), None),
+                Place::At(at) => self.source(*at).map_or(("", None), |source| {
                     (source.name.as_str(), Some(source.position(at.start as usize)))
                 }),
             };

@@ -117,20 +117,10 @@ impl Reader<'_> {
 
     /// A name for people and for references.
     pub fn name(&mut self, at: At, name: &str, what: &str) -> bool {
-        let wrong = if name.is_empty() {
-            "is empty".to_owned()
-        } else if name.len() > NAME_BYTES_MAX {
-            format!("has {} bytes", name.len())
-        } else if name.chars().any(char::is_control) {
-            "holds a control character".to_owned()
-        } else {
+        let Some(wrong) = wrong_name(name) else {
             return true;
         };
-        self.report(
-            Problem::new("bad-name", at, format!("the name of {what} {wrong}")).help(format!(
-                "names have 1 to {NAME_BYTES_MAX} bytes and no control characters"
-            )),
-        );
+        self.report(Problem::new("bad-name", at, format!("the name of {what} {wrong}")).help(names_have()));
         false
     }
 
@@ -238,6 +228,24 @@ impl Reader<'_> {
         self.report(Problem::new("out-of-range", node.at, text));
         None
     }
+}
+
+/// Why this is no name; goes on after "the name of …".
+pub(super) fn wrong_name(name: &str) -> Option<String> {
+    if name.is_empty() {
+        Some("is empty".to_owned())
+    } else if name.len() > NAME_BYTES_MAX {
+        Some(format!("has {} bytes", name.len()))
+    } else if name.chars().any(char::is_control) {
+        Some("holds a control character".to_owned())
+    } else {
+        None
+    }
+}
+
+/// What is right.
+pub(super) fn names_have() -> String {
+    format!("names have 1 to {NAME_BYTES_MAX} bytes and no control characters")
 }
 
 /// Units of time, longest first, in nanoseconds.

@@ -36,7 +36,7 @@ pub(super) struct Complaint {
 /// A schema, ready to check with.
 #[derive(Debug)]
 pub(super) struct Schema<'s> {
-    document: &'s Value,
+    pub document: &'s Value,
     validator: Validator,
 }
 
@@ -55,9 +55,14 @@ impl<'s> Schema<'s> {
             .map_err(|error| short(&error.to_string()))
     }
 
+    /// Whether nothing is wrong with the settings.
+    pub fn is_valid(&self, settings: &Value) -> bool {
+        self.validator.is_valid(settings)
+    }
+
     /// Everything that is wrong with the settings. Quotes no value.
     pub fn check(&self, settings: &Value) -> Vec<Complaint> {
-        if self.validator.is_valid(settings) {
+        if self.is_valid(settings) {
             return Vec::new();
         }
         let mut complaints = Vec::new();
@@ -173,6 +178,98 @@ pub(super) fn visit<'s>(document: &'s Value, schema: &'s Value, see: &mut impl F
             }
         }
     }
+}
+
+/// Which JSON types a schema lets a value have; all of them where it does not say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Wants {
+    pub text: bool,
+    pub integer: bool,
+    pub fraction: bool,
+    pub boolean: bool,
+}
+
+impl Wants {
+    const ANY: Self = Self {
+        text: true,
+        integer: true,
+        fraction: true,
+        boolean: true,
+    };
+
+    fn add(&mut self, kind: &str) {
+        match kind {
+            "string" => self.text = true,
+            "integer" => self.integer = true,
+            "number" => (self.integer, self.fraction) = (true, true),
+            "boolean" => self.boolean = true,
+            _ => {}
+        }
+    }
+}
+
+/// What the value at that path, segment by segment from the settings object, may be.
+pub(super) fn wants(document: &Value, path: &[String]) -> Wants {
+    let mut schemas = vec![document];
+    for segment in path {
+        let mut below = Vec::new();
+        for schema in shapes(document, &schemas) {
+            let found = if let Some(found) = schema.get("properties").and_then(|all| all.get(segment)) {
+                Some(found)
+            } else if let Ok(index) = segment.parse::<usize>() {
+                let first = schema.get("prefixItems").and_then(|items| items.get(index));
+                first.or_else(|| schema.get("items"))
+            } else {
+                None
+            };
+            below.extend(found.or_else(|| schema.get("additionalProperties")));
+        }
+        schemas = below;
+    }
+    let mut wants = Wants::default();
+    for schema in shapes(document, &schemas) {
+        match schema.get("type") {
+            Some(Value::String(kind)) => wants.add(kind),
+            Some(Value::Array(kinds)) => kinds
+                .iter()
+                .filter_map(Value::as_str)
+                .for_each(|kind| wants.add(kind)),
+            _ => {
+                let options = schema.get("enum").and_then(Value::as_array);
+                for option in options.into_iter().flatten().chain(schema.get("const")) {
+                    wants.add(match option {
+                        Value::String(_) => "string",
+                        Value::Number(number) if number.is_f64() => "number",
+                        Value::Number(_) => "integer",
+                        Value::Bool(_) => "boolean",
+                        _ => "",
+                    });
+                }
+            }
+        }
+    }
+    if wants == Wants::default() {
+        Wants::ANY
+    } else {
+        wants
+    }
+}
+
+/// The schemas, and the shapes that they are put together from.
+fn shapes<'s>(document: &'s Value, schemas: &[&'s Value]) -> Vec<&'s Value> {
+    let mut left = schemas.to_vec();
+    let mut all = Vec::new();
+    while let Some(schema) = left.pop().map(|schema| follow(document, schema)) {
+        if all.len() >= VISITED_MAX {
+            break;
+        }
+        all.push(schema);
+        for keyword in ["allOf", "anyOf", "oneOf"] {
+            let shapes = schema.get(keyword).and_then(Value::as_array);
+            left.extend(shapes.into_iter().flatten().take(VISITED_MAX));
+        }
+    }
+    all
 }
 
 fn follow<'s>(document: &'s Value, schema: &'s Value) -> &'s Value {

@@ -5,6 +5,7 @@
 
 use super::problem::{Findings, Place, Problem};
 use std::{
+    collections::HashMap,
     ffi::OsStr,
     io::Read,
     path::{Path, PathBuf},
@@ -16,6 +17,9 @@ const FILE_BYTES_MAX: u64 = 64 << 20;
 const FILES_MAX: usize = 10_000;
 /// What standard input is called in problems.
 const STDIN: &str = "<stdin>";
+
+/// Files from this number on are [`Excerpts`].
+const EXCERPTS: u32 = 1 << 31;
 
 /// A piece of a file, in bytes: one key, one value, one header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -35,6 +39,8 @@ pub(super) struct Source {
     pub base: PathBuf,
     /// Offset of the first byte of each line.
     lines: Vec<usize>,
+    /// Number of the text's first line in its file.
+    first_line: usize,
 }
 
 /// All files, in the order in which they were read.
@@ -117,16 +123,9 @@ impl Sources {
         } else {
             base
         };
-        let lines = std::iter::once(0)
-            .chain(text.match_indices('\n').map(|(offset, _)| offset + 1))
-            .collect();
-        self.0.push(Source {
-            name: name.to_owned(),
-            text,
-            // Fails only without a current directory; then a relative path is as good as it gets.
-            base: std::path::absolute(base).unwrap_or_else(|_| base.to_owned()),
-            lines,
-        });
+        // Fails only without a current directory; then a relative path is as good as it gets.
+        let base = std::path::absolute(base).unwrap_or_else(|_| base.to_owned());
+        self.0.push(Source::new(name, text, base, 1));
         u32::try_from(self.0.len().saturating_sub(1)).unwrap_or(u32::MAX)
     }
 
@@ -150,7 +149,48 @@ impl Sources {
     }
 }
 
+/// Lines of files that are too large to be kept: those that a problem points at.
+#[derive(Debug, Default)]
+pub(super) struct Excerpts {
+    list: Vec<Source>,
+    /// By file and line.
+    known: HashMap<(String, u32), u32>,
+}
+
+impl Excerpts {
+    /// The place of a whole record, which begins on that line of its file.
+    pub fn add(&mut self, name: &str, line: u32, text: &str) -> At {
+        let end = u32::try_from(text.len()).unwrap_or(u32::MAX);
+        let next = EXCERPTS.saturating_add(u32::try_from(self.list.len()).unwrap_or(u32::MAX));
+        let file = *self.known.entry((name.to_owned(), line)).or_insert(next);
+        if file == next {
+            let source = Source::new(name, text.to_owned(), PathBuf::new(), line as usize);
+            self.list.push(source);
+        }
+        At { file, start: 0, end }
+    }
+
+    /// The record of that place, if it is one.
+    pub fn get(&self, at: At) -> Option<&Source> {
+        let number = at.file.checked_sub(EXCERPTS)?;
+        self.list.get(usize::try_from(number).ok()?)
+    }
+}
+
 impl Source {
+    fn new(name: &str, text: String, base: PathBuf, first_line: usize) -> Self {
+        let lines = std::iter::once(0)
+            .chain(text.match_indices('\n').map(|(offset, _)| offset + 1))
+            .collect();
+        Self {
+            name: name.to_owned(),
+            text,
+            base,
+            lines,
+            first_line,
+        }
+    }
+
     /// Line and column (in characters) of an offset, both from 1.
     pub fn position(&self, offset: usize) -> (usize, usize) {
         let line = self.lines.partition_point(|start| *start <= offset).max(1);
@@ -159,11 +199,12 @@ impl Source {
             .text
             .get(start..offset.min(self.text.len()))
             .unwrap_or_default();
-        (line, before.chars().count() + 1)
+        (self.first_line + line - 1, before.chars().count() + 1)
     }
 
     /// Offset and text of a line, counted from 1, without its end.
     pub fn line(&self, line: usize) -> (usize, &str) {
+        let line = line.saturating_sub(self.first_line - 1);
         let start = self.lines.get(line.saturating_sub(1)).copied().unwrap_or(0);
         let end = self.lines.get(line).copied().unwrap_or(self.text.len());
         let text = self.text.get(start..end).unwrap_or_default();

@@ -3,6 +3,7 @@
 mod ad_hoc;
 mod any_text;
 mod golden;
+mod targets;
 
 use super::{interpolate::Surroundings, problem::Findings, source::Sources, *};
 use crate::domain::{
@@ -429,7 +430,7 @@ fn the_host_is_tuned() {
         workers = 3
         maxima = { memory = "16MiB" }
         max-timeout = "1m"
-        queues.pulse = { capacity = 100, batch = { max = 10 }, in-flight = 7 }
+        queues.pulse = { capacity = 100, batch = { min = 4, max = 10 }, in-flight = 7 }
         queue-wait = "2s"
         grace = "3s"
         drain = "0s"
@@ -445,9 +446,10 @@ fn the_host_is_tuned() {
     expected.maxima.memory_bytes = 16 << 20;
     expected.max_timeout = Duration::from_secs(60);
     expected.queues.pulse.capacity = 100;
-    expected.queues.pulse.batch_min = 10;
+    expected.queues.pulse.batch_min = 4;
     expected.queues.pulse.batch_max = 10;
     expected.queues.pulse.in_flight = 7;
+    expected.wished.pulse = Some(7);
     expected.queue_wait = Duration::from_secs(2);
     expected.grace = Duration::from_secs(3);
     expected.drain = Duration::ZERO;

@@ -78,6 +78,10 @@ impl Table {
         self.0.iter()
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// This table, overlaid: tables merge, everything else is replaced.
     pub fn overlaid(&self, over: &Self) -> Self {
         if self.0.is_empty() {
@@ -95,6 +99,15 @@ impl Table {
             entries.insert(Arc::clone(key), entry);
         }
         merged
+    }
+
+    /// The same with other strings, where `change` knows one.
+    pub fn map_strings(&self, change: &mut impl FnMut(&str, &Node) -> Option<Arc<str>>) -> Self {
+        let entries = self.0.iter().map(|(key, entry)| {
+            let node = entry.node.map_strings(change);
+            (Arc::clone(key), Entry { key: entry.key, node })
+        });
+        Self(Arc::new(entries.collect()))
     }
 
     /// Whether all of it can be JSON: nothing broken, no number without an end.
@@ -121,7 +134,21 @@ impl Node {
         }
     }
 
-    fn to_json(&self) -> serde_json::Value {
+    fn map_strings(&self, change: &mut impl FnMut(&str, &Self) -> Option<Arc<str>>) -> Self {
+        let value = match &self.value {
+            Value::String(text) => Value::String(change(text, self).unwrap_or_else(|| Arc::clone(text))),
+            Value::Array(items) => Value::Array(items.iter().map(|item| item.map_strings(change)).collect()),
+            Value::Table(table) => Value::Table(table.map_strings(change)),
+            other => other.clone(),
+        };
+        Self {
+            at: self.at,
+            value,
+            veiled: self.veiled,
+        }
+    }
+
+    pub fn to_json(&self) -> serde_json::Value {
         match &self.value {
             Value::String(text) | Value::Datetime(text) => text.as_ref().into(),
             Value::Integer(number) => (*number).into(),

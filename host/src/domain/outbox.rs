@@ -196,6 +196,24 @@ impl Outbox {
             .is_some_and(|first| attempt.wrapping_sub(first) <= u32::MAX / 2)
     }
 
+    /// Empties the box; returns what was in it.
+    pub fn empty(&mut self) -> Vec<Arc<Alert>> {
+        self.queue.drain(..).map(|entry| entry.alert).collect()
+    }
+
+    /// Answers to the attempts so far are not recognised any more: what they would prove is sent again instead.
+    pub fn forget_attempts(&mut self) {
+        for entry in &mut self.queue {
+            entry.first_attempt = None;
+        }
+    }
+
+    /// Whether anybody tried to deliver the head.
+    #[must_use]
+    pub fn head_was_tried(&self) -> bool {
+        self.queue.front().is_some_and(|entry| entry.tries > 0)
+    }
+
     /// Empties the box of what was never tried; returns how many codes that were.
     pub fn withdraw_untried(&mut self) -> usize {
         let before = self.queue.len();

@@ -178,12 +178,16 @@ pub struct Class {
 #[derive(Clone, PartialEq, Eq)]
 pub struct MonitorSpec(ThinArc<Header, u8>);
 
+/// What lies before the bytes of name and settings, and before the identity, if the monitor is not known by its name.
 #[derive(PartialEq, Eq)]
 struct Header {
     class: Arc<Class>,
-    identity: u64,
     name_bytes: u32,
+    keyed: bool,
 }
+
+/// Bytes of an identity.
+const KEY_BYTES: usize = 8;
 
 /// What tells a monitor from the others of its tenant over reloads, made from the words that identify it.
 #[must_use]
@@ -208,17 +212,22 @@ pub struct Assignment<'a> {
 
 impl MonitorSpec {
     /// A monitor of that class. `settings`: its check's own, if they are not those of the class; a JSON object.
-    /// `identity` tells it from all others of its tenant over reloads, whatever it is called then.
+    /// `key`: what tells it from all others of its tenant over reloads, whatever it is called then; none: its name.
     #[must_use]
-    pub fn new(class: Arc<Class>, identity: u64, name: &str, settings: Option<&str>) -> Self {
+    pub fn new(class: Arc<Class>, key: Option<u64>, name: &str, settings: Option<&str>) -> Self {
+        let bytes = key.map(u64::to_le_bytes);
         let text = Text {
-            parts: [name.as_bytes(), settings.unwrap_or_default().as_bytes()],
+            parts: [
+                bytes.as_ref().map_or(&[], |bytes| bytes.as_slice()),
+                name.as_bytes(),
+                settings.unwrap_or_default().as_bytes(),
+            ],
         };
         let header = Header {
             class,
-            identity,
             // Names are far shorter; a longer one would be shown cut.
             name_bytes: u32::try_from(name.len()).unwrap_or(u32::MAX),
+            keyed: key.is_some(),
         };
         Self(ThinArc::from_header_and_iter(header, text))
     }
@@ -247,14 +256,22 @@ impl MonitorSpec {
             sinks: Arc::new([]),
             parents: Arc::new([]),
         };
-        Self::new(Arc::new(class), 0, name, None)
+        Self::new(Arc::new(class), None, name, None)
     }
 
     /// The monitor's name, unique within its tenant.
     #[must_use]
     pub fn name(&self) -> &str {
-        let header = &self.0.header.header;
-        text(self.0.slice.get(..header.name_bytes as usize))
+        let begin = self.name_begins();
+        text(self.0.slice.get(begin..self.name_ends()))
+    }
+
+    fn name_begins(&self) -> usize {
+        if self.0.header.header.keyed { KEY_BYTES } else { 0 }
+    }
+
+    fn name_ends(&self) -> usize {
+        self.name_begins() + self.0.header.header.name_bytes as usize
     }
 
     /// What it has in common with others.
@@ -266,7 +283,33 @@ impl MonitorSpec {
     /// What tells it from all others of its tenant over reloads.
     #[must_use]
     pub fn identity(&self) -> u64 {
-        self.0.header.header.identity
+        match self.0.slice.first_chunk() {
+            Some(key) if self.0.header.header.keyed => u64::from_le_bytes(*key),
+            _ => identity([self.name()]),
+        }
+    }
+
+    /// Whether it runs the same check in the same way.
+    #[must_use]
+    pub fn checks_the_same(&self, other: &Self) -> bool {
+        self.pulse.as_ref().map(|check| (&check.profile, check.timeout))
+            == other.pulse.as_ref().map(|check| (&check.profile, check.timeout))
+            && self.assignment(Kind::Pulse, 0).map(|check| check.settings)
+                == other.assignment(Kind::Pulse, 0).map(|check| check.settings)
+    }
+
+    /// Whether it says all the same; on whom it depends is another matter, because places in a list change.
+    #[must_use]
+    pub fn says_the_same(&self, other: &Self) -> bool {
+        let (one, two) = (self.class(), other.class());
+        self.name() == other.name()
+            && self.checks_the_same(other)
+            && (Arc::ptr_eq(one, two)
+                || one.tenant == two.tenant
+                    && one.labels == two.labels
+                    && one.policy == two.policy
+                    && one.intervention == two.intervention
+                    && one.sinks == two.sinks)
     }
 
     /// What a job of that kind runs; none if the monitor has no such lane.
@@ -274,7 +317,7 @@ impl MonitorSpec {
     pub fn assignment(&self, kind: Kind, sink: u16) -> Option<Assignment<'_>> {
         match kind {
             Kind::Pulse => {
-                let own = self.0.slice.get(self.0.header.header.name_bytes as usize..);
+                let own = self.0.slice.get(self.name_ends()..);
                 self.pulse.as_ref().map(|check| Assignment {
                     profile: &check.profile,
                     settings: match own {
@@ -330,9 +373,9 @@ impl std::fmt::Debug for MonitorSpec {
     }
 }
 
-/// The bytes of both parts, one after the other, without a buffer between.
+/// The bytes of all parts, one after the other, without a buffer between.
 struct Text<'a> {
-    parts: [&'a [u8]; 2],
+    parts: [&'a [u8]; 3],
 }
 
 impl Iterator for Text<'_> {
@@ -367,12 +410,7 @@ pub(crate) struct Draft {
 impl Draft {
     /// The monitor as it is now.
     pub(crate) fn ready(&self) -> MonitorSpec {
-        MonitorSpec::new(
-            Arc::new(self.class.clone()),
-            identity([self.name.as_str()]),
-            &self.name,
-            None,
-        )
+        MonitorSpec::new(Arc::new(self.class.clone()), None, &self.name, None)
     }
 }
 

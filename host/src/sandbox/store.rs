@@ -2,13 +2,10 @@
 
 use super::{
     engine,
-    stdio::{LineStream, Log},
+    stdio::{LineStream, Running},
 };
 use crate::{
-    capability::{
-        Lease, Lender, Taint,
-        log::{Level, Line, LogBook},
-    },
+    capability::{Lease, Lender, Taint},
     clock::Clock,
     domain::{
         limits::Limits,
@@ -33,23 +30,56 @@ const RANDOM_BYTES_MAX: u64 = 64 << 10;
 
 /// The data of a store.
 pub struct State {
-    wasi: WasiCtx,
-    table: ResourceTable,
+    /// Made when the guest first asks for something of WASI's: many never do.
+    wasi: Option<Box<Wasi>>,
     /// Sum of all memories and tables.
     pub memory: Memory,
     /// CPU time.
     pub meter: Arc<Meter>,
     /// What the host lends, on this worker.
     pub lender: Arc<Lender>,
-    /// What the running job may use.
+    /// The running job, and what it may use.
     pub lease: Arc<Lease>,
-    log: Log,
-    streams: [LineStream; 2],
     /// Why the running job says nothing about its target; the first reason stands.
     taint: Option<Taint>,
     host: Duration,
     host_since: Option<Mono>,
     clock: Clock,
+}
+
+/// What WASI needs of an instance.
+struct Wasi {
+    context: WasiCtx,
+    table: ResourceTable,
+    running: Running,
+    streams: [LineStream; 2],
+}
+
+impl Wasi {
+    fn new(lease: &Arc<Lease>) -> Self {
+        let running: Running = Arc::new(Mutex::new(Some(Arc::clone(lease))));
+        let streams = [LineStream::stdout(&running), LineStream::stderr(&running)];
+        let [stdout, stderr] = streams.clone();
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(RESOURCES_MAX);
+        let context = WasiCtxBuilder::new()
+            .stdout(stdout)
+            .stderr(stderr)
+            .max_random_size(RANDOM_BYTES_MAX)
+            .allow_tcp(false)
+            .allow_udp(false)
+            .build();
+        Self {
+            context,
+            table,
+            running,
+            streams,
+        }
+    }
+
+    fn set_running(&self, lease: Option<&Arc<Lease>>) {
+        *self.running.lock().unwrap_or_else(PoisonError::into_inner) = lease.cloned();
+    }
 }
 
 /// The guest used more CPU time than it was allowed.
@@ -71,31 +101,16 @@ pub fn new(
     limits: Limits,
     lender: Arc<Lender>,
     lease: Arc<Lease>,
-    log: LogBook,
     clock: Clock,
 ) -> Store<State> {
-    let log = Arc::new(Mutex::new(Some(log)));
-    let (stdout, stderr) = (LineStream::stdout(&log), LineStream::stderr(&log));
-    let mut table = ResourceTable::new();
-    table.set_max_capacity(RESOURCES_MAX);
-    let wasi = WasiCtxBuilder::new()
-        .stdout(stdout.clone())
-        .stderr(stderr.clone())
-        .max_random_size(RANDOM_BYTES_MAX)
-        .allow_tcp(false)
-        .allow_udp(false)
-        .build();
     let mut store = Store::new(
         engine,
         State {
-            wasi,
-            table,
+            wasi: None,
             memory: Memory::new(limits.memory_bytes),
             meter: Arc::new(Meter::new(clock.clone(), limits.cpu)),
             lender,
             lease,
-            log,
-            streams: [stdout, stderr],
             taint: None,
             host: Duration::ZERO,
             host_since: None,
@@ -123,10 +138,12 @@ pub fn new(
 }
 
 /// Makes the store of a kept instance ready for another job. Its memory is what it was.
-pub fn renew(store: &mut Store<State>, limits: Limits, lease: Arc<Lease>, log: LogBook) {
+pub fn renew(store: &mut Store<State>, limits: Limits, lease: Arc<Lease>) {
     let state = store.data_mut();
+    if let Some(wasi) = &state.wasi {
+        wasi.set_running(Some(&lease));
+    }
     state.lease = lease;
-    *state.log.lock().unwrap_or_else(PoisonError::into_inner) = Some(log);
     state.taint = None;
     state.host = Duration::ZERO;
     state.host_since = None;
@@ -142,20 +159,14 @@ fn refill(store: &mut Store<State>, limits: Limits) {
 }
 
 impl State {
-    /// Writes a line into the log of the running job.
-    pub fn write_log(&self, level: Level, message: &str) {
-        if let Some(log) = &mut *self.log.lock().unwrap_or_else(PoisonError::into_inner) {
-            log.write(level, message);
+    /// The job has ended, and so has its log.
+    pub fn end_log(&self) {
+        if let Some(wasi) = &self.wasi {
+            for stream in &wasi.streams {
+                stream.finish();
+            }
+            wasi.set_running(None);
         }
-    }
-
-    /// The job has ended, and so has its log. Returns the lines, if they were kept.
-    pub fn end_log(&self) -> Vec<Line> {
-        for stream in &self.streams {
-            stream.finish();
-        }
-        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner).take();
-        log.map_or_else(Vec::new, |log| log.lines().to_vec())
     }
 
     /// A host call begins.
@@ -199,9 +210,10 @@ impl State {
 
 impl WasiView for State {
     fn ctx(&mut self) -> WasiCtxView<'_> {
+        let wasi = self.wasi.get_or_insert_with(|| Box::new(Wasi::new(&self.lease)));
         WasiCtxView {
-            ctx: &mut self.wasi,
-            table: &mut self.table,
+            ctx: &mut wasi.context,
+            table: &mut wasi.table,
         }
     }
 }
@@ -342,15 +354,15 @@ impl Meter {
     }
 
     /// A poll begins.
-    pub fn begin(&self) {
-        self.since_ns.store(self.clock.mono().0, Ordering::Relaxed);
+    pub fn begin(&self, now: Mono) {
+        self.since_ns.store(now.0, Ordering::Relaxed);
         self.epochs.store(0, Ordering::Relaxed);
     }
 
     /// A poll ended.
-    pub fn end(&self) {
-        self.spent_ns.store(nanos(self.spent()), Ordering::Relaxed);
-        self.since_ns.store(0, Ordering::Relaxed);
+    pub fn end(&self, now: Mono) {
+        let poll = now.0.saturating_sub(self.since_ns.swap(0, Ordering::Relaxed));
+        self.spent_ns.fetch_add(poll, Ordering::Relaxed);
     }
 
     /// CPU time so far.
@@ -433,26 +445,26 @@ mod tests {
     fn a_meter_adds_polls_up() {
         let (clock, hand) = Clock::manual(Mono(1), Wall(0));
         let ms = Duration::from_millis;
-        let meter = Meter::new(clock, ms(10));
+        let meter = Meter::new(clock.clone(), ms(10));
         for _ in 0..2 {
-            meter.begin();
+            meter.begin(clock.mono());
             hand.advance(ms(5));
             assert!(!meter.exceeded());
-            meter.end();
+            meter.end(clock.mono());
             // Between polls the guest waits.
             hand.advance(ms(100));
         }
         assert_eq!(meter.spent(), ms(10));
-        meter.begin();
+        meter.begin(clock.mono());
         hand.advance(ms(1));
         assert!(meter.exceeded(), "the running poll counts");
         assert!(meter.has_just_begun());
         assert!(!meter.has_just_begun(), "a second epoch");
-        meter.end();
-        meter.begin();
+        meter.end(clock.mono());
+        meter.begin(clock.mono());
         hand.advance(engine::EPOCH);
         assert!(!meter.has_just_begun(), "a whole slice");
-        meter.end();
+        meter.end(clock.mono());
         meter.renew(ms(10));
         assert_eq!(meter.spent(), Duration::ZERO);
     }

@@ -194,8 +194,13 @@ pub fn dispatch_codes(
             let now = desk.now().mono;
             let Monitor { spec, case, .. } = monitor;
             let sink = spec.sinks.get(usize::from(ticket.sink))?;
-            let lane = case.as_deref_mut()?.sinks.get_mut(usize::from(ticket.sink))?;
+            let case = case.as_deref_mut()?;
+            let lane = case.sinks.get_mut(usize::from(ticket.sink))?;
             if !lane.lane.is(Phase::Needed, ticket.since) {
+                return None;
+            }
+            if case.held && !lane.outbox.head_was_tried() {
+                lane.lane.settle();
                 return None;
             }
             let before = lane.outbox.len();

@@ -91,6 +91,8 @@ pub struct Case {
     pub repair: RepairLane,
     /// The sinks; the index is the sink's number.
     pub sinks: Box<[SinkLane]>,
+    /// A parent is down: what was not sent yet stays here until a pulse says whether it is still true.
+    pub held: bool,
     /// When the state machine wants to be woken.
     pub wake_at: Mono,
     /// The entry of the wheel that will see to it, never later than that; all others are outdated.
@@ -128,6 +130,8 @@ pub struct Lane {
     attempt: u32,
     flow: u16,
     phase: Phase,
+    /// Of a pulse: other monitors depend on this one.
+    watched: bool,
 }
 
 impl Lane {
@@ -138,6 +142,7 @@ impl Lane {
             phase: Phase::Waiting,
             attempt: 0,
             flow,
+            watched: false,
             at: Mono::NEVER.0,
         }
     }
@@ -158,6 +163,17 @@ impl Lane {
     #[must_use]
     pub fn flow(self) -> u16 {
         self.flow
+    }
+
+    /// Whether other monitors depend on the one whose pulse this is.
+    #[must_use]
+    pub fn is_watched(self) -> bool {
+        self.watched
+    }
+
+    /// Says whether other monitors depend on the one whose pulse this is.
+    pub fn set_watched(&mut self, watched: bool) {
+        self.watched = watched;
     }
 
     /// Its jobs wait in another queue from now on.

@@ -10,7 +10,8 @@ use crate::domain::{
     event::Fact,
     health::{Effects, Emission, Pace},
     job::Alert,
-    spec::MonitorSpec,
+    outbox::Outbox,
+    spec::{MonitorSpec, Sink},
     time::{Mono, nanos},
 };
 use bevy_ecs::entity::Entity;
@@ -87,10 +88,19 @@ pub fn post(
     entity: Entity,
     spec: &MonitorSpec,
     sinks: &mut [SinkLane],
-    emission: Emission,
+    mut emission: Emission,
 ) {
     let now = desk.now();
     let episode = emission.episode;
+    let children = desk.family.children(entity);
+    if children > 0 && matches!(emission.color, Color::Yellow | Color::Red) {
+        let line = match children {
+            1 => "1 monitor depends on it; nothing is told of it meanwhile".to_owned(),
+            more => format!("{more} monitors depend on it; nothing is told of them meanwhile"),
+        };
+        let gap = if emission.body.is_empty() { "" } else { "\n" };
+        emission.body = format!("{}{gap}{line}", emission.body);
+    }
     let alert = emission.into_alert(spec, now.wall);
     for (index, (lane, sink)) in sinks.iter_mut().zip(spec.sinks.iter()).enumerate() {
         let before = lane.outbox.len();
@@ -132,6 +142,14 @@ pub fn undeliverable(
     desk.note(entity, spec, Fact::Undeliverable { sink, alert, message });
 }
 
+/// The lane of a monitor's sink, with nothing in its box.
+pub fn lane_of(desk: &mut Desk<'_>, spec: &MonitorSpec, sink: &Sink) -> SinkLane {
+    SinkLane {
+        lane: Lane::new(desk.needed.0.code.flow(&spec.tenant, &sink.name)),
+        outbox: Outbox::default(),
+    }
+}
+
 /// A sink that waits has something to send.
 pub fn need_sink(needed: &mut Fair, entity: Entity, index: u16, sink: &mut SinkLane, since: Mono) {
     if sink.lane.phase() == Phase::Waiting {
@@ -142,6 +160,37 @@ pub fn need_sink(needed: &mut Fair, entity: Entity, index: u16, sink: &mut SinkL
             sink: index,
         };
         needed.push(sink.lane.flow(), ticket);
+    }
+}
+
+/// What a monitor has not sent yet stays where it is. What was tried before goes on: somebody may have heard of it.
+pub fn hold_codes(monitor: &mut Monitor) {
+    let Some(case) = &mut monitor.case else {
+        return;
+    };
+    case.held = true;
+    for sink in &mut case.sinks {
+        if sink.lane.phase() != Phase::Pending && !sink.outbox.head_was_tried() {
+            sink.lane.settle();
+        }
+    }
+}
+
+/// A pulse has said how things are: what was held is sent after all, or was never true for long enough.
+pub fn release_codes(desk: &mut Desk<'_>, entity: Entity, monitor: &mut Monitor, healthy: bool) {
+    let now = desk.now().mono;
+    let Some(case) = &mut monitor.case else {
+        return;
+    };
+    case.held = false;
+    for (index, sink) in (0u16..).zip(&mut case.sinks) {
+        if healthy && sink.lane.phase() != Phase::Pending {
+            let withdrawn = sink.outbox.withdraw_untried();
+            desk.tally.0.outbox = desk.tally.0.outbox.saturating_sub(withdrawn);
+        }
+        if !sink.outbox.is_empty() && sink.lane.is(Phase::Waiting, Mono::NEVER) {
+            need_sink(&mut desk.needed.0.code, entity, index, sink, now);
+        }
     }
 }
 

@@ -9,6 +9,7 @@
 mod budget;
 mod code;
 pub mod components;
+mod depend;
 mod dispatch;
 mod fair;
 mod flights;
@@ -18,6 +19,7 @@ mod intervention;
 mod publish;
 mod pulse;
 mod recover;
+pub mod reload;
 mod resources;
 pub mod stats;
 mod timers;
@@ -144,6 +146,7 @@ impl Scheduler {
         world.insert_resource(Outlets(parts.outlets));
         world.insert_resource(Journal::default());
         world.insert_resource(EpisodeSource(Episodes::starting_at(now.wall)));
+        world.insert_resource(depend::Family::default());
         world.insert_resource(HostDesk::default());
         world.insert_resource(Draining::default());
         world.insert_resource(Tally(Snapshot::default()));
@@ -158,17 +161,23 @@ impl Scheduler {
             stats,
             ran_at: now.mono,
         };
-        scheduler.add(parts.monitors, now.mono);
+        let places = scheduler.add(parts.monitors, now.mono);
+        scheduler.found_family(&places);
         if let Some(spec) = parts.host_entry {
-            let entity = scheduler.world.spawn(Monitor::new(spec, now.mono, 0)).id();
-            scheduler.world.resource_mut::<HostDesk>().entity = Some(entity);
+            scheduler.add_host_entry(spec, now.mono);
         }
         scheduler
     }
 
+    fn add_host_entry(&mut self, spec: MonitorSpec, now: Mono) {
+        let entity = self.world.spawn(Monitor::new(spec, now, 0)).id();
+        self.world.resource_mut::<HostDesk>().entity = Some(entity);
+    }
+
     /// Adds monitors. They lie in memory in the order in which they fall due, so that what is due together is read
     /// together: random access to a million of them would cost more than everything else that is done for a job.
-    fn add(&mut self, monitors: Vec<MonitorSpec>, now: Mono) {
+    /// Returns them in the order of the list.
+    fn add(&mut self, monitors: Vec<MonitorSpec>, now: Mono) -> Vec<Entity> {
         let mut order: Vec<(Duration, Mono, u32)> = (0u32..)
             .zip(&monitors)
             .map(|(place, spec)| (spec.policy.interval, follow::first_slot(spec, now), place))
@@ -176,25 +185,45 @@ impl Scheduler {
         order.sort_unstable();
         let world = &mut self.world;
         let mut ready = Vec::with_capacity(monitors.len());
-        for (_, slot, place) in order {
-            let Some(spec) = monitors.get(place as usize) else {
+        for (_, slot, place) in &order {
+            let Some(spec) = monitors.get(*place as usize) else {
                 continue;
             };
             let needed = &mut world.resource_mut::<Needed>().0.pulse;
             let plugin = spec.pulse.as_ref().map(|check| &check.profile.plugin);
             let flow = plugin.map_or(0, |plugin| needed.flow(&spec.tenant, plugin));
-            let mut monitor = Monitor::new(spec.clone(), slot, flow);
-            monitor.pulse.wait(slot);
+            let mut monitor = Monitor::new(spec.clone(), *slot, flow);
+            monitor.pulse.wait(*slot);
             ready.push(monitor);
         }
-        let slots: Vec<Mono> = ready.iter().map(|monitor| monitor.slot).collect();
         let entities: Vec<Entity> = world.spawn_batch(ready).collect();
-        for (entity, slot) in entities.iter().zip(slots) {
-            let alarm = &mut world.resource_mut::<Alarm>().0;
-            alarm.insert(slot, entity.to_bits(), TAG_PULSE);
+        let mut places = vec![Entity::PLACEHOLDER; monitors.len()];
+        let alarm = &mut world.resource_mut::<Alarm>().0;
+        for (entity, (_, slot, place)) in entities.iter().zip(&order) {
+            alarm.insert(*slot, entity.to_bits(), TAG_PULSE);
+            if let Some(at) = places.get_mut(*place as usize) {
+                *at = *entity;
+            }
         }
         let count = entities.len() as u64;
         world.resource_mut::<Tally>().0.states_begin(FIRST_STATE, count);
+        places
+    }
+
+    /// Takes down who depends on whom. `places`: all monitors, in the order of the list.
+    fn found_family(&mut self, places: &[Entity]) {
+        let world = &mut self.world;
+        let specs = places
+            .iter()
+            .filter_map(|entity| Some((*entity, &world.get::<Monitor>(*entity)?.spec)));
+        let family = depend::Family::found(specs);
+        let parents: Vec<Entity> = family.parents().collect();
+        world.insert_resource(family);
+        for parent in parents {
+            if let Some(mut monitor) = world.get_mut::<Monitor>(parent) {
+                monitor.pulse.set_watched(true);
+            }
+        }
     }
 
     /// One run at the clock's present time. Returns when the next one is due, if nothing happens before.
@@ -316,6 +345,7 @@ fn schedule() -> Schedule {
             pulse::advance,
             intervention::advance,
             timers::advance,
+            depend::advance,
             code::advance,
             code::tell_host_news,
         )

@@ -4,7 +4,7 @@ use super::{
     components::{Monitor, Phase},
     dispatch::{Buffers, Sending, dispatch},
     fair::Ticket,
-    follow::{after_stall, follow, next_pulse, wait_for_pulse},
+    follow::{after_stall, follow, next_pulse, release_codes, wait_for_pulse},
     resources::{Desk, Draining, Due, Endings, Inbox, LaneRef, Outlets, Scratch, describe},
 };
 use crate::domain::{
@@ -77,9 +77,18 @@ fn ended_one(
         }
         _ => None,
     };
+    let started = result.map_or(now.mono, |result| result.started);
     let message;
     let summary = if let Some(report) = report {
-        let started = result.map_or(now.mono, |result| result.started);
+        let failing = report.status == Status::Unhealthy;
+        if failing && !spec.parents.is_empty() && !health.blocks() && !health.suppressed() {
+            // Before it says anything: is it its own fault?
+            if desk.family.blocked(spec) {
+                health.set_unreachable(true, effects);
+            } else if desk.family.ask(entity, spec, started) {
+                health.set_awaiting(true);
+            }
+        }
         health.on_report(spec, report, started, now, &mut desk.episodes.0, effects);
         if report.status == Status::Healthy {
             desk.tally.0.healthy += 1;
@@ -98,6 +107,15 @@ fn ended_one(
         desk.note(entity, spec, fact);
         message.as_str()
     };
+    if monitor.pulse.is_watched() {
+        desk.family.looked(entity, started, &monitor.health);
+    }
+    if let Some(report) = report
+        && monitor.case.as_ref().is_some_and(|case| case.held)
+        && !monitor.health.suppressed()
+    {
+        release_codes(desk, entity, monitor, report.status == Status::Healthy);
+    }
     let pace = monitor.health.pace(&monitor.spec.policy);
     let at = next_pulse(desk, monitor, pace);
     wait_for_pulse(desk, entity, &mut monitor.pulse, at);

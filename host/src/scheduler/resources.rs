@@ -2,9 +2,11 @@
 
 use super::{
     budget::{Interventions, Retries},
-    components::{Case, Lane, RepairLane, SinkLane},
+    components::{Case, Lane, RepairLane},
+    depend::Family,
     fair::Fair,
     flights::Flights,
+    follow::lane_of,
     stats::{Snapshot, Stats},
     wheel::Wheel,
     window::Window,
@@ -16,16 +18,15 @@ use crate::{
         health::{Effects, Episodes, Now},
         host::{HostSettings, PerKind},
         job::{JobKey, JobResult, MonitorId},
-        outbox::Outbox,
         outcome::Outcome,
-        spec::{Kind, MonitorSpec, Sink},
+        spec::{Kind, MonitorSpec},
         time::Mono,
     },
     queue::{Outlet, ResultReceiver, Results},
 };
 use bevy_ecs::change_detection::{Res, ResMut};
 use bevy_ecs::{entity::Entity, resource::Resource, system::SystemParam};
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 /// An entry of the wheel: the pulse of the monitor in its key waits until then.
 pub const TAG_PULSE: u16 = 0;
@@ -218,6 +219,8 @@ pub struct Desk<'w> {
     pub tally: ResMut<'w, Tally>,
     /// Episode numbers.
     pub episodes: ResMut<'w, EpisodeSource>,
+    /// Who depends on whom.
+    pub family: ResMut<'w, Family>,
     /// Trouble of the prober.
     pub host: ResMut<'w, HostDesk>,
 }
@@ -269,18 +272,15 @@ impl Desk<'_> {
                 let plugin = &repair.lane.profile.plugin;
                 self.needed.0.intervention.flow(&spec.tenant, plugin)
             });
-            let sink = |sink: &Arc<Sink>| SinkLane {
-                lane: Lane::new(self.needed.0.code.flow(&spec.tenant, &sink.name)),
-                outbox: Outbox::default(),
-            };
             Box::new(Case {
-                sinks: spec.sinks.iter().map(sink).collect(),
+                sinks: spec.sinks.iter().map(|sink| lane_of(self, spec, sink)).collect(),
                 repair: RepairLane {
                     lane: Lane::new(repair),
                     number: 0,
                     spent_at: Mono(0),
                     lost: None,
                 },
+                held: false,
                 wake_at: Mono::NEVER,
                 entry_at: Mono::NEVER,
             })

@@ -154,6 +154,12 @@ impl Snapshot {
         *self.states.entry(state.name()).or_default() += count;
     }
 
+    pub(super) fn state_ends(&mut self, state: State) {
+        if let Some(count) = self.states.get_mut(state.name()) {
+            *count = count.saturating_sub(1);
+        }
+    }
+
     pub(super) fn state(&mut self, from: Option<State>, to: State) {
         if let Some(from) = from
             && let Some(count) = self.states.get_mut(from.name())

@@ -21,7 +21,9 @@ use components::Phase;
 use proptest::prelude::*;
 use std::collections::HashMap;
 
+mod family;
 mod races;
+mod reload;
 
 fn lane() -> Lane {
     Lane {
@@ -838,4 +840,17 @@ proptest! {
         prop_assert_eq!(snapshot.outbox, 0);
         prop_assert_eq!(rig.scheduler.unfinished().jobs(), 0);
     }
+}
+
+#[test]
+fn a_million_monitors_are_kept_small() {
+    // What the design counts on; see docs/architecture.md. The spec's own allocation is name and settings and 40 bytes.
+    assert_eq!(
+        (
+            size_of::<components::Lane>(),
+            size_of::<crate::domain::health::Health>()
+        ),
+        (16, 32)
+    );
+    assert_eq!((size_of::<Monitor>(), size_of::<wheel::Entry>()), (72, 12));
 }

@@ -19,17 +19,33 @@ const LEVELS: usize = 3;
 /// What the wheel holds; beyond that, entries wait in the list.
 const SPAN: u64 = 1 << (BITS * LEVELS as u32);
 /// Entries of a chunk: 512 bytes with its header.
-const CHUNK: usize = 31;
+const CHUNK: usize = 41;
 
 /// One thing to be looked at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Entry {
-    /// Whose.
-    pub key: u64,
+    /// Whose, in two halves: 12 bytes instead of 16 for each of a million.
+    key: [u32; 2],
     /// What.
-    pub tag: u16,
+    tag: u16,
     /// The low bits of its tick: where it belongs on the levels below.
     low: u16,
+}
+
+impl Entry {
+    #[allow(clippy::cast_possible_truncation)] // The halves and the low bits are what is meant.
+    fn new(tick: u64, key: u64, tag: u16) -> Self {
+        Self {
+            key: [(key >> 32) as u32, key as u32],
+            tag,
+            low: tick as u16,
+        }
+    }
+
+    fn key(self) -> u64 {
+        let [high, low] = self.key;
+        u64::from(high) << 32 | u64::from(low)
+    }
 }
 
 #[derive(Debug)]
@@ -95,9 +111,7 @@ impl Wheel {
         }
         self.len += 1;
         let tick = at.0.div_ceil(TICK_NS).max(self.tick + 1);
-        #[allow(clippy::cast_possible_truncation)] // The low bits are what is meant.
-        let low = tick as u16;
-        self.place(tick, Entry { key, tag, low });
+        self.place(tick, Entry::new(tick, key, tag));
     }
 
     /// The earliest time at which turning may bring anything out. Never later than the first entry's time, and
@@ -123,12 +137,12 @@ impl Wheel {
             match self.next_near(self.tick + 1) {
                 Some(next) if next <= target => {
                     self.tick = next;
-                    self.empty(0, next, |_, entry| out(entry.key, entry.tag));
+                    self.empty(0, next, |_, entry| out(entry.key(), entry.tag));
                 }
                 _ if end <= target => {
                     self.tick = end;
                     self.descend();
-                    self.empty(0, end, |_, entry| out(entry.key, entry.tag));
+                    self.empty(0, end, |_, entry| out(entry.key(), entry.tag));
                 }
                 _ => self.tick = target,
             }

@@ -299,10 +299,81 @@ fn json_says_what_is_documented() {
             "valid": true,
             "config": "./pulse-host.toml",
             "monitors": 1,
+            "targets": [],
             "warnings": [],
             "problems": [],
         })
     );
+}
+
+const TARGETS: &str = r#"
+[plugins.tcp]
+grants.tcp = ["@settings.address"]
+grants.networks = ["loopback"]
+[[monitor]]
+name = "gate"
+pulse = { plugin = "tcp", settings = { address = "127.0.0.1:1" } }
+[[monitor]]
+name = "port-{{port}}"
+targets = "ports.csv"
+key = "port"
+depends-on = ["gate"]
+pulse = { plugin = "tcp", settings = { address = "127.0.0.1:{{port}}" } }
+[[monitor]]
+name = "door-{{n}}"
+targets = [{ n = 1 }, { n = 2 }]
+pulse = { plugin = "tcp", settings = { address = "127.0.0.1:{{n}}" } }
+"#;
+
+#[test]
+fn it_is_said_where_monitors_come_from() {
+    let folder = folder(TARGETS);
+    let ports: String = (1..=1200).map(|port| format!("{port}\n")).collect();
+    std::fs::write(folder.path().join("ports.csv"), format!("port\n{ports}")).unwrap();
+    let run = check(folder.path(), &[]);
+    assert_eq!((run.code, run.err.as_str()), (0, ""));
+    assert_eq!(
+        run.out,
+        "./pulse-host.toml is valid: 1203 monitors, 6 plugins\n  1,200 from ./ports.csv: port-{{port}}\n  \
+         2 from a list in it: door-{{n}}\n"
+    );
+    let json = check(folder.path(), &["--output", "json"]).json();
+    assert_eq!(json["monitors"], 1203);
+    assert_eq!(
+        json["targets"],
+        json!([
+            { "file": "./ports.csv", "name": "port-{{port}}", "monitors": 1200 },
+            { "file": null, "name": "door-{{n}}", "monitors": 2 },
+        ])
+    );
+    let running = command(folder.path(), &["run"]);
+    let host = Host::spawn(folder, running);
+    host.wait_for_log("1,200 monitors from ./ports.csv in ");
+    let ended = host.stop();
+    assert_eq!(ended.status.code(), Some(0));
+    assert!(!ended.logged("\u{1b}"), "no bar where there is no terminal");
+}
+
+#[test]
+fn a_wrong_row_is_pointed_at() {
+    let folder = folder(TARGETS);
+    std::fs::write(folder.path().join("ports.csv"), "port\n1\n2,3\n1\n").unwrap();
+    let run = check(folder.path(), &[]);
+    assert_eq!(run.code, 2);
+    for text in [
+        "./ports.csv:3:1",
+        "2,3",
+        "./ports.csv:4:1",
+        "the monitor `port-1` is defined twice",
+    ] {
+        assert!(run.err.contains(text), "{text} in {}", run.err);
+    }
+    let json = check(folder.path(), &["--output", "json"]).json();
+    assert_eq!(json["problems"][0]["file"], "./ports.csv");
+    assert_eq!(json["problems"][0]["line"], 3);
+    std::fs::remove_file(folder.path().join("ports.csv")).unwrap();
+    let run = check(folder.path(), &[]);
+    assert!(run.err.contains("`./ports.csv` can't be read"), "{}", run.err);
 }
 
 #[test]

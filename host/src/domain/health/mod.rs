@@ -112,6 +112,8 @@ pub struct Health {
     maintenance: bool,
     /// A parent is down: no codes, no intervention.
     unreachable: bool,
+    /// It began to fail, and its parents are being looked at: nothing is said before they have answered.
+    awaiting: bool,
     /// Maintenance ended or a parent came back, and no pulse has said since how the target is.
     unsure: bool,
     /// Times of the interventions within the budget's window, oldest first. Bounded by the budget's attempts.
@@ -134,6 +136,7 @@ impl Default for Health {
             degraded: false,
             maintenance: false,
             unreachable: false,
+            awaiting: false,
             unsure: false,
             spent: None,
             episode: None,
@@ -306,6 +309,18 @@ impl Health {
         (told != state).then_some((told, state))
     }
 
+    /// The state that was told last.
+    #[must_use]
+    pub fn told(&self) -> State {
+        self.told
+    }
+
+    /// Whether its parents keep it silent.
+    #[must_use]
+    pub fn depends_on_parents(&self) -> bool {
+        self.unreachable || self.awaiting
+    }
+
     /// Whether anything is going on that began with a bad report.
     #[must_use]
     pub fn has_episode(&self) -> bool {
@@ -436,21 +451,44 @@ impl Health {
         effects.recheck |= !on;
     }
 
-    /// A parent went down or came back. While one is down nothing is emitted and nothing repaired.
+    /// A parent went down or came back. While one is down nothing is emitted and nothing repaired; when all are back,
+    /// a monitor that failed meanwhile is looked at before anything is said.
     pub fn set_unreachable(&mut self, on: bool, effects: &mut Effects) {
         if self.unreachable == on {
             return;
         }
         self.unreachable = on;
+        self.awaiting = false;
         self.withdraw_wish();
-        self.unsure |= !on;
-        effects.recheck |= !on;
+        if !on && self.blocks() {
+            self.unsure = true;
+            effects.recheck = true;
+        }
+    }
+
+    /// A monitor that has just begun to fail waits for what its parents say, and hears that they are well.
+    pub fn set_awaiting(&mut self, on: bool) {
+        self.awaiting = on;
+    }
+
+    /// Whether it waits for what its parents say.
+    #[must_use]
+    pub fn is_awaiting(&self) -> bool {
+        self.awaiting
+    }
+
+    /// Whether those that depend on it can't be reached, as far as anybody knows: it fails, even if it does not count
+    /// as down yet, or has not yet proved that it is up again.
+    #[must_use]
+    pub fn blocks(&self) -> bool {
+        let incident = self.episode.as_deref().and_then(|episode| episode.incident);
+        self.failures > 0 || incident.is_some()
     }
 
     /// Whether codes are held and interventions forbidden.
     #[must_use]
     pub fn suppressed(&self) -> bool {
-        self.maintenance || self.unreachable
+        self.maintenance || self.unreachable || self.awaiting
     }
 
     /// Emits what is true and was not yet emitted in this episode. Called after every change.

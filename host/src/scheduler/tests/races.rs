@@ -4,7 +4,7 @@ use super::*;
 
 impl Rig {
     /// Sends a result that the scheduler takes with its next run.
-    fn send(&self, job: &Job, outcome: Outcome) {
+    pub(super) fn send(&self, job: &Job, outcome: Outcome) {
         let now = self.clock.mono();
         let result = JobResult {
             key: job.key,

@@ -23,7 +23,7 @@ impl log::Host for State {
             log::Level::Warn => capability::log::Level::Warn,
             log::Level::Error => capability::log::Level::Error,
         };
-        self.write_log(level, &message);
+        self.lease.write_log(level, &message);
         Ok(())
     }
 }

@@ -1,0 +1,292 @@
+//! Another configuration takes the place of the present one: what stayed the same goes on as if nothing had happened.
+//!
+//! A monitor is the same one as before if its identity is (its `key`, else its name). One that says something else than
+//! before keeps its state, its incident and what it has not delivered yet; what it has running is given up, and its
+//! attempt is raised. A sink is the same one as before if its name is.
+//!
+//! Architecture invariant: no code disappears without a word. What can't be delivered any more, because its monitor or
+//! its sink is gone, is recorded as undeliverable.
+
+use super::{
+    Scheduler,
+    components::{Case, Monitor, Phase, SinkLane},
+    depend::Family,
+    follow::{first_slot, follow, lane_of, need_sink, next_pulse, undeliverable, wait_for_pulse},
+    resources::{Desk, HostDesk, Time},
+};
+use crate::domain::{
+    health::{Effects, InterventionEnd, Pace},
+    spec::MonitorSpec,
+};
+use bevy_ecs::{
+    change_detection::DetectChangesMut as _,
+    entity::Entity,
+    system::{Query, SystemState},
+};
+use std::{collections::HashMap, sync::Arc};
+
+/// What a reload did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reloaded {
+    /// Monitors that were not there before.
+    pub added: usize,
+    /// Monitors that say something else than before.
+    pub changed: usize,
+    /// Monitors that say the same.
+    pub kept: usize,
+    /// Monitors that are gone.
+    pub removed: usize,
+}
+
+impl Scheduler {
+    /// Puts these monitors and this entry for the host in the place of the present ones, between two runs.
+    pub fn reload(&mut self, monitors: Vec<MonitorSpec>, host_entry: Option<MonitorSpec>) -> Reloaded {
+        let world = &mut self.world;
+        {
+            let mut time = world.resource_mut::<Time>();
+            (time.now.mono, time.now.wall) = (time.clock.mono(), time.clock.wall());
+        }
+        let now = world.resource::<Time>().now.mono;
+        let host = world.resource::<HostDesk>().entity;
+        let mut known: HashMap<(Arc<str>, u64), Entity> = world
+            .query::<(Entity, &Monitor)>()
+            .iter(world)
+            .filter(|(entity, _)| Some(*entity) != host)
+            .map(|(entity, monitor)| (name(&monitor.spec), entity))
+            .collect();
+        let mut result = Reloaded::default();
+        let mut places: Vec<Option<Entity>> = Vec::with_capacity(monitors.len());
+        let mut fresh = Vec::new();
+        let mut orphans = Vec::new();
+        let mut state: SystemState<(Desk<'_>, Query<'_, '_, &mut Monitor>)> = SystemState::new(world);
+        let Ok((mut desk, mut query)) = state.get_mut(world) else {
+            // Every resource of the desk is there from the start.
+            return result;
+        };
+        for spec in monitors {
+            let entity = known.remove(&name(&spec));
+            places.push(entity);
+            let Some(mut monitor) = entity.and_then(|entity| query.get_mut(entity).ok()) else {
+                result.added += 1;
+                fresh.push(spec);
+                continue;
+            };
+            let monitor = monitor.bypass_change_detection();
+            if monitor.health.depends_on_parents() {
+                orphans.extend(entity);
+            }
+            if monitor.spec.says_the_same(&spec) {
+                result.kept += 1;
+                monitor.spec = spec;
+            } else if let Some(entity) = entity {
+                result.changed += 1;
+                change(&mut desk, entity, monitor, spec);
+            }
+        }
+        let mut gone: Vec<Entity> = known.into_values().collect();
+        result.removed = gone.len();
+        for entity in &gone {
+            if let Ok(mut monitor) = query.get_mut(*entity) {
+                leave(&mut desk, *entity, monitor.bypass_change_detection());
+            }
+        }
+        let stays = match (host, host_entry) {
+            (Some(entity), Some(spec)) => {
+                if let Ok(mut monitor) = query.get_mut(entity) {
+                    change_sinks(&mut desk, entity, monitor.bypass_change_detection(), spec);
+                }
+                None
+            }
+            (Some(entity), None) => {
+                desk.host.entity = None;
+                if let Ok(mut monitor) = query.get_mut(entity) {
+                    leave(&mut desk, entity, monitor.bypass_change_detection());
+                }
+                gone.push(entity);
+                None
+            }
+            (None, entry) => entry,
+        };
+        if let Some(spec) = stays {
+            self.add_host_entry(spec, now);
+        }
+        for entity in gone {
+            self.world.despawn(entity);
+        }
+        let mut added = self.add(fresh, now).into_iter();
+        let places: Vec<Entity> = places
+            .into_iter()
+            .filter_map(|known| known.or_else(|| added.next()))
+            .collect();
+        self.found_family(&places);
+        self.learn_family(&orphans);
+        result
+    }
+
+    /// What is known about parents stays known, and children that lost theirs hear of it.
+    fn learn_family(&mut self, orphans: &[Entity]) {
+        let now = self.world.resource::<Time>().now.mono;
+        let parents: Vec<Entity> = self.world.resource::<Family>().parents().collect();
+        self.world
+            .resource_scope(|world, mut family: bevy_ecs::change_detection::Mut<'_, Family>| {
+                for parent in parents {
+                    if let Some(monitor) = world.get::<Monitor>(parent) {
+                        family.learn(parent, &monitor.health, now);
+                    }
+                }
+                for orphan in orphans {
+                    family.moved(*orphan);
+                }
+            });
+    }
+}
+
+/// What tells a monitor from all others.
+fn name(spec: &MonitorSpec) -> (Arc<str>, u64) {
+    (Arc::clone(&spec.tenant), spec.identity())
+}
+
+/// A monitor says something else than before.
+fn change(desk: &mut Desk<'_>, entity: Entity, monitor: &mut Monitor, spec: MonitorSpec) {
+    let mut effects = Effects::default();
+    let now = desk.now();
+    if monitor.spec.intervention != spec.intervention
+        && let Some(case) = &mut monitor.case
+    {
+        let lane = &mut case.repair.lane;
+        if lane.phase() == Phase::Pending {
+            case.repair.lost = Some((lane.attempt(), case.repair.number));
+            desk.land(*lane);
+            lane.abandon();
+            let end = InterventionEnd::Unknown("given up: its configuration changed".to_owned());
+            monitor
+                .health
+                .on_intervention(&monitor.spec, end, now.mono, now, &mut effects);
+        } else {
+            lane.settle();
+        }
+        if let Some(repair) = &spec.intervention {
+            let plugin = &repair.lane.profile.plugin;
+            lane.set_flow(desk.needed.0.intervention.flow(&spec.tenant, plugin));
+        }
+    }
+    let interval = monitor.spec.policy.interval;
+    let other_check = !monitor.spec.checks_the_same(&spec);
+    change_sinks(desk, entity, monitor, spec);
+    if other_check {
+        if monitor.pulse.phase() == Phase::Pending {
+            desk.land(monitor.pulse);
+            monitor.pulse.abandon();
+        }
+        if let Some(check) = &monitor.spec.pulse {
+            let flow = desk
+                .needed
+                .0
+                .pulse
+                .flow(&monitor.spec.tenant, &check.profile.plugin);
+            monitor.pulse.set_flow(flow);
+        }
+    }
+    // What is due already comes as it would have; everything else keeps to the grid, which may be another one now.
+    if monitor.spec.policy.interval != interval {
+        monitor.slot = first_slot(&monitor.spec, now.mono);
+    }
+    if monitor.pulse.phase() == Phase::Waiting {
+        let pace = monitor.health.pace(&monitor.spec.policy);
+        let at = if monitor.slot > now.mono {
+            monitor.slot
+        } else {
+            next_pulse(desk, monitor, Pace::Regular)
+        };
+        let soon = match pace {
+            Pace::Regular => at,
+            Pace::Retry(pause) => at.min(now.mono.after(pause)),
+        };
+        wait_for_pulse(desk, entity, &mut monitor.pulse, soon);
+    }
+    follow(desk, entity, monitor, &mut effects, "the configuration changed");
+}
+
+/// The monitor's new configuration, and its sinks with what waits for them.
+fn change_sinks(desk: &mut Desk<'_>, entity: Entity, monitor: &mut Monitor, spec: MonitorSpec) {
+    let old = std::mem::replace(&mut monitor.spec, spec);
+    let spec = &monitor.spec;
+    let Some(mut case) = monitor.case.take() else {
+        return;
+    };
+    if old.sinks != spec.sinks {
+        let mut before: Vec<(Arc<str>, SinkLane)> = old
+            .sinks
+            .iter()
+            .map(|sink| Arc::clone(&sink.name))
+            .zip(std::mem::take(&mut case.sinks))
+            .collect();
+        let mut after: Vec<SinkLane> = Vec::with_capacity(spec.sinks.len());
+        for (index, sink) in (0u16..).zip(spec.sinks.iter()) {
+            let place = before.iter().position(|(name, _)| *name == sink.name);
+            let mut lane = lane_of(desk, spec, sink);
+            if let Some((_, old)) = place.map(|place| before.swap_remove(place)) {
+                desk.land(old.lane);
+                lane.outbox = old.outbox;
+                // Numbers of sinks have changed: an answer that still comes must not be taken for another's.
+                lane.outbox.forget_attempts();
+                if !lane.outbox.is_empty() && !case.held {
+                    need_sink(
+                        &mut desk.needed.0.code,
+                        entity,
+                        index,
+                        &mut lane,
+                        desk.time.now.mono,
+                    );
+                }
+            }
+            after.push(lane);
+        }
+        for (name, gone) in before {
+            desk.land(gone.lane);
+            give_up(
+                desk,
+                entity,
+                &old,
+                &name,
+                gone,
+                "the notifier was taken from the monitor",
+            );
+        }
+        case.sinks = after.into();
+    }
+    monitor.case = Some(case);
+}
+
+/// A monitor is gone: nothing of it is out any more, and what it had to say is recorded.
+fn leave(desk: &mut Desk<'_>, entity: Entity, monitor: &mut Monitor) {
+    desk.land(monitor.pulse);
+    if desk.host.entity.is_some_and(|host| host != entity) || monitor.spec.pulse.is_some() {
+        desk.tally.0.state_ends(monitor.health.told());
+    }
+    let Some(case) = monitor.case.take() else {
+        return;
+    };
+    let Case { repair, sinks, .. } = *case;
+    desk.land(repair.lane);
+    let spec = monitor.spec.clone();
+    for (sink, lane) in spec.sinks.iter().zip(sinks) {
+        desk.land(lane.lane);
+        give_up(desk, entity, &spec, &sink.name, lane, "the monitor was removed");
+    }
+}
+
+fn give_up(
+    desk: &mut Desk<'_>,
+    entity: Entity,
+    spec: &MonitorSpec,
+    sink: &Arc<str>,
+    mut lane: SinkLane,
+    why: &str,
+) {
+    let codes = lane.outbox.empty();
+    desk.tally.0.outbox = desk.tally.0.outbox.saturating_sub(codes.len());
+    for alert in codes {
+        undeliverable(desk, entity, spec, sink, alert, why.to_owned());
+    }
+}
