@@ -8,7 +8,7 @@ use pulse_host::domain::{
     grant::Grants,
     host::{HostSettings, PerKind, QueueSettings, RetryBudget},
     limits::Limits,
-    spec::{Budget, Check, Class, InterventionSpec, Lane, MonitorSpec, Policy, Profile, Sink, identity},
+    spec::{Budget, Check, Class, InterventionSpec, Lane, MonitorSpec, Policy, Profile, Sink},
 };
 use std::{sync::Arc, time::Duration};
 
@@ -257,7 +257,7 @@ fn sink(rng: &mut Rng, name: &str, scale: &Scale) -> Sink {
 }
 
 fn named(name: &str, class: Class) -> MonitorSpec {
-    MonitorSpec::new(Arc::new(class), identity([name]), name, None)
+    MonitorSpec::new(Arc::new(class), None, name, None)
 }
 
 fn class(rng: &mut Rng, scale: &Scale, pool: &[Arc<Sink>], uniform: Option<u64>) -> Class {
