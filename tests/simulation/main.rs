@@ -23,7 +23,7 @@ use std::{
 };
 
 /// Seeds of the bounded run.
-const SEEDS: u64 = 200;
+const SEEDS: u64 = 120;
 
 /// Classes of events that the bounded run must have seen: without them it proves less than it says.
 const CLASSES: &[&str] = &[

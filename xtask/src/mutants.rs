@@ -24,6 +24,7 @@ const COPIED: &[&str] = &[
     "tests/simulation",
     "Cargo.lock",
     "clippy.toml",
+    "rust-toolchain.toml",
 ];
 const LIBRARY: &str = "pub mod clock;\npub mod domain;\npub mod queue;\npub mod scheduler;\n";
 /// A mutant may make the scheduler run in circles.
