@@ -67,11 +67,11 @@ fn main() -> Result<()> {
 fn floor(arguments: &Arguments) -> Result<()> {
     let sandbox_settings = settings(&HostSettings::new(process::scratch()?))?;
     let jobs = 200_000;
-    let floor = support::floor::measure(&sandbox_settings, &support::guest("noop")?, jobs)?;
+    let floor = support::floor::measure(&sandbox_settings, &support::guest("noop")?, jobs, 1)?;
     arguments.report(&json!({
         "jobs": jobs,
-        "cpu_us_per_job": floor.cpu.as_secs_f64() * 1e6 / f64::from(jobs),
-        "minor_faults_per_job": floor.minor_faults as f64 / f64::from(jobs),
+        "cpu_us_per_job": floor.used.cpu.as_secs_f64() * 1e6 / f64::from(jobs),
+        "minor_faults_per_job": floor.used.minor_faults as f64 / f64::from(jobs),
     }))
 }
 

@@ -1,7 +1,13 @@
 //! What the benchmarks share: arguments, parts in processes of their own, figures of a process.
 
+// Each benchmark is a program of its own and uses some of this.
+#![allow(dead_code)]
+
+pub mod feeder;
 pub mod floor;
+pub mod peer;
 pub mod process;
+pub mod report;
 pub mod target;
 
 use anyhow::{Context as _, Result, bail};
@@ -16,10 +22,14 @@ pub struct Arguments {
     pub subcommand: Option<String>,
     pub rest: Vec<String>,
     pub seconds: u64,
+    /// How often everything is measured, where medians are told.
+    pub rounds: usize,
     pub monitors: usize,
     pub target_monitors: Option<usize>,
     /// Sizes to go through.
     pub rows: Vec<usize>,
+    /// Where a part finds its target.
+    pub target: Option<String>,
     pub json: Option<String>,
     /// Where a part puts its result.
     pub part_json: Option<String>,
@@ -31,9 +41,11 @@ impl Arguments {
             subcommand: None,
             rest: Vec::new(),
             seconds: 60,
+            rounds: 5,
             monitors: 10_000,
             target_monitors: None,
             rows: vec![1_000, 10_000, 100_000, 1_000_000],
+            target: None,
             json: None,
             part_json: None,
         };
@@ -48,17 +60,20 @@ impl Arguments {
                 // What cargo adds.
                 "--bench" => {}
                 "--seconds" => parsed.seconds = value()?.parse()?,
+                "--rounds" => parsed.rounds = value()?.parse()?,
                 "--monitors" => parsed.monitors = value()?.parse()?,
                 "--target-monitors" => parsed.target_monitors = Some(value()?.parse()?),
                 "--rows" => {
                     let sizes = value()?;
                     parsed.rows = sizes.split(',').map(str::parse).collect::<Result<_, _>>()?;
                 }
+                "--target" => parsed.target = Some(value()?),
                 "--json" => parsed.json = Some(value()?),
                 "--part-json" => parsed.part_json = Some(value()?),
                 flag if flag.starts_with("--") => {
                     bail!(
-                        "there is no {flag}; there are --seconds, --monitors, --target-monitors, --rows and --json"
+                        "there is no {flag}; there are --seconds, --rounds, --monitors, --target-monitors, --rows \
+                         and --json"
                     )
                 }
                 _ if parsed.subcommand.is_none() => parsed.subcommand = Some(argument),
@@ -94,6 +109,7 @@ pub fn run_part(part: &str, arguments: &Arguments) -> Result<Value> {
         .args(["--seconds", &arguments.seconds.to_string()])
         .args(["--monitors", &arguments.monitors.to_string()])
         .args(["--target-monitors", &arguments.target_monitors().to_string()])
+        .args(arguments.target.iter().flat_map(|target| ["--target", target]))
         .arg("--part-json")
         .arg(&path)
         .stdin(Stdio::null())

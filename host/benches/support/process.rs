@@ -14,18 +14,12 @@ pub struct Figures {
 }
 
 impl Figures {
+    /// Of this process.
     pub fn now() -> Result<Self> {
-        let stat = std::fs::read_to_string("/proc/self/stat")?;
-        // The second field, the program's name, may hold anything but is in parentheses.
-        let (_, rest) = stat.rsplit_once(')').context("/proc/self/stat")?;
-        let fields: Vec<&str> = rest.split_whitespace().collect();
-        let field = |number: usize| -> Result<u64> {
-            Ok(fields.get(number - 3).context("/proc/self/stat")?.parse()?)
-        };
-        let ticks = field(14)? + field(15)?;
+        let (cpu, minor_faults) = stat("self")?;
         Ok(Self {
-            cpu: Duration::from_secs_f64(ticks as f64 / TICKS_PER_SECOND),
-            minor_faults: field(10)?,
+            cpu,
+            minor_faults,
             rss_bytes: rss_bytes()?,
         })
     }
@@ -37,6 +31,27 @@ impl Figures {
             rss_bytes: self.rss_bytes,
         }
     }
+}
+
+/// CPU time of a process, its threads included, so far.
+pub fn cpu_of(process: u32) -> Result<Duration> {
+    Ok(stat(&process.to_string())?.0)
+}
+
+/// CPU time and minor faults of a process.
+fn stat(process: &str) -> Result<(Duration, u64)> {
+    let path = format!("/proc/{process}/stat");
+    let stat = std::fs::read_to_string(&path).with_context(|| path.clone())?;
+    // The second field, the program's name, may hold anything but is in parentheses.
+    let (_, rest) = stat.rsplit_once(')').with_context(|| path.clone())?;
+    let fields: Vec<&str> = rest.split_whitespace().collect();
+    let field =
+        |number: usize| -> Result<u64> { Ok(fields.get(number - 3).with_context(|| path.clone())?.parse()?) };
+    let ticks = field(14)? + field(15)?;
+    Ok((
+        Duration::from_secs_f64(ticks as f64 / TICKS_PER_SECOND),
+        field(10)?,
+    ))
 }
 
 /// Resident memory of this process.

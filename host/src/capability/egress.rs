@@ -21,7 +21,7 @@ const SHOWN_MAX: usize = 8;
 /// Checks scheme, host and port against `grants.http`.
 pub(super) fn check_http(lease: &Lease, target: &WebTarget) -> Result<(), Denial> {
     let settings = Settings::of(lease);
-    let grants = &lease.profile.grants;
+    let grants = &lease.profile().grants;
     let granted = grants.http.iter().any(|grant| match grant {
         HttpGrant::Settings(path) => settings
             .text(path)
@@ -47,7 +47,7 @@ pub(super) fn check_http(lease: &Lease, target: &WebTarget) -> Result<(), Denial
 /// Checks host and port against `grants.tcp`.
 pub(super) fn check_tcp(lease: &Lease, host: &Host, port: u16) -> Result<(), Denial> {
     let settings = Settings::of(lease);
-    let grants = &lease.profile.grants;
+    let grants = &lease.profile().grants;
     let granted = grants.tcp.iter().any(|grant| match grant {
         TcpGrant::Settings {
             host: path,
@@ -90,7 +90,7 @@ pub(super) fn check_addresses(
     host: &Host,
     addresses: &[IpAddr],
 ) -> Result<(), Denial> {
-    let grants = &lease.profile.grants;
+    let grants = &lease.profile().grants;
     for address in addresses {
         let (kind, network) = match class(*address) {
             Class::Grantable(network) if grants.networks.contains(network) => continue,
@@ -174,7 +174,7 @@ fn networks_line(lease: &Lease, grants: &Grants, wanted: Network) -> String {
         .collect();
     format!(
         "[plugins.{}] grants.networks = [{}]",
-        lease.profile.plugin,
+        lease.profile().plugin,
         names.join(", ")
     )
 }
@@ -190,7 +190,7 @@ fn line(lease: &Lease, key: &str, present: impl Iterator<Item = String>, wanted:
     entries.push(quoted(wanted));
     one_line(&format!(
         "[plugins.{}] grants.{key} = [{}]",
-        lease.profile.plugin,
+        lease.profile().plugin,
         entries.join(", ")
     ))
 }

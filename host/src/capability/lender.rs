@@ -38,8 +38,7 @@ impl Shared {
     /// # Errors
     /// None at present; what a later interface needs may be missing.
     pub fn new(clock: Clock) -> anyhow::Result<Arc<Self>> {
-        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-        Ok(Self::with_sockets(clock, sockets_for(limit)))
+        Ok(Self::with_sockets(clock, sockets_max()))
     }
 
     pub(super) fn with_sockets(clock: Clock, sockets_max: usize) -> Arc<Self> {
@@ -72,6 +71,12 @@ impl Shared {
             .await
             .map_err(|_| Failure::host(call.phase(), "the host is stopping"))
     }
+}
+
+/// Sockets that lent calls of this process may hold open at the same time.
+#[must_use]
+pub fn sockets_max() -> usize {
+    sockets_for(rustix::process::getrlimit(rustix::process::Resource::Nofile).current)
 }
 
 /// Three quarters of what is left after the reserve; `None` is no limit.

@@ -4,8 +4,7 @@
 //! was refused is counted) nor forge it (control characters and those that reorder text are escaped).
 
 use super::Lease;
-use crate::domain::spec::MonitorSpec;
-use std::{fmt::Write, sync::Arc};
+use std::fmt::Write;
 
 /// Longest line, in bytes after escaping.
 pub const LINE_BYTES_MAX: usize = 4 << 10;
@@ -50,10 +49,8 @@ pub struct Line {
 }
 
 /// The log lines of one execution.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct LogBook {
-    spec: MonitorSpec,
-    plugin: Arc<str>,
     lines: u32,
     bytes: usize,
     refused: u64,
@@ -61,29 +58,17 @@ pub struct LogBook {
 }
 
 impl LogBook {
-    /// Lines go to the host's log.
+    /// Lines go to the host's log and are kept for [`LogBook::take_lines`].
     #[must_use]
-    pub fn new(lease: &Lease) -> Self {
+    pub fn keeping() -> Self {
         Self {
-            spec: lease.spec.clone(),
-            plugin: Arc::clone(&lease.profile.plugin),
-            lines: 0,
-            bytes: 0,
-            refused: 0,
-            kept: None,
+            kept: Some(Vec::new()),
+            ..Self::default()
         }
     }
 
-    /// Lines go to the host's log and are kept for [`LogBook::lines`].
-    #[must_use]
-    pub fn keeping(lease: &Lease) -> Self {
-        let mut book = Self::new(lease);
-        book.kept = Some(Vec::new());
-        book
-    }
-
-    /// Writes one line, or counts it as refused when the execution has written enough.
-    pub fn write(&mut self, level: Level, message: &str) {
+    /// Writes one line of that job's plugin, or counts it as refused when the execution has written enough.
+    pub(super) fn write(&mut self, of: &Lease, level: Level, message: &str) {
         if self.lines >= LINES_MAX || self.bytes >= BYTES_MAX {
             self.refused = self.refused.saturating_add(1);
             return;
@@ -91,7 +76,7 @@ impl LogBook {
         let message = escaped(message, LINE_BYTES_MAX);
         self.lines += 1;
         self.bytes += message.len();
-        let (monitor, tenant, plugin) = (self.spec.name(), &*self.spec.tenant, &*self.plugin);
+        let (monitor, tenant, plugin) = (of.monitor(), &**of.tenant(), &*of.profile().plugin);
         // A macro needs its level at compile time.
         match level {
             Level::Debug => tracing::debug!(target: "plugin", monitor, plugin, tenant, "{message}"),
@@ -111,26 +96,21 @@ impl LogBook {
     }
 
     /// The lines so far, if they are kept.
-    #[must_use]
-    pub fn lines(&self) -> &[Line] {
-        self.kept.as_deref().unwrap_or_default()
+    pub(super) fn take_lines(&mut self) -> Vec<Line> {
+        self.kept.as_mut().map(std::mem::take).unwrap_or_default()
     }
 }
 
-impl Drop for LogBook {
-    /// Says once how much is missing, however the execution ended.
-    fn drop(&mut self) {
-        if self.refused > 0 {
-            tracing::warn!(
-                target: "plugin",
-                monitor = self.spec.name(),
-                plugin = &*self.plugin,
-                tenant = &*self.spec.tenant,
-                refused = self.refused,
-                "the plugin wrote too much; the rest of its lines was dropped"
-            );
-        }
-    }
+/// Says how much of a job's log is missing.
+pub(super) fn tell_refused(of: &Lease, refused: u64) {
+    tracing::warn!(
+        target: "plugin",
+        monitor = of.monitor(),
+        plugin = &*of.profile().plugin,
+        tenant = &**of.tenant(),
+        refused,
+        "the plugin wrote too much; the rest of its lines was dropped"
+    );
 }
 
 /// A text of somebody else's as one line of at most 1 KiB: for messages and summaries.
@@ -183,10 +163,10 @@ mod tests {
 
     #[test]
     fn lines_can_not_be_forged() {
-        let mut book = LogBook::keeping(&testing::lease().done());
-        book.write(Level::Warn, "a\nb\r\0\u{1b}[31m\u{202e}\u{2028}é");
+        let (lease, mut book) = (testing::lease().done(), LogBook::keeping());
+        book.write(&lease, Level::Warn, "a\nb\r\0\u{1b}[31m\u{202e}\u{2028}é");
         assert_eq!(
-            book.lines(),
+            book.take_lines(),
             [Line {
                 level: Level::Warn,
                 message: "a\\nb\\r\\u{0}\\u{1b}[31m\\u{202e}\\u{2028}é".into()
@@ -196,32 +176,33 @@ mod tests {
 
     #[test]
     fn a_flood_is_counted_and_not_logged() {
-        let mut book = LogBook::keeping(&testing::lease().done());
+        let (lease, mut book) = (testing::lease().done(), LogBook::keeping());
         for _ in 0..LINES_MAX + 7 {
-            book.write(Level::Info, "x");
+            book.write(&lease, Level::Info, "x");
         }
         assert_eq!(
-            (book.lines().len(), book.refused()),
+            (book.take_lines().len(), book.refused()),
             (LINES_MAX as usize, 7),
             "lines"
         );
-        let mut book = LogBook::keeping(&testing::lease().done());
+        let mut book = LogBook::keeping();
         let long = "é".repeat(1 << 20);
         for _ in 0..100 {
-            book.write(Level::Info, &long);
+            book.write(&lease, Level::Info, &long);
         }
-        let bytes: usize = book.lines().iter().map(|line| line.message.len()).sum();
+        let lines = book.take_lines();
+        let bytes: usize = lines.iter().map(|line| line.message.len()).sum();
         assert!(bytes <= BYTES_MAX + LINE_BYTES_MAX, "{bytes}");
-        assert_eq!(book.lines().len() as u64 + book.refused(), 100);
+        assert_eq!(lines.len() as u64 + book.refused(), 100);
     }
 
     #[test]
     fn a_book_that_keeps_nothing_still_counts() {
-        let mut book = LogBook::new(&testing::lease().done());
+        let (lease, mut book) = (testing::lease().done(), LogBook::default());
         for _ in 0..=LINES_MAX {
-            book.write(Level::Debug, "x");
+            book.write(&lease, Level::Debug, "x");
         }
-        assert_eq!((book.lines().len(), book.refused()), (0, 1));
+        assert_eq!((book.take_lines().len(), book.refused()), (0, 1));
     }
 
     proptest! {

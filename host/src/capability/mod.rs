@@ -30,54 +30,98 @@ mod tls_tests;
 
 pub use call::LATE;
 pub use error::{ErrorCode, Failure, Phase};
-pub use lender::{Lender, Shared};
+pub use lender::{Lender, Shared, sockets_max};
 
-use crate::domain::{
-    outcome::Denial,
-    spec::{Kind, MonitorSpec, Profile},
-    time::Mono,
-};
+use crate::domain::{job::Job, limits::Limits, outcome::Denial, spec::Profile, time::Mono};
+use log::{Level, Line, LogBook};
 use std::sync::{
-    Arc,
+    Arc, LazyLock, Mutex, MutexGuard, PoisonError,
     atomic::{AtomicBool, Ordering},
 };
+
+/// What a job without a plugin may use, which is nothing.
+static NOTHING: LazyLock<Profile> = LazyLock::new(|| Profile {
+    plugin: "none".into(),
+    limits: Limits::default(),
+    grants: Arc::default(),
+    reuse: 0,
+});
 
 /// One execution, as the lent interfaces see it.
 #[derive(Debug)]
 pub struct Lease {
-    /// Whose job it is.
-    pub spec: MonitorSpec,
-    /// Which of its lanes.
-    pub kind: Kind,
-    /// Which of its sinks.
-    pub sink: u16,
-    /// The plugin and its grants.
-    pub profile: Arc<Profile>,
+    /// The job: whose it is, and which plugin with which grants.
+    pub job: Job,
     /// When the job is cut. No call goes on longer.
     pub ends: Mono,
     /// Whether the guest waits for its target at this moment.
-    pub waiting: Arc<Waiting>,
+    pub waiting: Waiting,
+    log: Mutex<LogBook>,
 }
 
 impl Lease {
+    /// For a job that ends then. Its plugin writes into that log.
+    #[must_use]
+    pub fn new(job: Job, ends: Mono, log: LogBook) -> Self {
+        Self {
+            job,
+            ends,
+            waiting: Waiting::default(),
+            log: Mutex::new(log),
+        }
+    }
+
     /// The monitor's name, for log lines.
     #[must_use]
     pub fn monitor(&self) -> &str {
-        self.spec.name()
+        self.job.spec.name()
     }
 
     /// The tenant.
     #[must_use]
     pub fn tenant(&self) -> &Arc<str> {
-        &self.spec.tenant
+        &self.job.spec.tenant
+    }
+
+    /// The plugin and its grants.
+    #[must_use]
+    pub fn profile(&self) -> &Profile {
+        self.job
+            .assignment()
+            .map_or(&*NOTHING, |assignment| assignment.profile)
     }
 
     /// The job's settings, a JSON object: `@settings.…` grants look into it.
     #[must_use]
     pub fn settings(&self) -> &str {
-        self.spec
-            .assignment(self.kind, self.sink)
+        self.job
+            .assignment()
             .map_or("{}", |assignment| assignment.settings)
+    }
+
+    /// Writes one line, or counts it as refused when the execution has written enough.
+    pub fn write_log(&self, level: Level, message: &str) {
+        self.log().write(self, level, message);
+    }
+
+    /// The lines so far, if they are kept.
+    #[must_use]
+    pub fn take_lines(&self) -> Vec<Line> {
+        self.log().take_lines()
+    }
+
+    fn log(&self) -> MutexGuard<'_, LogBook> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Lease {
+    /// Says once how much of the log is missing, however the execution ended.
+    fn drop(&mut self) {
+        let refused = self.log().refused();
+        if refused > 0 {
+            log::tell_refused(self, refused);
+        }
     }
 }
 

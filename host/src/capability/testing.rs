@@ -1,10 +1,11 @@
 //! What the tests of the lent interfaces share: leases and servers on loopback.
 
-use super::{Lease, Lender, Shared, Waiting, resolve::Resolver};
+use super::{Lease, Lender, Shared, log::LogBook, resolve::Resolver};
 use crate::{
     clock::{Clock, Hand},
     domain::{
         grant::{DirectoryGrant, DockerGrant, Grants, HostPattern, HttpGrant, Network, TcpGrant, UrlPattern},
+        job::{Job, JobKey, MonitorId, Payload},
         limits::Limits,
         spec::{Kind, MonitorSpec, Profile},
         time::{Mono, Wall},
@@ -97,14 +98,21 @@ impl LeaseMaker {
             grants: Arc::new(self.grants),
             reuse: 0,
         });
-        Lease {
-            spec: MonitorSpec::alone("monitor", Arc::clone(&profile), &self.settings, Duration::ZERO),
-            kind: Kind::Pulse,
-            sink: 0,
-            profile,
-            ends: self.ends,
-            waiting: Arc::new(Waiting::default()),
-        }
+        let job = Job {
+            key: JobKey {
+                monitor: MonitorId(0),
+                kind: Kind::Pulse,
+                sink: 0,
+                attempt: 1,
+            },
+            due: Mono(0),
+            due_wall: Wall(0),
+            expires: Mono::NEVER,
+            sent: Mono(0),
+            spec: MonitorSpec::alone("monitor", profile, &self.settings, Duration::ZERO),
+            payload: Payload::Pulse,
+        };
+        Lease::new(job, self.ends, LogBook::default())
     }
 }
 

@@ -54,16 +54,20 @@ pub enum Compiler {
     InProcess,
 }
 
-/// Loads a component: from the cache, or by compiling it into the cache.
+/// Loads a component into each of the engines, which are of one making: from the cache, or by compiling it into the
+/// cache. What the engines map of the artefact is the same pages.
 ///
 /// # Errors
 /// One line for people: it is no valid component, or the cache can't be used.
 pub fn load(
-    engine: &Engine,
+    engines: &[&Engine],
     compiler: &Compiler,
     data_dir: &Path,
     found: &Found,
-) -> Result<Component, String> {
+) -> Result<Vec<Component>, String> {
+    let Some(engine) = engines.first() else {
+        return Ok(Vec::new());
+    };
     let Found {
         path, bytes, digest, ..
     } = found;
@@ -71,8 +75,8 @@ pub fn load(
     make_private(&folder)?;
     let artefact = folder.join(format!("{digest}-{:016x}.cwasm", fingerprint(engine)));
     if artefact.symlink_metadata().is_ok() {
-        match open(engine, &artefact) {
-            Ok(component) => return Ok(component),
+        match open(engines, &artefact) {
+            Ok(components) => return Ok(components),
             Err(error) => tracing::warn!("{error}; compiled anew"),
         }
     }
@@ -89,7 +93,7 @@ pub fn load(
     let kept = compiled.and_then(|()| keep(&folder, digest, &fresh, &artefact));
     let _ = std::fs::remove_file(&fresh);
     kept?;
-    open(engine, &artefact)
+    open(engines, &artefact)
 }
 
 /// Puts a compiled component and its digest where they are looked for. Whoever looks between the two sees an artefact
@@ -235,7 +239,7 @@ fn fingerprint(engine: &Engine) -> u64 {
     hasher.finish()
 }
 
-fn open(engine: &Engine, artefact: &Path) -> Result<Component, String> {
+fn open(engines: &[&Engine], artefact: &Path) -> Result<Vec<Component>, String> {
     let seal = std::io::read_to_string(open_private(&sealed(artefact))?.take(SEAL_BYTES_MAX))
         .map_err(|error| format!("{}: {error}", sealed(artefact).display()))?;
     let digest = Digest::of_reader(open_private(artefact)?)
@@ -247,8 +251,9 @@ fn open(engine: &Engine, artefact: &Path) -> Result<Component, String> {
     // write, which was checked in `open_private` and in `make_private`, and it is whole; wasmtime checks version and
     // settings itself.
     #[allow(unsafe_code)]
-    let component = unsafe { Component::deserialize_file(engine, artefact) };
-    component.map_err(|error| format!("{}: {}", artefact.display(), super::classify::one_line(&error)))
+    let load = |engine: &&Engine| unsafe { Component::deserialize_file(engine, artefact) };
+    let components: wasmtime::Result<Vec<Component>> = engines.iter().map(load).collect();
+    components.map_err(|error| format!("{}: {}", artefact.display(), super::classify::one_line(&error)))
 }
 
 /// Opens a file that only this user can write.

@@ -1,9 +1,16 @@
-//! The one engine: which wasm it accepts, how instances are pooled, and the ticker that lets guests be interrupted.
+//! The engines, one for each worker: which wasm they accept, how instances are pooled, and the ticker that lets guests
+//! be interrupted.
+//!
+//! Workers share no engine, because whatever is counted in it (modules in use, free slots) would go to and fro between
+//! their caches with every job: two bare loops on one engine take twice the CPU time per job of two on their own.
 //!
 //! What compiles a component (a child process) and what runs it must agree on everything that shapes machine code:
 //! both start from [`base`].
 
-use super::SandboxSettings;
+use super::{
+    SandboxSettings,
+    capacity::{MAPPINGS_PER_SLOT, MAPPINGS_RESERVED},
+};
 use std::{
     sync::{
         Arc,
@@ -22,11 +29,16 @@ pub const EPOCH: Duration = Duration::from_millis(10);
 /// Of each linear memory that much stays resident from one instance to the next. What a guest has written is
 /// found by a scan of the page tables where the kernel can (Linux 6.7), and only that is reset.
 const MEMORY_KEEP_BYTES: usize = 2 << 20;
-const STACK_KEEP_BYTES: usize = 64 << 10;
+/// Of each stack that much is cleared by hand and stays resident; the rest is given back.
+const STACK_KEEP_BYTES: usize = 16 << 10;
 const TABLE_KEEP_BYTES: usize = 64 << 10;
+/// Memories, tables and stacks that are given back to the system in one call: about four jobs' worth. Each call locks
+/// the address space and may interrupt the other threads; what waits for it holds its slot.
+const DECOMMIT_BATCH: usize = 12;
 
 const WASM_STACK_BYTES: usize = 512 << 10;
-const FIBER_STACK_BYTES: usize = 2 << 20;
+/// The guest's stack, and room for the host functions that it calls.
+const FIBER_STACK_BYTES: usize = 1 << 20;
 
 /// Of one component; more are refused when it is loaded, and where there is no pool, when it is instantiated.
 pub(super) const CORE_INSTANCES_PER_COMPONENT: u32 = 16;
@@ -34,12 +46,8 @@ pub(super) const MEMORIES_PER_COMPONENT: u32 = 4;
 pub(super) const TABLES_PER_COMPONENT: u32 = 8;
 const TABLE_ELEMENTS: usize = 20_000;
 
-/// Memory mappings that one slot may need: memory with its image and guards, stack with its guard, tables.
-const MAPPINGS_PER_SLOT: u64 = 8;
 /// Tried even where the kernel's limit seems to forbid it.
 const SLOTS_MIN: u32 = 16;
-/// Mappings that are left to the rest of the process.
-const MAPPINGS_RESERVED: u64 = 8_192;
 
 /// What compiling and running have in common.
 #[must_use]
@@ -72,24 +80,29 @@ pub fn base() -> Config {
     config
 }
 
-/// The engine that runs components, with a pool of slots. If the address space does not allow a pool, it falls
-/// back to memory on demand and says so: slower, but not less safe.
+/// The engines that run components, each with a pool of slots. If the address space does not allow that, they fall
+/// back to memory on demand and say so: slower, but not less safe.
 ///
 /// # Errors
 /// When this machine can't run wasm at all.
-pub fn running(settings: &SandboxSettings) -> anyhow::Result<Engine> {
-    let slots = slots(settings.slots);
+pub fn running(settings: &SandboxSettings) -> anyhow::Result<Vec<Engine>> {
+    let count = settings.engines.get();
+    let slots = slots(settings.slots, count);
     let mut config = base();
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(slots, settings)));
-    let error = match Engine::new(&config) {
-        Ok(engine) => return Ok(engine),
+    let error = match engines(&config, count) {
+        Ok(engines) => return Ok(engines),
         Err(error) => error,
     };
     tracing::warn!(
-        "no pool of {slots} instances could be reserved ({error}); instances are made on demand, which costs \
-         several times the CPU time. Is the address space limited (ulimit -v)?"
+        "no pool of {slots} instances for each of {count} workers could be reserved ({error}); instances are made on \
+         demand, which costs several times the CPU time. Is the address space limited (ulimit -v)?"
     );
-    Ok(Engine::new(&base())?)
+    Ok(engines(&base(), count)?)
+}
+
+fn engines(config: &Config, count: usize) -> wasmtime::Result<Vec<Engine>> {
+    (0..count).map(|_| Engine::new(config)).collect()
 }
 
 fn pool(slots: u32, settings: &SandboxSettings) -> PoolingAllocationConfig {
@@ -108,31 +121,33 @@ fn pool(slots: u32, settings: &SandboxSettings) -> PoolingAllocationConfig {
         .pagemap_scan(Enabled::Auto)
         .linear_memory_keep_resident(MEMORY_KEEP_BYTES)
         .table_keep_resident(TABLE_KEEP_BYTES)
-        .async_stack_keep_resident(STACK_KEEP_BYTES);
+        .async_stack_keep_resident(STACK_KEEP_BYTES)
+        .decommit_batch_size(DECOMMIT_BATCH);
     pool
 }
 
-/// As many slots as were asked for, and as the kernel's limit on memory mappings allows.
-fn slots(wanted: u32) -> u32 {
+/// As many slots for each engine as were asked for, and as the kernel's limit on memory mappings allows.
+fn slots(wanted: u32, engines: usize) -> u32 {
     let Some(limit) = std::fs::read_to_string("/proc/sys/vm/max_map_count")
         .ok()
         .and_then(|text| text.trim().parse::<u64>().ok())
     else {
         return wanted;
     };
-    let fit = limit.saturating_sub(MAPPINGS_RESERVED) / MAPPINGS_PER_SLOT;
+    let engines = engines as u64;
+    let fit = limit.saturating_sub(MAPPINGS_RESERVED) / MAPPINGS_PER_SLOT / engines;
     let slots = wanted.min(u32::try_from(fit).unwrap_or(u32::MAX).max(SLOTS_MIN));
     if slots < wanted {
         tracing::warn!(
-            "at most {slots} of the {wanted} jobs that [host] queues.*.in-flight allow can run at once, because \
-             vm.max_map_count is {limit}; to allow them: sysctl -w vm.max_map_count={}",
-            u64::from(wanted) * MAPPINGS_PER_SLOT + MAPPINGS_RESERVED
+            "at most {slots} of the {wanted} jobs for each worker that [host] queues.*.in-flight allow can run at \
+             once, because vm.max_map_count is {limit}; to allow them: sysctl -w vm.max_map_count={}",
+            u64::from(wanted) * engines * MAPPINGS_PER_SLOT + MAPPINGS_RESERVED
         );
     }
     slots
 }
 
-/// Advances the engine's epoch until it is dropped.
+/// Advances the engines' epochs until it is dropped.
 #[derive(Debug)]
 pub struct Ticker {
     stop: Arc<AtomicBool>,
@@ -140,21 +155,26 @@ pub struct Ticker {
 }
 
 impl Ticker {
-    /// Starts the thread. It also ends when the engine is gone.
+    /// Starts the thread. It also ends when the engines are gone.
     ///
     /// # Errors
     /// If the operating system gives no thread.
-    pub fn start(engine: &Engine) -> std::io::Result<Self> {
+    pub fn start<'a>(engines: impl IntoIterator<Item = &'a Engine>) -> std::io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
-        let (weak, stopped): (EngineWeak, _) = (engine.weak(), Arc::clone(&stop));
+        let engines: Vec<EngineWeak> = engines.into_iter().map(Engine::weak).collect();
+        let stopped = Arc::clone(&stop);
         let thread = std::thread::Builder::new()
             .name("epoch".to_owned())
             .spawn(move || {
                 while !stopped.load(Ordering::Relaxed) {
                     std::thread::sleep(EPOCH);
-                    match weak.upgrade() {
-                        Some(engine) => engine.increment_epoch(),
-                        None => return,
+                    let mut alive = false;
+                    for engine in engines.iter().filter_map(EngineWeak::upgrade) {
+                        engine.increment_epoch();
+                        alive = true;
+                    }
+                    if !alive {
+                        return;
                     }
                 }
             })?;

@@ -5,35 +5,41 @@
 //! be used again.
 
 use super::{
-    Sandbox, answer, classify,
-    plugin::{Library, Plugin},
+    Sandbox,
+    abi::Answered,
+    answer, classify,
+    plugin::{Library, Ready},
     pool::{Key, Live, Pool},
     store,
 };
 use crate::{
     capability::{
-        self, Lease, Lender, Waiting,
+        self, Lease, Lender,
         log::{Line, LogBook},
     },
+    clock::Clock,
     domain::{
-        job::{Job, JobResult},
+        job::{Job, JobKey, JobResult, MonitorId, Payload},
         limits::Limits,
         outcome::{Outcome, PluginFault, Usage},
         spec::{Kind, MonitorSpec, Profile},
-        time::Mono,
+        time::{Mono, Wall},
     },
 };
 use std::{
+    future::poll_fn,
     panic::AssertUnwindSafe,
     pin::{Pin, pin},
     sync::Arc,
-    task::{Context, Poll},
+    task::Poll,
     time::Duration,
 };
+use tokio::task::coop;
 use wasmtime::{PoolConcurrencyLimitError, Store, component::Instance};
 
-/// Executes jobs on one thread's runtime.
+/// Executes jobs on one thread's runtime, in the engine of one seat.
 pub struct Executor {
+    seat: usize,
     sandbox: Arc<Sandbox>,
     library: Arc<Library>,
     lender: Arc<Lender>,
@@ -41,11 +47,19 @@ pub struct Executor {
 }
 
 impl Executor {
-    /// For the runtime that this is called in.
+    /// For the runtime that this is called in, at the first seat.
     #[must_use]
     pub fn new(sandbox: Arc<Sandbox>, library: Arc<Library>) -> Self {
+        Self::at(0, sandbox, library)
+    }
+
+    /// For the runtime that this is called in, at that seat. Two executors at one seat are no mistake, but they slow
+    /// each other down.
+    #[must_use]
+    pub fn at(seat: usize, sandbox: Arc<Sandbox>, library: Arc<Library>) -> Self {
         let lender = Arc::new(Lender::new(Arc::clone(&sandbox.shared)));
         Self {
+            seat,
             sandbox,
             library,
             lender,
@@ -55,89 +69,88 @@ impl Executor {
 
     /// Runs a job to its end.
     pub async fn execute(&self, job: Job) -> JobResult {
-        self.execute_with(job, LogBook::new).await.0
+        self.execute_with(job, LogBook::default()).await.0
     }
 
     /// Runs a job to its end, and returns what the plugin logged beside the result.
     pub async fn execute_keeping_log(&self, job: Job) -> (JobResult, Vec<Line>) {
-        self.execute_with(job, LogBook::keeping).await
+        self.execute_with(job, LogBook::keeping()).await
     }
 
-    async fn execute_with(&self, job: Job, book: fn(&Lease) -> LogBook) -> (JobResult, Vec<Line>) {
+    async fn execute_with(&self, job: Job, log: LogBook) -> (JobResult, Vec<Line>) {
         let started = self.sandbox.clock.mono();
+        let (key, due, sent) = (job.key, job.due, job.sent);
         let mut lines = Vec::new();
-        let (outcome, usage) = if started > job.expires {
-            (Outcome::Expired, Usage::default())
+        let done = if started > job.expires {
+            Done::unrun(Outcome::Expired, started)
         } else {
-            self.run(&job, book, &mut lines, started).await
+            self.run(job, log, &mut lines, started).await
         };
         let result = JobResult {
-            key: job.key,
-            outcome,
-            usage,
-            due: job.due,
-            sent: job.sent,
+            key,
+            outcome: done.outcome,
+            usage: done.usage,
+            due,
+            sent,
             started,
-            finished: self.sandbox.clock.mono(),
+            finished: done.at,
         };
         (result, lines)
     }
 
-    async fn run(
-        &self,
-        job: &Job,
-        book: fn(&Lease) -> LogBook,
-        lines: &mut Vec<Line>,
-        started: Mono,
-    ) -> (Outcome, Usage) {
+    async fn run(&self, job: Job, log: LogBook, lines: &mut Vec<Line>, started: Mono) -> Done {
         let Some(lane) = job.assignment() else {
-            return failed("the job has no lane; this is a defect of pulse-host");
+            return Done::failed("the job has no lane; this is a defect of pulse-host", started);
         };
         let Some(plugin) = self.library.get(&lane.profile.plugin) else {
-            return failed(&format!("the plugin `{}` is not loaded", lane.profile.plugin));
+            let message = format!("the plugin `{}` is not loaded", lane.profile.plugin);
+            return Done::failed(&message, started);
         };
-        let waiting = Arc::new(Waiting::default());
+        let (limits, reuse) = (lane.profile.limits, lane.profile.reuse);
         let ends = started.after(lane.timeout);
-        let lease = Arc::new(Lease {
-            spec: job.spec.clone(),
-            kind: job.key.kind,
-            sink: job.key.sink,
-            profile: Arc::clone(lane.profile),
-            ends,
-            waiting: Arc::clone(&waiting),
-        });
-        let limits = lane.profile.limits;
-        let key = (lane.profile.reuse > 1).then(|| Key::new(&job.spec.tenant, &plugin.digest, lane.profile));
-        let mut kept = key.as_ref().and_then(|key| self.pool.take(key));
-        let (ended, mut store, jobs) = loop {
-            let (lease, log) = (Arc::clone(&lease), book(&lease));
-            let (mut store, instance, jobs) = match kept.take() {
-                Some(mut live) => {
-                    store::renew(&mut live.store, limits, lease, log);
-                    (live.store, Some(live.instance), live.jobs)
+        let mut kept = if reuse > 1 {
+            self.pool.take(&job.spec.tenant, &plugin.digest, lane.profile)
+        } else {
+            None
+        };
+        let lease = Arc::new(Lease::new(job, ends, log));
+        let mut begun = started;
+        let (ended, mut store, life) = loop {
+            let (mut store, instance, life) = match kept.take() {
+                Some(Live {
+                    key,
+                    mut store,
+                    instance,
+                    jobs,
+                }) => {
+                    store::renew(&mut store, limits, Arc::clone(&lease));
+                    (store, Some(instance), Some((key, jobs)))
                 }
                 None => {
                     let store = store::new(
-                        &self.sandbox.engine,
+                        &self.sandbox.seat(self.seat).engine,
                         limits,
                         Arc::clone(&self.lender),
-                        lease,
-                        log,
+                        Arc::clone(&lease),
                         self.sandbox.clock.clone(),
                     );
-                    (store, None, 0)
+                    (store, None, None)
                 }
             };
-            let ended = self.call(&mut store, plugin, instance, job, &waiting, ends).await;
+            let ended = self
+                .call(&mut store, plugin.ready(self.seat), instance, &lease, begun)
+                .await;
             // An instance that waits is no reason to refuse a job. Each round takes one of them away.
-            if !(lacks_slot(&ended, &store, limits) && self.pool.give_way()) {
-                break (ended, store, jobs);
+            if !(lacks_slot(&ended.end, &store, limits) && self.pool.give_way()) {
+                break (ended, store, life);
             }
+            begun = ended.at;
         };
-        let usage = usage(&store, limits, self.sandbox.clock.mono().since(started));
-        lines.extend(store.data().end_log());
-        let (outcome, instance) = match (ended, store.data_mut().take_taint()) {
-            (Ended::Panicked(message), _) => {
+        let usage = usage(&store, limits, ended.at.since(started));
+        store.data().end_log();
+        lines.extend(lease.take_lines());
+        let (outcome, instance) = match (ended.end, store.data_mut().take_taint()) {
+            (End::Panicked(message), _) => {
                 tracing::error!(
                     "a host function panicked ({message}); this is a defect of pulse-host, the job ends as a host error"
                 );
@@ -147,7 +160,7 @@ impl Executor {
                 )
             }
             (_, Some(taint)) => (classify::tainted(taint), None),
-            (Ended::Answered(answered, instance), None) => {
+            (End::Returned((answered, instance)), None) => {
                 let instance = sound(&answered, &store).then_some(instance);
                 let outcome = match answered {
                     Ok(answer) => Outcome::Answer(answer::bound(answer)),
@@ -155,63 +168,83 @@ impl Executor {
                 };
                 (outcome, instance)
             }
-            (Ended::Failed(error), None) => (
+            (End::Failed(error), None) => (
                 classify::error(&error, store.data().memory.refused(), limits),
                 None,
             ),
-            (Ended::TimedOut(outcome), None) => (outcome, None),
+            (End::TimedOut, None) => {
+                // A deadline that was seen late says nothing about the target.
+                let late = ended.at.since(ends) > capability::LATE;
+                let outcome = if ended.waited && !late {
+                    Outcome::DeadlineWaiting
+                } else {
+                    Outcome::Deadline
+                };
+                (outcome, None)
+            }
         };
-        if let (Some(key), Some(instance)) = (key, instance)
-            && jobs + 1 < lane.profile.reuse
+        if let Some(instance) = instance
+            && reuse > 1
         {
-            let live = Live {
-                store,
-                instance,
-                jobs: jobs + 1,
-            };
-            self.pool.put(key, live);
+            self.keep(store, instance, life, &lease, &plugin.digest);
         }
-        (outcome, usage)
+        Done {
+            outcome,
+            usage,
+            at: ended.at,
+        }
+    }
+
+    /// Keeps an instance for the next job, if it may do one more.
+    fn keep(
+        &self,
+        store: Store<store::State>,
+        instance: Instance,
+        life: Option<(Key, u32)>,
+        lease: &Lease,
+        digest: &crate::plugins::Digest,
+    ) {
+        let Some(lane) = lease.job.assignment() else {
+            return;
+        };
+        let jobs = life.as_ref().map_or(0, |(_, jobs)| *jobs) + 1;
+        if jobs >= lane.profile.reuse {
+            return;
+        }
+        let key = match life {
+            Some((key, _)) => key,
+            None => Key::new(lease.tenant(), digest, lane.profile),
+        };
+        self.pool.put(Live {
+            key,
+            store,
+            instance,
+            jobs,
+        });
     }
 
     async fn call(
         &self,
         store: &mut Store<store::State>,
-        plugin: &Plugin,
+        plugin: &Ready,
         instance: Option<Instance>,
-        job: &Job,
-        waiting: &Waiting,
-        ends: Mono,
-    ) -> Ended {
-        let meter = Arc::clone(&store.data().meter);
-        let clock = &self.sandbox.clock;
+        lease: &Lease,
+        begun: Mono,
+    ) -> Ended<(Answered, Instance)> {
+        let outside = Arc::clone(&store.data().outside);
         let call = pin!(async {
             let instance = match instance {
                 Some(instance) => instance,
                 None => plugin.pre.instantiate_async(&mut *store).await?,
             };
-            let answered = plugin.exports.run(store, &instance, job).await?;
+            let answered = plugin.exports.run(store, &instance, &lease.job).await?;
             Ok((answered, instance))
         });
-        let mut call = Metered {
-            inner: call,
-            meter: &meter,
-        };
-        let left = ends.since(clock.mono());
-        match tokio::time::timeout(left, &mut call).await {
-            Ok(Ok(Ok((answered, instance)))) => Ended::Answered(answered, instance),
-            Ok(Ok(Err(error))) => Ended::Failed(error),
-            Ok(Err(message)) => Ended::Panicked(message),
-            Err(_) => {
-                let late = clock.mono().since(ends) > capability::LATE;
-                // Read before the call is dropped: dropping it ends the wait.
-                Ended::TimedOut(if waiting.on_target() && !late {
-                    Outcome::DeadlineWaiting
-                } else {
-                    Outcome::Deadline
-                })
-            }
-        }
+        // Read before the call is dropped: dropping it ends the wait.
+        bounded(call, &outside, &self.sandbox.clock, begun, lease.ends, || {
+            lease.waiting.on_target()
+        })
+        .await
     }
 }
 
@@ -225,70 +258,160 @@ pub async fn describe(
     let lender = Arc::new(Lender::new(Arc::clone(&sandbox.shared)));
     let started = sandbox.clock.mono();
     let ends = started.after(timeout);
-    let lease = Arc::new(nothing(plugin.path, ends));
-    let log = LogBook::new(&lease);
-    let mut store = store::new(&sandbox.engine, limits, lender, lease, log, sandbox.clock.clone());
-    let meter = Arc::clone(&store.data().meter);
-    let result = {
+    let lease = Arc::new(nothing(plugin.path, started, ends));
+    let mut store = store::new(
+        &sandbox.first.engine,
+        limits,
+        lender,
+        lease,
+        sandbox.clock.clone(),
+    );
+    let outside = Arc::clone(&store.data().outside);
+    let ended = {
         let call = pin!(async {
-            let instance = plugin.pre.instantiate_async(&mut store).await?;
-            plugin.exports.describe(&mut store, &instance).await
+            let ready = plugin.ready;
+            let instance = ready.pre.instantiate_async(&mut store).await?;
+            ready.exports.describe(&mut store, &instance).await
         });
-        let metered = Metered {
-            inner: call,
-            meter: &meter,
-        };
-        tokio::time::timeout(timeout, metered).await
+        bounded(call, &outside, &sandbox.clock, started, ends, || false).await
     };
     store.data().end_log();
-    match (result, store.data_mut().take_taint()) {
-        (Ok(Err(message)), _) => Err(Outcome::HostError(format!("a host function panicked: {message}"))),
+    match (ended.end, store.data_mut().take_taint()) {
+        (End::Panicked(message), _) => {
+            Err(Outcome::HostError(format!("a host function panicked: {message}")))
+        }
         (_, Some(taint)) => Err(classify::tainted(taint)),
-        (Ok(Ok(Ok(description))), None) => Ok(description),
-        (Ok(Ok(Err(error))), None) => Err(classify::error(&error, store.data().memory.refused(), limits)),
-        (Err(_), None) => Err(Outcome::Deadline),
+        (End::Returned(description), None) => Ok(description),
+        (End::Failed(error), None) => Err(classify::error(&error, store.data().memory.refused(), limits)),
+        (End::TimedOut, None) => Err(Outcome::Deadline),
     }
 }
 
 /// A lease without any grant.
-fn nothing(path: &std::path::Path, ends: Mono) -> Lease {
+fn nothing(path: &std::path::Path, now: Mono, ends: Mono) -> Lease {
     let profile = Arc::new(Profile {
         plugin: path.display().to_string().into(),
         limits: Limits::default(),
         grants: Arc::default(),
         reuse: 0,
     });
-    Lease {
-        spec: MonitorSpec::alone("describe", Arc::clone(&profile), "{}", Duration::ZERO),
-        kind: Kind::Pulse,
-        sink: 0,
-        profile,
-        ends,
-        waiting: Arc::default(),
+    let job = Job {
+        key: JobKey {
+            monitor: MonitorId(0),
+            kind: Kind::Pulse,
+            sink: 0,
+            attempt: 0,
+        },
+        due: now,
+        due_wall: Wall(0),
+        expires: Mono::NEVER,
+        sent: now,
+        spec: MonitorSpec::alone("describe", profile, "{}", Duration::ZERO),
+        payload: Payload::Pulse,
+    };
+    Lease::new(job, ends, LogBook::default())
+}
+
+/// What became of a job.
+struct Done {
+    outcome: Outcome,
+    usage: Usage,
+    at: Mono,
+}
+
+impl Done {
+    fn unrun(outcome: Outcome, at: Mono) -> Self {
+        Self {
+            outcome,
+            usage: Usage::default(),
+            at,
+        }
+    }
+
+    fn failed(message: &str, at: Mono) -> Self {
+        Self::unrun(Outcome::HostError(message.to_owned()), at)
     }
 }
 
-enum Ended {
-    Answered(super::abi::Answered, Instance),
+/// How a call ended, and when.
+struct Ended<T> {
+    end: End<T>,
+    at: Mono,
+    /// Whether it waited for its target when its time was up.
+    waited: bool,
+}
+
+enum End<T> {
+    Returned(T),
     Failed(wasmtime::Error),
-    TimedOut(Outcome),
+    TimedOut,
     Panicked(String),
+}
+
+/// Runs a call until its time is up: times every poll, and turns a panic into an end. A call that never waits needs no
+/// timer.
+async fn bounded<T>(
+    mut call: Pin<&mut impl Future<Output = wasmtime::Result<T>>>,
+    outside: &store::Outside,
+    clock: &Clock,
+    begun: Mono,
+    ends: Mono,
+    waits: impl Fn() -> bool,
+) -> Ended<T> {
+    let mut begun = Some(begun);
+    let mut timer = pin!(None);
+    poll_fn(move |context| {
+        outside.meter.begin(begun.take().unwrap_or_else(|| clock.mono()));
+        let polled = std::panic::catch_unwind(AssertUnwindSafe(|| {
+            loop {
+                // While something is done for the guest, the guest itself has nothing to do.
+                if outside.errands.poll(context).is_pending() {
+                    return Poll::Pending;
+                }
+                let polled = call.as_mut().poll(context);
+                if polled.is_ready() || !outside.errands.asked() {
+                    return polled;
+                }
+            }
+        }));
+        let mut at = clock.mono();
+        outside.meter.end(at);
+        let end = match polled {
+            Ok(Poll::Ready(Ok(returned))) => End::Returned(returned),
+            Ok(Poll::Ready(Err(error))) => End::Failed(error),
+            Err(panic) => End::Panicked(panic_message(&*panic)),
+            Ok(Poll::Pending) => {
+                if timer.is_none() {
+                    timer.set(Some(tokio::time::sleep(ends.since(at))));
+                }
+                // A guest that always finds something to do must not use up the timer's share of looks.
+                let up = timer
+                    .as_mut()
+                    .as_pin_mut()
+                    .is_some_and(|timer| pin!(coop::unconstrained(timer)).poll(context).is_ready());
+                if !up {
+                    return Poll::Pending;
+                }
+                at = clock.mono();
+                End::TimedOut
+            }
+        };
+        let waited = matches!(end, End::TimedOut) && waits();
+        Poll::Ready(Ended { end, at, waited })
+    })
+    .await
 }
 
 /// Whether an instance that answered may go on. One that calls itself defective is believed, and so is one that has
 /// used its memory up: the next job would pay for it. The other faults are about the job, not the instance.
-fn sound(answered: &super::abi::Answered, store: &Store<store::State>) -> bool {
+fn sound(answered: &Answered, store: &Store<store::State>) -> bool {
     !matches!(answered, Err(PluginFault::Internal(_))) && store.data().memory.refused().is_none()
 }
 
 /// Whether there was no slot, and nothing of the guest has run: only then can it be tried again.
-fn lacks_slot(ended: &Ended, store: &Store<store::State>, limits: Limits) -> bool {
-    matches!(ended, Ended::Failed(error) if error.is::<PoolConcurrencyLimitError>())
+fn lacks_slot<T>(end: &End<T>, store: &Store<store::State>, limits: Limits) -> bool {
+    matches!(end, End::Failed(error) if error.is::<PoolConcurrencyLimitError>())
         && store.get_fuel().is_ok_and(|fuel| fuel == limits.fuel)
-}
-
-fn failed(message: &str) -> (Outcome, Usage) {
-    (Outcome::HostError(message.to_owned()), Usage::default())
 }
 
 fn usage(store: &Store<store::State>, limits: Limits, wall: Duration) -> Usage {
@@ -296,30 +419,9 @@ fn usage(store: &Store<store::State>, limits: Limits, wall: Duration) -> Usage {
     Usage {
         fuel: limits.fuel.saturating_sub(store.get_fuel().unwrap_or(0)),
         wall,
-        cpu: state.meter.spent(),
+        cpu: state.outside.meter.spent(),
         host: state.host_time(),
         peak_memory_bytes: state.memory.peak(),
-    }
-}
-
-/// Times every poll, and turns a panic into an error.
-struct Metered<'a, F> {
-    inner: Pin<&'a mut F>,
-    meter: &'a store::Meter,
-}
-
-impl<F: Future> Future for Metered<'_, F> {
-    type Output = Result<F::Output, String>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = &mut *self;
-        this.meter.begin();
-        let polled = std::panic::catch_unwind(AssertUnwindSafe(|| this.inner.as_mut().poll(context)));
-        this.meter.end();
-        match polled {
-            Ok(polled) => polled.map(Ok),
-            Err(panic) => Poll::Ready(Err(panic_message(&*panic))),
-        }
     }
 }
 
@@ -336,23 +438,24 @@ fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{clock::Clock, domain::time::Wall};
 
     /// What a call may do in one poll.
     async fn polled(what: impl AsyncFnOnce()) -> (Result<(), String>, Duration) {
         let (clock, hand) = Clock::manual(Mono(1), Wall(0));
-        let meter = store::Meter::new(clock, Duration::MAX);
+        let outside = store::Outside::new(clock.clone(), Duration::MAX);
         let call = pin!(async {
             hand.advance(Duration::from_millis(3));
             what().await;
             hand.advance(Duration::from_millis(4));
+            Ok(())
         });
-        let ended = Metered {
-            inner: call,
-            meter: &meter,
-        }
-        .await;
-        (ended, meter.spent())
+        let ended = bounded(call, &outside, &clock, Mono(1), Mono::NEVER, || false).await;
+        let ended = match ended.end {
+            End::Returned(()) => Ok(()),
+            End::Panicked(message) => Err(message),
+            End::Failed(_) | End::TimedOut => panic!("neither returned nor panicked"),
+        };
+        (ended, outside.meter.spent())
     }
 
     #[tokio::test]

@@ -1,13 +1,15 @@
-//! Runs plugins: one pooled engine, a fresh instance for each job, three caps and a deadline around each call, one
+//! Runs plugins: a pooled engine for each worker, a fresh instance for each job, three caps and a deadline around each call, one
 //! typed outcome out of it.
 //!
 //! Architecture invariant: the host survives every guest. Nothing here names the ECS.
 
 mod abi;
 mod answer;
+pub mod capacity;
 mod classify;
 pub mod compile;
 pub mod engine;
+mod errand;
 mod execute;
 mod plugin;
 mod pool;
@@ -19,7 +21,7 @@ mod worker;
 pub use compile::Compiler;
 pub use execute::Executor;
 pub use plugin::{Library, Plugin, load};
-pub use worker::Workers;
+pub use worker::{Workers, count as worker_count};
 
 use crate::{
     capability,
@@ -27,13 +29,15 @@ use crate::{
     domain::{host::HostSettings, spec::Kind},
 };
 use anyhow::{Context as _, Result};
-use std::{path::PathBuf, sync::Arc};
+use std::{num::NonZeroUsize, path::PathBuf, sync::Arc};
 use wasmtime::{Engine, component::Linker};
 
 /// How the sandbox is set up.
 #[derive(Clone, Debug)]
 pub struct SandboxSettings {
-    /// Instances that can live at the same time.
+    /// Engines, one for each worker: nothing of an engine is shared by two threads then.
+    pub engines: NonZeroUsize,
+    /// Instances that can live in each engine at the same time.
     pub slots: u32,
     /// Greatest linear memory of any instance.
     pub max_memory_bytes: u64,
@@ -44,20 +48,21 @@ pub struct SandboxSettings {
 }
 
 impl SandboxSettings {
-    /// What follows from the host's settings: a slot for every job that may run, for every instance that may
-    /// wait to be used again, and some to describe plugins.
+    /// What follows from the host's settings. Each worker has slots for its share of the jobs that may run and a batch
+    /// of each kind beyond that, for every instance that may wait to be used again, and some to describe plugins.
     #[must_use]
     pub fn new(settings: &HostSettings, compiler: Compiler) -> Self {
+        let engines = worker::count(settings);
         let running: usize = Kind::ALL
             .iter()
-            .map(|kind| settings.queues.get(*kind).in_flight)
+            .map(|kind| {
+                let queue = settings.queues.get(*kind);
+                worker::share(queue.in_flight, engines) + queue.batch_max
+            })
             .sum();
-        let workers = settings
-            .workers
-            .or_else(|| std::thread::available_parallelism().ok())
-            .map_or(1, std::num::NonZeroUsize::get);
-        let slots = running + workers * pool::IDLE_MAX + 8;
+        let slots = running + pool::IDLE_MAX + 8;
         Self {
+            engines,
             slots: u32::try_from(slots).unwrap_or(u32::MAX),
             max_memory_bytes: settings.maxima.memory_bytes,
             data_dir: settings.data_dir.clone(),
@@ -66,10 +71,16 @@ impl SandboxSettings {
     }
 }
 
-/// The engine and what hangs on it. One per process.
-pub struct Sandbox {
+/// A worker's own part of the sandbox.
+struct Seat {
     engine: Engine,
     linker: Linker<store::State>,
+}
+
+/// The engines and what hangs on them. One per process.
+pub struct Sandbox {
+    first: Seat,
+    others: Vec<Seat>,
     settings: SandboxSettings,
     shared: Arc<capability::Shared>,
     clock: Clock,
@@ -77,21 +88,39 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
-    /// Starts the engine and its ticker.
+    /// Starts the engines and their ticker.
     ///
     /// # Errors
     /// When this machine can't run wasm, or the operating system gives no thread.
     pub fn new(settings: SandboxSettings, clock: Clock) -> Result<Arc<Self>> {
-        let engine = engine::running(&settings)?;
-        let linker = abi::linker(&engine)?;
-        let ticker = engine::Ticker::start(&engine).context("the epoch thread could not be started")?;
+        let mut seats = Vec::new();
+        for engine in engine::running(&settings)? {
+            let linker = abi::linker(&engine)?;
+            seats.push(Seat { engine, linker });
+        }
+        let ticker = engine::Ticker::start(seats.iter().map(|seat| &seat.engine))
+            .context("the epoch thread could not be started")?;
+        let others = seats.split_off(1.min(seats.len()));
         Ok(Arc::new(Self {
-            engine,
-            linker,
+            first: seats.pop().context("there is no engine")?,
+            others,
             settings,
             shared: capability::Shared::new(clock.clone())?,
             clock,
             _ticker: ticker,
         }))
+    }
+
+    /// The seats, at least one.
+    fn seats(&self) -> impl Iterator<Item = &Seat> {
+        std::iter::once(&self.first).chain(&self.others)
+    }
+
+    /// The seat of that number; the first for all that have none.
+    fn seat(&self, number: usize) -> &Seat {
+        number
+            .checked_sub(1)
+            .and_then(|number| self.others.get(number))
+            .unwrap_or(&self.first)
     }
 }

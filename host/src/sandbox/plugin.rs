@@ -42,23 +42,35 @@ pub struct Plugin {
     pub size_bytes: usize,
     /// Everything that it imports, by full name, sorted.
     pub imports: Vec<String>,
+    first: Ready,
+    others: Vec<Ready>,
+}
+
+/// A plugin in one engine.
+pub struct Ready {
     pub(super) pre: InstancePre<State>,
-    pub(super) exports: Arc<dyn Exports>,
+    pub(super) exports: Box<dyn Exports>,
 }
 
 impl Plugin {
     /// The version of `pulse:plugin` that it was made for.
     #[must_use]
     pub fn abi(&self) -> &'static str {
-        self.exports.version()
+        self.first.exports.version()
+    }
+
+    /// The plugin in the engine of that seat.
+    pub(super) fn ready(&self, seat: usize) -> &Ready {
+        seat.checked_sub(1)
+            .and_then(|seat| self.others.get(seat))
+            .unwrap_or(&self.first)
     }
 }
 
 /// A plugin on its way to being loaded.
 pub struct Loading<'a> {
     pub(super) path: &'a Path,
-    pub(super) pre: &'a InstancePre<State>,
-    pub(super) exports: &'a dyn Exports,
+    pub(super) ready: &'a Ready,
 }
 
 /// The loaded plugins by name.
@@ -124,23 +136,31 @@ pub fn load(sandbox: &Arc<Sandbox>, found: Found) -> Result<Plugin, Vec<String>>
 
 fn try_load(sandbox: &Arc<Sandbox>, found: Found) -> Result<Plugin, Vec<String>> {
     let settings = &sandbox.settings;
-    let component = compile::load(&sandbox.engine, &settings.compiler, &settings.data_dir, &found)
+    let engines: Vec<_> = sandbox.seats().map(|seat| &seat.engine).collect();
+    let components = compile::load(&engines, &settings.compiler, &settings.data_dir, &found)
         .map_err(|message| vec![message])?;
+    let mut seats = sandbox.seats().zip(&components).map(|(seat, component)| {
+        let pre = seat.linker.instantiate_pre(component).map_err(|error| {
+            let lent = "the host lends pulse:host@0.1.0 (log, http, tcp, docker, files) and wasi:{io,clocks,random,cli}@0.2";
+            vec![format!("asks for what the host does not lend: {}; {lent}", super::classify::one_line(&error))]
+        })?;
+        let exports = abi::recognise(&pre).map_err(|message| vec![message])?;
+        Ok::<_, Vec<String>>(Ready { pre, exports })
+    });
+    let first = seats
+        .next()
+        .ok_or_else(|| vec!["there is no engine".to_owned()])??;
+    let others: Vec<Ready> = seats.collect::<Result<_, _>>()?;
+    let component = first.pre.component();
     let mut imports: Vec<String> = component
         .component_type()
-        .imports(&sandbox.engine)
+        .imports(component.engine())
         .map(|(name, _)| name.to_owned())
         .collect();
     imports.sort();
-    let pre = sandbox.linker.instantiate_pre(&component).map_err(|error| {
-        let lent = "the host lends pulse:host@0.1.0 (log, http, tcp, docker, files) and wasi:{io,clocks,random,cli}@0.2";
-        vec![format!("asks for what the host does not lend: {}; {lent}", super::classify::one_line(&error))]
-    })?;
-    let exports = abi::recognise(&pre).map_err(|message| vec![message])?;
     let loading = Loading {
         path: &found.path,
-        pre: &pre,
-        exports: &*exports,
+        ready: &first,
     };
     let description = block_on(execute::describe(
         sandbox,
@@ -151,7 +171,12 @@ fn try_load(sandbox: &Arc<Sandbox>, found: Found) -> Result<Plugin, Vec<String>>
     .and_then(|described| described.map_err(|outcome| format!("can't describe itself: {outcome}")))
     .map_err(|message| vec![message])?;
     let needs = needs(&imports);
-    let schema = check(&description, found.manifest.as_ref(), &exports.kinds(), &needs)?;
+    let schema = check(
+        &description,
+        found.manifest.as_ref(),
+        &first.exports.kinds(),
+        &needs,
+    )?;
     let mut summary = description.summary;
     super::answer::line(&mut summary);
     Ok(Plugin {
@@ -159,7 +184,7 @@ fn try_load(sandbox: &Arc<Sandbox>, found: Found) -> Result<Plugin, Vec<String>>
             name: description.name.into(),
             version: description.version,
             summary,
-            kinds: exports.kinds(),
+            kinds: first.exports.kinds(),
             needs,
             schema: Arc::new(schema),
         },
@@ -167,8 +192,8 @@ fn try_load(sandbox: &Arc<Sandbox>, found: Found) -> Result<Plugin, Vec<String>>
         digest: found.digest,
         size_bytes: found.bytes.len(),
         imports,
-        pre,
-        exports,
+        first,
+        others,
     })
 }
 

@@ -17,6 +17,8 @@ pub const IDLE_MAX: usize = 64;
 
 /// A live instance.
 pub struct Live {
+    /// For whom it may be used again.
+    pub key: Key,
     /// Its store.
     pub store: Store<State>,
     /// The instance.
@@ -26,7 +28,6 @@ pub struct Live {
 }
 
 /// For whom an instance may be used again. A reload makes new profiles, and so new keys.
-#[derive(Clone)]
 pub struct Key {
     profile: Arc<Profile>,
     tenant: Arc<str>,
@@ -45,32 +46,33 @@ impl Key {
     }
 }
 
-impl PartialEq for Key {
-    /// The very same profile, not one that says the same: a reload ends what was granted before it.
-    fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.profile, &other.profile)
-            && self.tenant == other.tenant
-            && self.digest == other.digest
+impl Key {
+    /// Whether it is the key of such a job: the very same profile, not one that says the same, since a reload ends
+    /// what was granted before it.
+    fn fits(&self, tenant: &Arc<str>, digest: &Digest, profile: &Arc<Profile>) -> bool {
+        Arc::ptr_eq(&self.profile, profile) && self.tenant == *tenant && self.digest == *digest
     }
 }
 
 /// The waiting instances of one worker, those that wait longest first. They are few, so that a search among them costs
 /// less than an index of them.
 #[derive(Default)]
-pub struct Pool(Mutex<VecDeque<(Key, Live)>>);
+pub struct Pool(Mutex<VecDeque<Live>>);
 
 impl Pool {
     /// Takes an instance out, the one that was used last: its memory is warm.
-    pub fn take(&self, key: &Key) -> Option<Live> {
+    pub fn take(&self, tenant: &Arc<str>, digest: &Digest, profile: &Arc<Profile>) -> Option<Live> {
         let mut idle = self.idle();
-        let index = idle.iter().rposition(|(waits, _)| waits == key)?;
-        idle.remove(index).map(|(_, live)| live)
+        let index = idle
+            .iter()
+            .rposition(|live| live.key.fits(tenant, digest, profile))?;
+        idle.remove(index)
     }
 
     /// Puts an instance in.
-    pub fn put(&self, key: Key, live: Live) {
+    pub fn put(&self, live: Live) {
         let mut idle = self.idle();
-        idle.push_back((key, live));
+        idle.push_back(live);
         let over = if idle.len() > IDLE_MAX {
             idle.pop_front()
         } else {
@@ -87,7 +89,7 @@ impl Pool {
         oldest.is_some()
     }
 
-    fn idle(&self) -> MutexGuard<'_, VecDeque<(Key, Live)>> {
+    fn idle(&self) -> MutexGuard<'_, VecDeque<Live>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -107,11 +109,12 @@ mod tests {
                 reuse: 9,
             })
         });
-        let key = |tenant: &str, bytes: &[u8], profile| Key::new(&tenant.into(), &Digest::of(bytes), profile);
-        let first = key("acme", b"a", &one);
-        assert!(first == key("acme", b"a", &one));
-        assert!(first != key("globex", b"a", &one));
-        assert!(first != key("acme", b"b", &one));
-        assert!(first != key("acme", b"a", &same));
+        let key = Key::new(&"acme".into(), &Digest::of(b"a"), &one);
+        let fits =
+            |tenant: &str, bytes: &[u8], profile| key.fits(&tenant.into(), &Digest::of(bytes), profile);
+        assert!(fits("acme", b"a", &one));
+        assert!(!fits("globex", b"a", &one));
+        assert!(!fits("acme", b"b", &one));
+        assert!(!fits("acme", b"a", &same));
     }
 }

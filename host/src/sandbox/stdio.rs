@@ -1,6 +1,9 @@
 //! A guest's standard output and error become log lines, within the bounds of its log.
 
-use crate::capability::log::{self, Level, LogBook};
+use crate::capability::{
+    Lease,
+    log::{self, Level},
+};
 use bytes::Bytes;
 use std::{
     pin::Pin,
@@ -19,13 +22,13 @@ const LINE_BYTES_MAX: usize = log::LINE_BYTES_MAX + 4;
 /// Bytes that one write may carry.
 const WRITE_BYTES_MAX: usize = 64 << 10;
 
-/// The log of the running job; none between jobs, and then nothing is written.
-pub type Log = Arc<Mutex<Option<LogBook>>>;
+/// Whose log it is: the running job's; none between jobs, and then nothing is written.
+pub type Running = Arc<Mutex<Option<Arc<Lease>>>>;
 
 /// One of the two streams.
 #[derive(Clone)]
 pub struct LineStream {
-    log: Log,
+    running: Running,
     line: Arc<Mutex<Vec<u8>>>,
     level: Level,
 }
@@ -33,19 +36,19 @@ pub struct LineStream {
 impl LineStream {
     /// Lines of standard output are information.
     #[must_use]
-    pub fn stdout(log: &Log) -> Self {
-        Self::new(log, Level::Info)
+    pub fn stdout(running: &Running) -> Self {
+        Self::new(running, Level::Info)
     }
 
     /// Lines of standard error are warnings.
     #[must_use]
-    pub fn stderr(log: &Log) -> Self {
-        Self::new(log, Level::Warn)
+    pub fn stderr(running: &Running) -> Self {
+        Self::new(running, Level::Warn)
     }
 
-    fn new(log: &Log, level: Level) -> Self {
+    fn new(running: &Running, level: Level) -> Self {
         Self {
-            log: Arc::clone(log),
+            running: Arc::clone(running),
             line: Arc::default(),
             level,
         }
@@ -77,8 +80,8 @@ impl LineStream {
     }
 
     fn put(&self, line: &[u8]) {
-        if let Some(log) = &mut *self.log.lock().unwrap_or_else(PoisonError::into_inner) {
-            log.write(self.level, &String::from_utf8_lossy(line));
+        if let Some(lease) = &*self.running.lock().unwrap_or_else(PoisonError::into_inner) {
+            lease.write_log(self.level, &String::from_utf8_lossy(line));
         }
     }
 }

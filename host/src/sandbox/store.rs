@@ -2,13 +2,11 @@
 
 use super::{
     engine,
-    stdio::{LineStream, Log},
+    errand::Errands,
+    stdio::{LineStream, Running},
 };
 use crate::{
-    capability::{
-        Lease, Lender, Taint,
-        log::{Level, Line, LogBook},
-    },
+    capability::{Lease, Lender, Taint},
     clock::Clock,
     domain::{
         limits::Limits,
@@ -33,23 +31,75 @@ const RANDOM_BYTES_MAX: u64 = 64 << 10;
 
 /// The data of a store.
 pub struct State {
-    wasi: WasiCtx,
-    table: ResourceTable,
+    /// Made when the guest first asks for something of WASI's: many never do.
+    wasi: Option<Box<Wasi>>,
     /// Sum of all memories and tables.
     pub memory: Memory,
-    /// CPU time.
-    pub meter: Arc<Meter>,
+    /// What is looked at from outside while a call borrows the store.
+    pub outside: Arc<Outside>,
     /// What the host lends, on this worker.
     pub lender: Arc<Lender>,
-    /// What the running job may use.
+    /// The running job, and what it may use.
     pub lease: Arc<Lease>,
-    log: Log,
-    streams: [LineStream; 2],
     /// Why the running job says nothing about its target; the first reason stands.
     taint: Option<Taint>,
     host: Duration,
     host_since: Option<Mono>,
     clock: Clock,
+}
+
+/// What belongs to an instance but is not in its store: a call borrows that from beginning to end.
+pub struct Outside {
+    /// CPU time.
+    pub meter: Meter,
+    /// What lent calls have asked for.
+    pub errands: Errands,
+}
+
+impl Outside {
+    /// Nothing spent and nothing asked for so far.
+    #[must_use]
+    pub fn new(clock: Clock, cpu: Duration) -> Self {
+        Self {
+            meter: Meter::new(clock, cpu),
+            errands: Errands::default(),
+        }
+    }
+}
+
+/// What WASI needs of an instance.
+struct Wasi {
+    context: WasiCtx,
+    table: ResourceTable,
+    running: Running,
+    streams: [LineStream; 2],
+}
+
+impl Wasi {
+    fn new(lease: &Arc<Lease>) -> Self {
+        let running: Running = Arc::new(Mutex::new(Some(Arc::clone(lease))));
+        let streams = [LineStream::stdout(&running), LineStream::stderr(&running)];
+        let [stdout, stderr] = streams.clone();
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(RESOURCES_MAX);
+        let context = WasiCtxBuilder::new()
+            .stdout(stdout)
+            .stderr(stderr)
+            .max_random_size(RANDOM_BYTES_MAX)
+            .allow_tcp(false)
+            .allow_udp(false)
+            .build();
+        Self {
+            context,
+            table,
+            running,
+            streams,
+        }
+    }
+
+    fn set_running(&self, lease: Option<&Arc<Lease>>) {
+        *self.running.lock().unwrap_or_else(PoisonError::into_inner) = lease.cloned();
+    }
 }
 
 /// The guest used more CPU time than it was allowed.
@@ -71,31 +121,16 @@ pub fn new(
     limits: Limits,
     lender: Arc<Lender>,
     lease: Arc<Lease>,
-    log: LogBook,
     clock: Clock,
 ) -> Store<State> {
-    let log = Arc::new(Mutex::new(Some(log)));
-    let (stdout, stderr) = (LineStream::stdout(&log), LineStream::stderr(&log));
-    let mut table = ResourceTable::new();
-    table.set_max_capacity(RESOURCES_MAX);
-    let wasi = WasiCtxBuilder::new()
-        .stdout(stdout.clone())
-        .stderr(stderr.clone())
-        .max_random_size(RANDOM_BYTES_MAX)
-        .allow_tcp(false)
-        .allow_udp(false)
-        .build();
     let mut store = Store::new(
         engine,
         State {
-            wasi,
-            table,
+            wasi: None,
             memory: Memory::new(limits.memory_bytes),
-            meter: Arc::new(Meter::new(clock.clone(), limits.cpu)),
+            outside: Arc::new(Outside::new(clock.clone(), limits.cpu)),
             lender,
             lease,
-            log,
-            streams: [stdout, stderr],
             taint: None,
             host: Duration::ZERO,
             host_since: None,
@@ -106,12 +141,12 @@ pub fn new(
     store.set_hostcall_fuel(HOST_CALL_BYTES_MAX);
     store.set_max_component_handles(HANDLES_MAX);
     store.epoch_deadline_callback(|context| {
-        if context.data().meter.exceeded() {
+        if context.data().outside.meter.exceeded() {
             return Err(wasmtime::Error::new(CpuExceeded));
         }
         // The epochs that passed while the guest waited are none of its slice; and one whose time is almost up gets
         // to say so.
-        if context.data().meter.has_just_begun() {
+        if context.data().outside.meter.has_just_begun() {
             return Ok(UpdateDeadline::Continue(1));
         }
         // Wasmtime's own yield wakes itself, so that a runtime which always finds something to run looks at
@@ -123,15 +158,17 @@ pub fn new(
 }
 
 /// Makes the store of a kept instance ready for another job. Its memory is what it was.
-pub fn renew(store: &mut Store<State>, limits: Limits, lease: Arc<Lease>, log: LogBook) {
+pub fn renew(store: &mut Store<State>, limits: Limits, lease: Arc<Lease>) {
     let state = store.data_mut();
+    if let Some(wasi) = &state.wasi {
+        wasi.set_running(Some(&lease));
+    }
     state.lease = lease;
-    *state.log.lock().unwrap_or_else(PoisonError::into_inner) = Some(log);
     state.taint = None;
     state.host = Duration::ZERO;
     state.host_since = None;
     state.memory.renew(limits.memory_bytes);
-    state.meter.renew(limits.cpu);
+    state.outside.meter.renew(limits.cpu);
     refill(store, limits);
 }
 
@@ -142,20 +179,14 @@ fn refill(store: &mut Store<State>, limits: Limits) {
 }
 
 impl State {
-    /// Writes a line into the log of the running job.
-    pub fn write_log(&self, level: Level, message: &str) {
-        if let Some(log) = &mut *self.log.lock().unwrap_or_else(PoisonError::into_inner) {
-            log.write(level, message);
+    /// The job has ended, and so has its log.
+    pub fn end_log(&self) {
+        if let Some(wasi) = &self.wasi {
+            for stream in &wasi.streams {
+                stream.finish();
+            }
+            wasi.set_running(None);
         }
-    }
-
-    /// The job has ended, and so has its log. Returns the lines, if they were kept.
-    pub fn end_log(&self) -> Vec<Line> {
-        for stream in &self.streams {
-            stream.finish();
-        }
-        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner).take();
-        log.map_or_else(Vec::new, |log| log.lines().to_vec())
     }
 
     /// A host call begins.
@@ -199,9 +230,10 @@ impl State {
 
 impl WasiView for State {
     fn ctx(&mut self) -> WasiCtxView<'_> {
+        let wasi = self.wasi.get_or_insert_with(|| Box::new(Wasi::new(&self.lease)));
         WasiCtxView {
-            ctx: &mut self.wasi,
-            table: &mut self.table,
+            ctx: &mut wasi.context,
+            table: &mut wasi.table,
         }
     }
 }
@@ -342,15 +374,15 @@ impl Meter {
     }
 
     /// A poll begins.
-    pub fn begin(&self) {
-        self.since_ns.store(self.clock.mono().0, Ordering::Relaxed);
+    pub fn begin(&self, now: Mono) {
+        self.since_ns.store(now.0, Ordering::Relaxed);
         self.epochs.store(0, Ordering::Relaxed);
     }
 
     /// A poll ended.
-    pub fn end(&self) {
-        self.spent_ns.store(nanos(self.spent()), Ordering::Relaxed);
-        self.since_ns.store(0, Ordering::Relaxed);
+    pub fn end(&self, now: Mono) {
+        let poll = now.0.saturating_sub(self.since_ns.swap(0, Ordering::Relaxed));
+        self.spent_ns.fetch_add(poll, Ordering::Relaxed);
     }
 
     /// CPU time so far.
@@ -433,26 +465,26 @@ mod tests {
     fn a_meter_adds_polls_up() {
         let (clock, hand) = Clock::manual(Mono(1), Wall(0));
         let ms = Duration::from_millis;
-        let meter = Meter::new(clock, ms(10));
+        let meter = Meter::new(clock.clone(), ms(10));
         for _ in 0..2 {
-            meter.begin();
+            meter.begin(clock.mono());
             hand.advance(ms(5));
             assert!(!meter.exceeded());
-            meter.end();
+            meter.end(clock.mono());
             // Between polls the guest waits.
             hand.advance(ms(100));
         }
         assert_eq!(meter.spent(), ms(10));
-        meter.begin();
+        meter.begin(clock.mono());
         hand.advance(ms(1));
         assert!(meter.exceeded(), "the running poll counts");
         assert!(meter.has_just_begun());
         assert!(!meter.has_just_begun(), "a second epoch");
-        meter.end();
-        meter.begin();
+        meter.end(clock.mono());
+        meter.begin(clock.mono());
         hand.advance(engine::EPOCH);
         assert!(!meter.has_just_begun(), "a whole slice");
-        meter.end();
+        meter.end(clock.mono());
         meter.renew(ms(10));
         assert_eq!(meter.spent(), Duration::ZERO);
     }

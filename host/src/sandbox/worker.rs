@@ -1,46 +1,79 @@
 //! The workers: threads with a runtime each, which take batches from the channels and run every job on its own.
 //!
-//! Architecture invariant: permits, results and failures are per job. Each kind has its own permits, so that checks
-//! that wait for their targets never hold back repairs and alerts.
+//! A job is begun as soon as it was taken, and polled once on the spot: most end there. Only what has to wait becomes a
+//! task. Results go back together: those of a batch when it was gone through, the others when the runtime has gone
+//! through what it found ready.
+//!
+//! Architecture invariant: results and failures are per job. How many may run at once is the scheduler's business; a
+//! worker takes its share of that for each kind, so that checks which wait for their targets never hold back repairs and
+//! alerts, and a job that it took begins at once. A turn of a thread ends after [`TURN`], so that a guest which computes
+//! delays its neighbours by one slice at most.
 
 use super::{Library, Sandbox, execute::Executor};
 use crate::{
     clock::Clock,
     domain::{
         host::{HostSettings, PerKind},
+        job::JobResult,
         spec::Kind,
     },
-    queue::{Inlet, ResultSender},
+    queue::{Inlet, ResultSender, Results},
 };
 use std::{
+    future::poll_fn,
     num::NonZeroUsize,
+    panic::AssertUnwindSafe,
+    pin::Pin,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
         mpsc,
     },
+    task::Poll,
     time::Duration,
 };
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::{
+    sync::{Notify, Semaphore},
+    task::coop,
+    time::MissedTickBehavior,
+};
 
 /// A worker also looks by itself that often: a batch wakes one worker only, and that one may hang.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// After that time a worker hands its results over and looks at sockets, timers and tasks.
+const TURN: Duration = Duration::from_millis(1);
+
+/// How many workers there are: as many as was wished for, or as there are cores.
+#[must_use]
+pub fn count(settings: &HostSettings) -> NonZeroUsize {
+    settings
+        .workers
+        .or_else(|| std::thread::available_parallelism().ok())
+        .unwrap_or(NonZeroUsize::MIN)
+}
+
+/// A worker that has so many jobs waiting takes no more of that kind: each has slots of its own, and whatever one does
+/// not take is for the others. Together they take all that may run.
+#[must_use]
+pub fn share(in_flight: usize, workers: NonZeroUsize) -> usize {
+    in_flight.div_ceil(workers.get()).max(1)
+}
 
 /// What all workers share.
-struct Shared {
+struct Crew {
     inlets: PerKind<Inlet>,
-    permits: PerKind<Arc<Semaphore>>,
+    /// See [`share`].
+    shares: PerKind<usize>,
     results: ResultSender,
-    /// Jobs that were taken out of a channel and have not ended.
+    /// Jobs that were taken out of a channel and whose results were not handed over.
     running: AtomicUsize,
     /// Closed when everything must stop.
     stop_now: Semaphore,
-    in_flight: PerKind<usize>,
 }
 
 /// The running workers.
 pub struct Workers {
-    shared: Arc<Shared>,
+    crew: Arc<Crew>,
     threads: usize,
     ended: mpsc::Receiver<()>,
     clock: Clock,
@@ -59,38 +92,47 @@ impl Workers {
         settings: &HostSettings,
         clock: Clock,
     ) -> std::io::Result<Self> {
-        let shared = Arc::new(Shared {
+        let threads = count(settings);
+        let crew = Arc::new(Crew {
             inlets,
-            permits: PerKind::from_fn(|kind| Arc::new(Semaphore::new(settings.queues.get(kind).in_flight))),
+            shares: PerKind::from_fn(|kind| share(settings.queues.get(kind).in_flight, threads)),
             results,
             running: AtomicUsize::new(0),
             stop_now: Semaphore::new(0),
-            in_flight: PerKind::from_fn(|kind| settings.queues.get(kind).in_flight),
         });
-        let threads = settings
-            .workers
-            .or_else(|| std::thread::available_parallelism().ok())
-            .map_or(1, NonZeroUsize::get);
         let (sender, ended) = mpsc::channel();
-        for number in 0..threads {
-            let (shared, sandbox, library) =
-                (Arc::clone(&shared), Arc::clone(&sandbox), Arc::clone(&library));
-            let sender = sender.clone();
+        for number in 0..threads.get() {
+            let (crew, sandbox, library) = (Arc::clone(&crew), Arc::clone(&sandbox), Arc::clone(&library));
+            let (sender, clock) = (sender.clone(), clock.clone());
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()?;
             std::thread::Builder::new()
                 .name(format!("worker-{number}"))
                 .spawn(move || {
-                    runtime.block_on(serve(&shared, sandbox, library));
+                    runtime.block_on(async {
+                        let worker = Arc::new(Worker {
+                            executor: Executor::at(number, sandbox, library),
+                            outbox: Outbox {
+                                results: Mutex::new(crew.results.buffer()),
+                                filled: Notify::new(),
+                                awaited: AtomicUsize::new(1),
+                                waiting: PerKind::default(),
+                                freed: Notify::new(),
+                            },
+                            crew,
+                            clock,
+                        });
+                        worker.serve().await;
+                    });
                     // What still runs was told to stop, or never will.
                     runtime.shutdown_background();
                     let _ = sender.send(());
                 })?;
         }
         Ok(Self {
-            shared,
-            threads,
+            crew,
+            threads: threads.get(),
             ended,
             clock,
         })
@@ -109,70 +151,230 @@ impl Workers {
             }
             left -= 1;
         }
-        let cut = self.shared.running.load(Ordering::Acquire);
-        self.shared.stop_now.close();
+        let cut = self.crew.running.load(Ordering::Acquire);
+        self.crew.stop_now.close();
         cut
     }
 }
 
-/// One worker's life.
-async fn serve(shared: &Arc<Shared>, sandbox: Arc<Sandbox>, library: Arc<Library>) {
-    let executor = Arc::new(Executor::new(sandbox, library));
-    let drained = async {
-        tokio::join!(
-            take(shared, &executor, Kind::Code),
-            take(shared, &executor, Kind::Intervention),
-            take(shared, &executor, Kind::Pulse),
-        );
-        // Every permit back means that every job has ended, those of the other workers too.
-        for kind in Kind::ALL {
-            let all = u32::try_from(*shared.in_flight.get(kind)).unwrap_or(u32::MAX);
-            drop(shared.permits.get(kind).acquire_many(all).await);
-        }
-    };
-    tokio::select! {
-        () = drained => {}
-        _ = shared.stop_now.acquire() => {}
+/// One worker.
+struct Worker {
+    executor: Executor,
+    outbox: Outbox,
+    crew: Arc<Crew>,
+    clock: Clock,
+}
+
+/// What the worker's tasks leave for it.
+struct Outbox {
+    results: Mutex<Results>,
+    filled: Notify,
+    /// Tasks that have not left theirs yet; and one as long as more may be begun.
+    awaited: AtomicUsize,
+    /// Those tasks, by kind.
+    waiting: PerKind<AtomicUsize>,
+    /// Told when one of them has ended.
+    freed: Notify,
+}
+
+impl Outbox {
+    fn results(&self) -> MutexGuard<'_, Results> {
+        self.results.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A task of that kind has ended.
+    fn ended(&self, kind: Kind) {
+        self.waiting.get(kind).fetch_sub(1, Ordering::AcqRel);
+        self.freed.notify_waiters();
+        self.done();
+    }
+
+    /// One less to wait for.
+    fn done(&self) {
+        self.awaited.fetch_sub(1, Ordering::AcqRel);
+        self.filled.notify_one();
     }
 }
 
-/// Takes batches of one kind until the channel is closed and empty.
-async fn take(shared: &Arc<Shared>, executor: &Arc<Executor>, kind: Kind) {
-    let permits = shared.permits.get(kind);
-    let inlet = shared.inlets.get(kind);
-    loop {
-        // No batch is taken before at least one of its jobs can run.
-        let Ok(mut first) = Arc::clone(permits).acquire_owned().await.map(Some) else {
-            return;
+impl Worker {
+    /// Its life: until the channels are closed and empty and everything that it began has ended, or until it must
+    /// stop.
+    async fn serve(self: &Arc<Self>) {
+        let post = tokio::spawn(Arc::clone(self).post());
+        let drained = async {
+            tokio::join!(
+                self.take(Kind::Code),
+                self.take(Kind::Intervention),
+                self.take(Kind::Pulse),
+            );
+            self.outbox.done();
+            let _ = post.await;
         };
-        let mut batch = loop {
-            match timeout(LOOK_EVERY, inlet.recv()).await {
-                Ok(Some(batch)) => break batch,
-                Ok(None) => return,
-                Err(_) => {}
-            }
-        };
-        shared.running.fetch_add(batch.len(), Ordering::AcqRel);
-        for job in batch.drain(..) {
-            let permit = match first.take() {
-                Some(permit) => permit,
-                None => match Arc::clone(permits).acquire_owned().await {
-                    Ok(permit) => permit,
-                    Err(_) => return,
-                },
-            };
-            let (shared, executor) = (Arc::clone(shared), Arc::clone(executor));
-            tokio::spawn(async move {
-                let result = executor.execute(job).await;
-                let mut results = shared.results.buffer();
-                results.push(result);
-                shared.results.send(results).await;
-                shared.running.fetch_sub(1, Ordering::AcqRel);
-                drop(permit);
-            });
+        tokio::select! {
+            () = drained => {}
+            () = look() => {}
+            _ = self.crew.stop_now.acquire() => {}
         }
-        inlet.recycle(batch);
-        // The jobs that were just spawned come before the next batch.
-        tokio::task::yield_now().await;
+    }
+
+    /// Takes batches of one kind until the channel is closed and empty.
+    async fn take(self: &Arc<Self>, kind: Kind) {
+        let inlet = self.crew.inlets.get(kind);
+        let mut results = self.crew.results.buffer();
+        let mut spare = None;
+        loop {
+            self.room(kind).await;
+            let Some(mut batch) = inlet.recv().await else {
+                return;
+            };
+            self.crew.running.fetch_add(batch.len(), Ordering::AcqRel);
+            let mut turn_ends = self.clock.mono().after(TURN);
+            for job in batch.drain(..) {
+                let worker = Arc::clone(self);
+                let execution = async move { worker.executor.execute(job).await };
+                let now = match self.begin(kind, execution, &mut spare).await {
+                    Some(result) => {
+                        let finished = result.finished;
+                        results.push(result);
+                        finished
+                    }
+                    None => self.clock.mono(),
+                };
+                if now > turn_ends {
+                    self.hand_over(&mut results).await;
+                    tokio::task::yield_now().await;
+                    turn_ends = self.clock.mono().after(TURN);
+                }
+            }
+            inlet.recycle(batch);
+            self.hand_over(&mut results).await;
+            // What was begun comes before the next batch.
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Waits until this worker has room for jobs of that kind.
+    async fn room(&self, kind: Kind) {
+        let share = *self.crew.shares.get(kind);
+        let full = || self.outbox.waiting.get(kind).load(Ordering::Acquire) >= share;
+        while full() {
+            let freed = self.outbox.freed.notified();
+            if full() {
+                freed.await;
+            }
+        }
+    }
+
+    /// Begins a job, and returns its result if it ended at once. `spare` is what the last one left of its memory.
+    async fn begin<F>(
+        self: &Arc<Self>,
+        kind: Kind,
+        execution: F,
+        spare: &mut Option<Pin<Box<F>>>,
+    ) -> Option<JobResult>
+    where
+        F: Future<Output = JobResult> + Send + 'static,
+    {
+        let mut execution = match spare.take() {
+            Some(mut memory) => {
+                memory.set(execution);
+                memory
+            }
+            None => Box::pin(execution),
+        };
+        // The tasks' shares of looks are not for all jobs of a batch together.
+        let polled = coop::unconstrained(poll_fn(|context| {
+            let poll = AssertUnwindSafe(|| execution.as_mut().poll(context));
+            Poll::Ready(std::panic::catch_unwind(poll))
+        }))
+        .await;
+        match polled {
+            Ok(Poll::Ready(result)) => {
+                *spare = Some(execution);
+                Some(result)
+            }
+            Ok(Poll::Pending) => {
+                self.outbox.awaited.fetch_add(1, Ordering::AcqRel);
+                self.outbox.waiting.get(kind).fetch_add(1, Ordering::AcqRel);
+                let awaited = Awaited {
+                    worker: Arc::clone(self),
+                    kind,
+                    lost: true,
+                };
+                tokio::spawn(async move { awaited.ended(execution.await) });
+                None
+            }
+            Err(_) => {
+                self.lose();
+                None
+            }
+        }
+    }
+
+    /// A job came to no result, which recovery will see.
+    fn lose(&self) {
+        tracing::error!("a job ended in a panic; this is a defect of pulse-host");
+        self.crew.running.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Hands over what the tasks leave.
+    async fn post(self: Arc<Self>) {
+        let mut results = self.crew.results.buffer();
+        loop {
+            self.outbox.filled.notified().await;
+            loop {
+                std::mem::swap(&mut results, &mut *self.outbox.results());
+                if results.is_empty() {
+                    break;
+                }
+                self.hand_over(&mut results).await;
+            }
+            if self.outbox.awaited.load(Ordering::Acquire) == 0 {
+                return;
+            }
+        }
+    }
+
+    /// Sends results, and leaves an empty buffer behind.
+    async fn hand_over(&self, results: &mut Results) {
+        if results.is_empty() {
+            return;
+        }
+        let full = std::mem::replace(results, self.crew.results.buffer());
+        let count = full.len();
+        self.crew.results.send(full).await;
+        self.crew.running.fetch_sub(count, Ordering::AcqRel);
+    }
+}
+
+/// Wakes whoever waits beside it now and then: who waits at a channel looks into it when he is woken.
+async fn look() {
+    let mut looks = tokio::time::interval(LOOK_EVERY);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        looks.tick().await;
+    }
+}
+
+/// A task whose result is waited for, however it ends.
+struct Awaited {
+    worker: Arc<Worker>,
+    kind: Kind,
+    lost: bool,
+}
+
+impl Awaited {
+    fn ended(mut self, result: JobResult) {
+        self.worker.outbox.results().push(result);
+        self.lost = false;
+    }
+}
+
+impl Drop for Awaited {
+    fn drop(&mut self) {
+        if self.lost && std::thread::panicking() {
+            self.worker.lose();
+        }
+        self.worker.outbox.ended(self.kind);
     }
 }

@@ -41,6 +41,7 @@ pub const SLOTS: &str = "PULSE_HOST_TEST_SLOTS";
 pub fn settings(slots: u32) -> SandboxSettings {
     let wanted = std::env::var(SLOTS).ok().map(|slots| slots.parse().unwrap());
     SandboxSettings {
+        engines: std::num::NonZeroUsize::MIN,
         slots: wanted.unwrap_or(slots),
         max_memory_bytes: MEMORY_MAX,
         data_dir: data_dir(),

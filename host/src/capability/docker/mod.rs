@@ -101,7 +101,7 @@ impl Failure {
             wanted: one_line(wanted),
             grant: one_line(&format!(
                 "[plugins.{}] grants.docker = {grant}",
-                lease.profile.plugin
+                lease.profile().plugin
             )),
         };
         Self {
@@ -177,7 +177,7 @@ fn granted<'a>(lease: &'a Lease, name: &str) -> Result<&'a DockerGrant, Failure>
     if !name::is_well_formed(name) {
         return Err(Error::NotFound(one_line(&format!("`{name}` is no container name"))).into());
     }
-    let Some(grant) = &lease.profile.grants.docker else {
+    let Some(grant) = &lease.profile().grants.docker else {
         return Err(Failure::denied(
             lease,
             name,

@@ -94,14 +94,14 @@ pub(super) async fn append_line(
     if line.len() > LINE_BYTES_MAX {
         return Err(Error::InvalidLine(format!("the line is longer than {LINE_BYTES_MAX} bytes")).into());
     }
-    if lease.profile.grants.directories.is_empty() {
+    if lease.profile().grants.directories.is_empty() {
         return Err(denied(lease, &relative));
     }
     let files = &lender.shared.files;
     let left = lease.ends.since(lender.shared.clock.mono());
     let write = async {
         let permit = Arc::clone(&files.writes).acquire_owned().await;
-        let grants = Arc::clone(&lease.profile.grants);
+        let grants = Arc::clone(&lease.profile().grants);
         let (locks, hasher) = (Arc::clone(&files.locks), files.hasher.clone());
         let mut bytes = Vec::with_capacity(line.len() + 1);
         bytes.extend_from_slice(line.as_bytes());
@@ -132,7 +132,8 @@ fn denied(lease: &Lease, path: &Relative) -> Failure {
         wanted: one_line(&path.to_string()),
         grant: format!(
             "[plugins.{}] grants.directories = [{{ path = \"./{}\", access = \"append\" }}]",
-            lease.profile.plugin, lease.profile.plugin
+            lease.profile().plugin,
+            lease.profile().plugin
         ),
     };
     Failure {

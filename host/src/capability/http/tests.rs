@@ -62,13 +62,13 @@ async fn stalling(start: &'static [u8]) -> SocketAddr {
 #[tokio::test]
 async fn an_answer_with_all_its_facts() {
     let bench = bench();
-    let lease = loopback().done();
-    let (waiting, hand) = (Arc::clone(&lease.waiting), Arc::clone(&bench.hand));
+    let lease = Arc::new(loopback().done());
+    let (asking, hand) = (Arc::clone(&lease), Arc::clone(&bench.hand));
     let address = serve(move |mut stream| {
-        let (waiting, hand) = (Arc::clone(&waiting), Arc::clone(&hand));
+        let (asking, hand) = (Arc::clone(&asking), Arc::clone(&hand));
         async move {
             let head = read_head(&mut stream).await;
-            assert!(waiting.on_target());
+            assert!(asking.waiting.on_target());
             hand.advance(Duration::from_millis(7));
             stream
                 .write_all(b"HTTP/1.1 201 Created\r\nA: 1\r\na: \xff2\r\n\r\n")

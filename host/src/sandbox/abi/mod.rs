@@ -14,7 +14,7 @@ use crate::{
         spec::Kind,
     },
 };
-use std::{pin::Pin, sync::Arc};
+use std::pin::Pin;
 use wasmtime::{
     Engine, Store,
     component::{Instance, InstancePre, Linker},
@@ -90,9 +90,9 @@ pub fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
 ///
 /// # Errors
 /// One line for people: it is no plugin, or made for a version that this host does not know.
-pub fn recognise(pre: &InstancePre<State>) -> Result<Arc<dyn Exports>, String> {
+pub fn recognise(pre: &InstancePre<State>) -> Result<Box<dyn Exports>, String> {
     if let Some(exports) = v0_1::Exports::of(pre)? {
-        return Ok(Arc::new(exports));
+        return Ok(Box::new(exports));
     }
     let engine = pre.engine();
     let exported: Vec<String> = pre
