@@ -212,4 +212,27 @@ mod tests {
         }
         let _ = calls;
     }
+
+    #[tokio::test]
+    async fn size_probe() {
+        let bench = super::super::testing::bench();
+        let lease = super::super::testing::lease().done();
+        let request = http::Request {
+            method: String::new(),
+            url: String::new(),
+            headers: vec![],
+            body: None,
+            max_redirects: 0,
+            family: Default::default(),
+            tls: None,
+            timeout_ms: None,
+            max_body_bytes: None,
+        };
+        println!(
+            "SIZE http future {} request {} response {}",
+            size_of_val(&bench.lender.http(&lease, request)),
+            size_of::<http::Request>(),
+            size_of::<http::Response>()
+        );
+    }
 }
