@@ -16,7 +16,10 @@ use crate::{
     journal::{self, counted},
     plugins,
     queue::{self, Bell, Inlet, ResultSender},
-    sandbox::{self, Compiler, Executor, Library, Plugin, Sandbox, SandboxSettings, Workers},
+    sandbox::{
+        self, Compiler, Executor, Library, Plugin, Sandbox, SandboxSettings, Workers,
+        capacity::{self, Ceilings},
+    },
     scheduler::{Parts, Running, Scheduler, Unfinished, stats::Stats},
 };
 use anyhow::{Context as _, Result, anyhow};
@@ -38,6 +41,8 @@ pub struct Prepared {
     pub config: Config,
     /// The plugins.
     pub library: Arc<Library>,
+    /// What may run at the same time.
+    ceilings: Ceilings,
     sandbox: Arc<Sandbox>,
     clock: Clock,
 }
@@ -120,12 +125,14 @@ pub fn prepare(
         }
     };
     let draft = Draft::load(&config_path);
-    let settings = draft.host();
+    let mut settings = draft.host();
+    let ceilings = capacity::fit(&mut settings);
     let clock = Clock::system();
     let sandbox = Sandbox::new(SandboxSettings::new(&settings, compiler()?), clock.clone())?;
     let (library, unusable) = load_plugins(&sandbox, plugins);
     Ok(match draft.finish_telling(&facts(&library), progress) {
-        Ok(config) => {
+        Ok(mut config) => {
+            config.host.queues = settings.queues;
             for problem in &unusable {
                 tracing::warn!("plugin not usable: {problem}");
             }
@@ -133,6 +140,7 @@ pub fn prepare(
                 config_path,
                 config,
                 library: Arc::new(library),
+                ceilings,
                 sandbox,
                 clock,
             })
@@ -153,6 +161,7 @@ pub fn run(prepared: Prepared) -> Result<()> {
         config,
         config_path,
         library,
+        ceilings,
         sandbox,
         clock,
     } = prepared;
@@ -166,6 +175,7 @@ pub fn run(prepared: Prepared) -> Result<()> {
         config_path.display(),
         counted(library.iter().count() as u64, "plugin")
     );
+    tracing::info!("{ceilings}");
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -524,10 +534,7 @@ impl Wiring {
                 outlets,
                 results: receiver,
                 events: sender,
-                workers: settings
-                    .workers
-                    .or_else(|| std::thread::available_parallelism().ok())
-                    .map_or(1, std::num::NonZeroUsize::get),
+                workers: sandbox::worker_count(settings).get(),
                 clock,
             },
             inlets,

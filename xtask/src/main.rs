@@ -4,9 +4,11 @@
 
 mod bench;
 mod demo;
+mod mutants;
 mod plugins;
 mod setup;
 mod shell;
+mod sim;
 mod stopwatch;
 mod test;
 mod tidy;
@@ -22,6 +24,8 @@ Usage: cargo xtask <command>
   setup            install what the build needs: the wasm target, rustfmt, clippy
   plugins [NAME…]  build the plugins, all of them or those in plugins/NAME, and the guests of the tests
   tidy             check what no compiler checks: dependency direction, file sizes, docs against code
+  sim              run the simulator: --seeds N, --first SEED, --hours H of each; --seed SEED lives one again
+  mutants [NAME…]  check that the simulator finds each defect in tests/mutants, or those that begin with NAME
   bench NAME       run a benchmark of host/benches; --json FILE writes its figures
 
 Options of demo:
@@ -63,6 +67,8 @@ fn run(command: &str, args: &[String]) -> Result<ExitCode> {
             tidy::run()?;
         }
         "bench" => bench::run(args)?,
+        "sim" => sim::run(args)?,
+        "mutants" => return mutants::run(args),
         "help" | "-h" | "--help" => print!("{HELP}"),
         "" => {
             eprint!("{HELP}");

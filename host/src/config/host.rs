@@ -154,14 +154,15 @@ impl Host {
             reader.known_keys(queues, KEYS_QUEUES, "`queues`");
             for kind in Kind::ALL {
                 if let Some(node) = queues.get(kind.name()) {
-                    read_queue(reader, node, settings.queues.get_mut(kind));
+                    let wished = settings.wished.get_mut(kind);
+                    read_queue(reader, node, settings.queues.get_mut(kind), wished);
                 }
             }
         }
     }
 }
 
-fn read_queue(reader: &mut Reader<'_>, node: &Node, queue: &mut QueueSettings) {
+fn read_queue(reader: &mut Reader<'_>, node: &Node, queue: &mut QueueSettings, wished: &mut Option<usize>) {
     let Some(table) = reader.table(node, "queues.KIND") else {
         return;
     };
@@ -207,6 +208,9 @@ fn read_queue(reader: &mut Reader<'_>, node: &Node, queue: &mut QueueSettings) {
         );
     } else {
         *queue = read;
+        if table.get("in-flight").is_some() {
+            *wished = Some(read.in_flight);
+        }
     }
 }
 

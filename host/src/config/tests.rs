@@ -449,6 +449,7 @@ fn the_host_is_tuned() {
     expected.queues.pulse.batch_min = 4;
     expected.queues.pulse.batch_max = 10;
     expected.queues.pulse.in_flight = 7;
+    expected.wished.pulse = Some(7);
     expected.queue_wait = Duration::from_secs(2);
     expected.grace = Duration::from_secs(3);
     expected.drain = Duration::ZERO;

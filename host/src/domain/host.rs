@@ -83,6 +83,8 @@ pub struct HostSettings {
     pub max_timeout: Duration,
     /// Per kind.
     pub queues: PerKind<QueueSettings>,
+    /// Jobs of each kind that may run at the same time, where the operator has said so. Otherwise the machine decides.
+    pub wished: PerKind<Option<usize>>,
     /// How long a job may wait in its channel before it comes back as expired.
     pub queue_wait: Duration,
     /// After that time beyond `queue_wait` and the timeout, a job that has not come back counts as lost.
@@ -117,6 +119,7 @@ impl HostSettings {
                 batch_max: 64,
                 in_flight: if kind == Kind::Pulse { 1024 } else { 128 },
             }),
+            wished: PerKind::default(),
             queue_wait: Duration::from_secs(1),
             grace: Duration::from_secs(1),
             drain: Duration::from_secs(10),

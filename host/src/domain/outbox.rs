@@ -110,6 +110,11 @@ impl Outbox {
         self.queue.is_empty()
     }
 
+    /// What waits, the next first, and how often each was handed to a worker.
+    pub fn codes(&self) -> impl Iterator<Item = (&Arc<Alert>, u32)> {
+        self.queue.iter().map(|entry| (&entry.alert, entry.tries))
+    }
+
     /// Drops every green at the head whose episode this sink never heard of.
     pub fn skip_needless(&mut self) {
         while self.queue.front().is_some_and(|entry| {

@@ -5,7 +5,10 @@
 
 use crate::{
     capability,
-    domain::{host::PerKind, spec::Kind},
+    domain::{
+        host::{HostSettings, PerKind},
+        spec::Kind,
+    },
 };
 use std::{fs, num::NonZeroUsize, path::Path};
 
@@ -141,6 +144,15 @@ pub fn ceilings(facts: &Facts, wished: &PerKind<Option<usize>>) -> Ceilings {
             (false, false) => why,
         },
     }
+}
+
+/// Bounds what may run at the same time by what this machine can do.
+pub fn fit(settings: &mut HostSettings) -> Ceilings {
+    let ceilings = ceilings(&Facts::read(), &settings.wished);
+    for kind in Kind::ALL {
+        settings.queues.get_mut(kind).in_flight = *ceilings.per_kind.get(kind);
+    }
+    ceilings
 }
 
 /// Slots that can exist at all, whatever the configuration says, and why no more.

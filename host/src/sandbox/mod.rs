@@ -21,7 +21,7 @@ mod worker;
 pub use compile::Compiler;
 pub use execute::Executor;
 pub use plugin::{Library, Plugin, load};
-pub use worker::Workers;
+pub use worker::{Workers, count as worker_count};
 
 use crate::{
     capability,

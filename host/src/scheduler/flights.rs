@@ -69,7 +69,7 @@ impl Flights {
     }
 
     /// A flight that is out.
-    #[cfg(test)]
+    #[must_use]
     pub fn get(&self, number: u32) -> Option<Flight> {
         self.seats.get(number as usize)?.flight
     }

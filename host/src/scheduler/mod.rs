@@ -23,6 +23,7 @@ pub mod reload;
 mod resources;
 pub mod stats;
 mod timers;
+pub mod view;
 pub mod wheel;
 pub mod window;
 

@@ -8,6 +8,7 @@
 //! Where the whole host stood still, its workers did too: they get that time back before anything counts as lost.
 
 use super::{
+    RUN_GAP,
     components::Monitor,
     resources::{Desk, Due, Endings, LaneRef, TAG_FLIGHT, TAG_HEALTH, TAG_PULSE, TAG_SINK},
 };
@@ -47,7 +48,9 @@ pub fn recover(
             continue;
         };
         if !desk.time.stalled.is_zero() {
-            let deadline = flight.deadline.after(desk.time.stalled);
+            // Never before the next run: a flight may come out of the wheel twice in this one, and must not be given
+            // the time twice.
+            let deadline = flight.deadline.after(desk.time.stalled).max(now.after(RUN_GAP));
             desk.out.0.extend(number, deadline, &mut desk.alarm.0);
             continue;
         }

@@ -498,6 +498,32 @@ fn a_host_that_stood_still_gives_its_workers_their_time_back() {
 }
 
 #[test]
+fn time_is_given_back_once() {
+    let mut shop = spec("shop");
+    let mut quick = lane();
+    quick.timeout = Duration::from_millis(500);
+    shop.class.sinks = Arc::new([Arc::new(Sink {
+        lane: quick,
+        ..Arc::into_inner(sink("a")).unwrap()
+    })]);
+    let mut rig = Rig::new(vec![shop], |settings| settings.tick = Duration::from_secs(1));
+    // The code takes the seat of the pulse, whose entry in the wheel comes out in the same stall as its own.
+    rig.unhealthy();
+    rig.next(Kind::Code);
+    rig.pass(2_400);
+    rig.hand.advance(Duration::from_secs(5));
+    rig.run();
+    assert_eq!(rig.snapshot().stalls, 1);
+    assert_eq!(rig.snapshot().kinds.code.lost, 0);
+    rig.pass(20);
+    assert_eq!(
+        rig.snapshot().kinds.code.lost,
+        1,
+        "its deadline moved by one stall, not by two"
+    );
+}
+
+#[test]
 fn what_fell_due_while_the_host_stood_still_is_spread_again() {
     for (stall_s, within_s) in [(5, 5), (60, 10)] {
         let specs = (0..1000).map(|n| spec(&format!("m{n}"))).collect();
