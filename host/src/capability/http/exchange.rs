@@ -140,7 +140,8 @@ async fn over_http1(
         .await
         .map_err(|error| Failure::hyper(call.phase(), &error))?;
     let answer = async move { sender.send_request(request).await };
-    drive(connection, read(call, answer, wish)).await
+    let work = pin!(read(call, answer, wish));
+    drive(pin!(connection), work).await
 }
 
 async fn over_http2(
@@ -169,7 +170,7 @@ async fn over_http2(
         let (answer, _sender) = answer.await;
         read(call, async { answer }, wish).await
     };
-    drive(connection, work).await
+    drive(pin!(connection), pin!(work)).await
 }
 
 /// Waits for the head, then reads the body.
