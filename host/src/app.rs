@@ -223,6 +223,7 @@ fn facts(library: &Library) -> BTreeMap<String, Facts> {
 fn small_sandbox() -> Result<Arc<Sandbox>> {
     let settings = Draft::from_text("", "", Path::new(".")).host();
     let mut settings = SandboxSettings::new(&settings, compiler()?);
+    settings.engines = std::num::NonZeroUsize::MIN;
     settings.slots = 16;
     Sandbox::new(settings, Clock::system())
 }

@@ -79,10 +79,7 @@ pub(super) async fn dial<'a>(
     call.enter(Stage::Connect);
     let waiting = call.lease.waiting.begin();
     let start = call.now();
-    let stream = connect(call, &addresses, to.port).await?;
-    let peer = stream
-        .peer_addr()
-        .map_err(|error| Failure::io(call.phase(), &error))?;
+    let (stream, peer) = connect(call, &addresses, to.port).await?;
     Ok(Dialled {
         stream: Stream {
             io: Io::Plain(stream),
@@ -97,22 +94,27 @@ pub(super) async fn dial<'a>(
 
 /// Tries one address after the other. Each but the last gets an equal share of the time that is left, so that one
 /// that swallows packets does not eat all of it.
-async fn connect(call: &Call<'_>, addresses: &[IpAddr], port: u16) -> Result<TcpStream, Failure> {
+async fn connect(
+    call: &Call<'_>,
+    addresses: &[IpAddr],
+    port: u16,
+) -> Result<(TcpStream, SocketAddr), Failure> {
     let mut told: Option<Failure> = None;
     let tries = addresses.len().min(TRIES_MAX);
     for (index, address) in addresses.iter().take(TRIES_MAX).enumerate() {
         let share = call.left() / u32::try_from(tries - index).unwrap_or(u32::MAX);
         let due = call.now().after(share);
-        let failure = match tokio::time::timeout(share, TcpStream::connect((*address, port))).await {
+        let peer = SocketAddr::new(*address, port);
+        let failure = match tokio::time::timeout(share, TcpStream::connect(peer)).await {
             Ok(Ok(stream)) => {
                 // Only a hint to the kernel; a connection without it works as well.
                 let _ = stream.set_nodelay(true);
-                return Ok(stream);
+                return Ok((stream, peer));
             }
             Ok(Err(error)) => Failure::io(call.phase(), &error),
             Err(_) => call.timed_out(due, share),
         }
-        .at(SocketAddr::new(*address, port));
+        .at(peer);
         // Of several failures the first tells most, but one that only says that this family or network is not
         // to be had here tells least.
         let vague = |failure: &Failure| matches!(failure.code, ErrorCode::Unreachable | ErrorCode::Host);
@@ -181,7 +183,9 @@ impl AsyncWrite for Stream {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.io {
-            Io::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            // A plain connection is shut down when it has done its work, and then it is dropped: closing it tells the
+            // peer the same.
+            Io::Plain(_) => Poll::Ready(Ok(())),
             Io::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }

@@ -23,10 +23,10 @@ pub(super) fn check_http(lease: &Lease, target: &WebTarget) -> Result<(), Denial
     let settings = Settings::of(lease);
     let grants = &lease.profile().grants;
     let granted = grants.http.iter().any(|grant| match grant {
-        HttpGrant::Settings(path) => settings
-            .text(path)
-            .and_then(|text| WebTarget::parse(&text).ok())
-            .is_some_and(|own| own.same_origin(target)),
+        HttpGrant::Settings(path) => settings.text(path).is_some_and(|text| {
+            // As a rule it is the very URL.
+            text == target.url.as_str() || WebTarget::parse(text).is_ok_and(|own| own.same_origin(target))
+        }),
         HttpGrant::Pattern(pattern) => {
             pattern.scheme == target.scheme()
                 && matches(&pattern.host, &target.host)
@@ -54,7 +54,7 @@ pub(super) fn check_tcp(lease: &Lease, host: &Host, port: u16) -> Result<(), Den
             port: None,
         } => settings
             .text(path)
-            .and_then(|text| host_and_port(&text).ok())
+            .and_then(|text| host_and_port(text).ok())
             .is_some_and(|own| own == (host.clone(), port)),
         TcpGrant::Settings {
             host: path,
@@ -62,7 +62,7 @@ pub(super) fn check_tcp(lease: &Lease, host: &Host, port: u16) -> Result<(), Den
         } => {
             settings
                 .text(path)
-                .and_then(|text| Host::parse(&text).ok())
+                .and_then(|text| Host::parse(text).ok())
                 .is_some_and(|own| own == *host)
                 && settings.port(port_path) == Some(port)
         }
@@ -153,8 +153,8 @@ impl<'a> Settings<'a> {
         })
     }
 
-    fn text(&self, path: &[String]) -> Option<String> {
-        self.at(path)?.as_str().map(str::to_owned)
+    fn text(&self, path: &[String]) -> Option<&str> {
+        self.at(path)?.as_str()
     }
 
     fn port(&self, path: &[String]) -> Option<u16> {

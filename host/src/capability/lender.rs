@@ -184,7 +184,10 @@ impl Lender {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{
+        super::{net::IpFamily, testing},
+        *,
+    };
 
     #[test]
     fn permits_follow_the_limit() {
@@ -211,5 +214,27 @@ mod tests {
             send(lender.append_line(lease, "a", "b"));
         }
         let _ = calls;
+    }
+
+    /// Bytes of a call that is under way; one more than is needed today.
+    const CALL_BYTES_MAX: usize = 6 << 10;
+
+    /// Each check in flight holds one: what only names, TLS and HTTP/2 need is boxed where it is needed.
+    #[tokio::test]
+    async fn a_call_is_small() {
+        let (bench, lease) = (testing::bench(), testing::lease().done());
+        let request = http::Request {
+            method: "GET".to_owned(),
+            url: "http://127.0.0.1/".to_owned(),
+            headers: Vec::new(),
+            body: None,
+            max_redirects: 0,
+            family: IpFamily::Any,
+            tls: None,
+            timeout_ms: None,
+            max_body_bytes: None,
+        };
+        let bytes = size_of_val(&bench.lender.http(&lease, request));
+        assert!(bytes <= CALL_BYTES_MAX, "{bytes}");
     }
 }

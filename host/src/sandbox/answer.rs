@@ -88,7 +88,11 @@ fn bound_measurements(measurements: &mut Vec<Measurement>) {
 
 /// One line, without control characters, of bounded length.
 fn clean(text: &mut String, bytes_max: usize) {
-    *text = escaped(text, bytes_max);
+    // Most texts are short and plain, and stay what they are.
+    let plain = |byte: u8| byte == b' ' || byte.is_ascii_graphic();
+    if text.len() > bytes_max || !text.bytes().all(plain) {
+        *text = escaped(text, bytes_max);
+    }
 }
 
 #[cfg(test)]

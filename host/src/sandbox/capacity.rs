@@ -199,11 +199,15 @@ impl Facts {
             cores: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             memory_bytes: memory_bytes(Path::new("/")),
             sockets: capability::sockets_max(),
-            mappings: fs::read_to_string("/proc/sys/vm/max_map_count")
-                .ok()
-                .and_then(|text| text.trim().parse().ok()),
+            mappings: mappings_max(),
         }
     }
+}
+
+/// The kernel's limit on the memory mappings of a process.
+pub(super) fn mappings_max() -> Option<u64> {
+    let text = fs::read_to_string("/proc/sys/vm/max_map_count").ok()?;
+    text.trim().parse().ok()
 }
 
 /// The memory that the system could still give, and that every control group which holds this process allows.

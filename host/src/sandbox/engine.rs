@@ -9,7 +9,7 @@
 
 use super::{
     SandboxSettings,
-    capacity::{MAPPINGS_PER_SLOT, MAPPINGS_RESERVED},
+    capacity::{self, MAPPINGS_PER_SLOT, MAPPINGS_RESERVED},
 };
 use std::{
     sync::{
@@ -46,6 +46,8 @@ pub(super) const MEMORIES_PER_COMPONENT: u32 = 4;
 pub(super) const TABLES_PER_COMPONENT: u32 = 8;
 const TABLE_ELEMENTS: usize = 20_000;
 
+/// In all engines together: each reserves 4 GiB of the 128 TiB that a process can address.
+const SLOTS_MAX: u64 = 28_672;
 /// Tried even where the kernel's limit seems to forbid it.
 const SLOTS_MIN: u32 = 16;
 
@@ -126,25 +128,15 @@ fn pool(slots: u32, settings: &SandboxSettings) -> PoolingAllocationConfig {
     pool
 }
 
-/// As many slots for each engine as were asked for, and as the kernel's limit on memory mappings allows.
+/// As many slots for each engine as were asked for, and as the kernel's limit on memory mappings and the address space
+/// allow. How many jobs that leaves is the business of `capacity`, which says so; what it reserves there is for slots
+/// beyond those of jobs, of which a worker needs fewer than it asks for.
 fn slots(wanted: u32, engines: usize) -> u32 {
-    let Some(limit) = std::fs::read_to_string("/proc/sys/vm/max_map_count")
-        .ok()
-        .and_then(|text| text.trim().parse::<u64>().ok())
-    else {
-        return wanted;
-    };
-    let engines = engines as u64;
-    let fit = limit.saturating_sub(MAPPINGS_RESERVED) / MAPPINGS_PER_SLOT / engines;
-    let slots = wanted.min(u32::try_from(fit).unwrap_or(u32::MAX).max(SLOTS_MIN));
-    if slots < wanted {
-        tracing::warn!(
-            "at most {slots} of the {wanted} jobs for each worker that [host] queues.*.in-flight allow can run at \
-             once, because vm.max_map_count is {limit}; to allow them: sysctl -w vm.max_map_count={}",
-            u64::from(wanted) * engines * MAPPINGS_PER_SLOT + MAPPINGS_RESERVED
-        );
-    }
-    slots
+    let mapped = capacity::mappings_max().map_or(u64::MAX, |limit| {
+        limit.saturating_sub(MAPPINGS_RESERVED / 4) / MAPPINGS_PER_SLOT
+    });
+    let fit = mapped.min(SLOTS_MAX) / engines as u64;
+    wanted.min(u32::try_from(fit).unwrap_or(u32::MAX).max(SLOTS_MIN))
 }
 
 /// Advances the engines' epochs until it is dropped.

@@ -38,11 +38,8 @@ impl Errands {
         let asked = {
             let answer = Arc::clone(&answer);
             move || -> Running {
-                let work = work();
-                Box::pin(async move {
-                    let done = work.await;
-                    *lock(&answer) = Some(done);
-                })
+                let work = Box::pin(work());
+                Box::pin(Answering { work, answer })
             }
         };
         *lock(&self.0) = Errand::Asked(Box::new(asked));
@@ -69,6 +66,23 @@ impl Errands {
             *lock(&self.0) = Errand::Running(running);
         }
         polled
+    }
+}
+
+/// Work whose answer is left for the asker. The work, which is large, is moved once.
+struct Answering<F: Future> {
+    work: Pin<Box<F>>,
+    answer: Arc<Mutex<Option<F::Output>>>,
+}
+
+impl<F: Future> Future for Answering<F> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        self.work
+            .as_mut()
+            .poll(context)
+            .map(|answer| *lock(&self.answer) = Some(answer))
     }
 }
 

@@ -59,6 +59,9 @@ pub fn share(in_flight: usize, workers: NonZeroUsize) -> usize {
     in_flight.div_ceil(workers.get()).max(1)
 }
 
+/// Executions whose memory is kept for others, of each kind; more than that were under way only in a burst.
+const SPARES_MAX: usize = 256;
+
 /// What all workers share.
 struct Crew {
     inlets: PerKind<Inlet>,
@@ -221,7 +224,7 @@ impl Worker {
     async fn take(self: &Arc<Self>, kind: Kind) {
         let inlet = self.crew.inlets.get(kind);
         let mut results = self.crew.results.buffer();
-        let mut spare = None;
+        let spares = Arc::new(Spares::default());
         loop {
             self.room(kind).await;
             let Some(mut batch) = inlet.recv().await else {
@@ -232,7 +235,7 @@ impl Worker {
             for job in batch.drain(..) {
                 let worker = Arc::clone(self);
                 let execution = async move { worker.executor.execute(job).await };
-                let now = match self.begin(kind, execution, &mut spare).await {
+                let now = match self.begin(kind, execution, &spares).await {
                     Some(result) => {
                         let finished = result.finished;
                         results.push(result);
@@ -265,23 +268,17 @@ impl Worker {
         }
     }
 
-    /// Begins a job, and returns its result if it ended at once. `spare` is what the last one left of its memory.
+    /// Begins a job, and returns its result if it ended at once.
     async fn begin<F>(
         self: &Arc<Self>,
         kind: Kind,
         execution: F,
-        spare: &mut Option<Pin<Box<F>>>,
+        spares: &Arc<Spares<F>>,
     ) -> Option<JobResult>
     where
         F: Future<Output = JobResult> + Send + 'static,
     {
-        let mut execution = match spare.take() {
-            Some(mut memory) => {
-                memory.set(execution);
-                memory
-            }
-            None => Box::pin(execution),
-        };
+        let mut execution = spares.place(execution);
         // The tasks' shares of looks are not for all jobs of a batch together.
         let polled = coop::unconstrained(poll_fn(|context| {
             let poll = AssertUnwindSafe(|| execution.as_mut().poll(context));
@@ -290,7 +287,7 @@ impl Worker {
         .await;
         match polled {
             Ok(Poll::Ready(result)) => {
-                *spare = Some(execution);
+                spares.put(execution);
                 Some(result)
             }
             Ok(Poll::Pending) => {
@@ -301,7 +298,11 @@ impl Worker {
                     kind,
                     lost: true,
                 };
-                tokio::spawn(async move { awaited.ended(execution.await) });
+                let spares = Arc::clone(spares);
+                tokio::spawn(async move {
+                    awaited.ended(execution.as_mut().await);
+                    spares.put(execution);
+                });
                 None
             }
             Err(_) => {
@@ -344,6 +345,39 @@ impl Worker {
         let count = full.len();
         self.crew.results.send(full).await;
         self.crew.running.fetch_sub(count, Ordering::AcqRel);
+    }
+}
+
+/// Memory of executions that have ended, for the next ones: they are too large for the quick ways of an allocator.
+struct Spares<F>(Mutex<Vec<Pin<Box<F>>>>);
+
+impl<F> Default for Spares<F> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<F> Spares<F> {
+    fn place(&self, execution: F) -> Pin<Box<F>> {
+        let spare = self.lock().pop();
+        match spare {
+            Some(mut memory) => {
+                memory.set(execution);
+                memory
+            }
+            None => Box::pin(execution),
+        }
+    }
+
+    fn put(&self, ended: Pin<Box<F>>) {
+        let mut spares = self.lock();
+        if spares.len() < SPARES_MAX {
+            spares.push(ended);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Pin<Box<F>>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

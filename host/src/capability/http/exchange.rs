@@ -42,7 +42,7 @@ struct Wish {
     body_max: usize,
 }
 
-/// Sends the request once.
+/// Sends the request once. What TLS and HTTP/2 need is large and boxed, so that a plain call is the smaller for it.
 pub(super) async fn once(
     lender: &Lender,
     call: &Call<'_>,
@@ -54,7 +54,7 @@ pub(super) async fn once(
     // What is wrong with the TLS options is known before anything is sent.
     let secure = if target.secure {
         call.enter(Stage::Prepare);
-        let config = lender.shared.tls.get(&outgoing.tls, Inside::Http).await?;
+        let config = Box::pin(lender.shared.tls.get(&outgoing.tls, Inside::Http)).await?;
         Some((config, tls::server_name(&outgoing.tls, &target.host)?))
     } else {
         None
@@ -76,7 +76,7 @@ pub(super) async fn once(
     };
     let mut facts = None;
     if let Some((config, name)) = secure {
-        let (encrypted, shown, tls_us) = stream.start_tls(call, config, name).await?;
+        let (encrypted, shown, tls_us) = Box::pin(stream.start_tls(call, config, name)).await?;
         stream = encrypted;
         timings.tls_us = tls_us;
         facts = Some(shown);
@@ -86,7 +86,7 @@ pub(super) async fn once(
         .is_some_and(|facts| facts.alpn.as_deref() == Some("h2"));
     let wish = Wish { follow, body_max };
     let read = if http2 {
-        over_http2(call, outgoing, stream, wish).await?
+        Box::pin(over_http2(call, outgoing, stream, wish)).await?
     } else {
         over_http1(call, outgoing, stream, wish).await?
     };
@@ -140,7 +140,8 @@ async fn over_http1(
         .await
         .map_err(|error| Failure::hyper(call.phase(), &error))?;
     let answer = async move { sender.send_request(request).await };
-    drive(connection, read(call, answer, wish)).await
+    let work = pin!(read(call, answer, wish));
+    drive(pin!(connection), work).await
 }
 
 async fn over_http2(
@@ -169,7 +170,7 @@ async fn over_http2(
         let (answer, _sender) = answer.await;
         read(call, async { answer }, wish).await
     };
-    drive(connection, work).await
+    drive(pin!(connection), pin!(work)).await
 }
 
 /// Waits for the head, then reads the body.

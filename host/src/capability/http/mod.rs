@@ -17,6 +17,7 @@ use super::{
 };
 use exchange::Hop;
 use outgoing::Outgoing;
+use std::pin::pin;
 
 /// Fields of a head, asked or answered.
 pub const HEADERS_MAX: usize = 100;
@@ -91,7 +92,9 @@ pub struct Response {
 /// Sends a request and reads the answer.
 pub(super) async fn send(lender: &Lender, lease: &Lease, request: Request) -> Result<Response, Failure> {
     let call = Call::begin(lease, &lender.shared.clock, request.timeout_ms)?;
-    call.bound(follow(lender, &call, request)).await
+    // Pinned here: a future that is handed on by value is stored twice.
+    let work = pin!(follow(lender, &call, request));
+    call.bound(work).await
 }
 
 async fn follow(lender: &Lender, call: &Call<'_>, request: Request) -> Result<Response, Failure> {

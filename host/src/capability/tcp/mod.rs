@@ -91,7 +91,8 @@ pub struct Response {
 /// Connects, goes through the steps and closes.
 pub(super) async fn dialogue(lender: &Lender, lease: &Lease, request: Request) -> Result<Response, Failure> {
     let call = Call::begin(lease, &lender.shared.clock, request.timeout_ms)?;
-    call.bound(converse(lender, &call, request)).await
+    let work = std::pin::pin!(converse(lender, &call, request));
+    call.bound(work).await
 }
 
 async fn converse(lender: &Lender, call: &Call<'_>, request: Request) -> Result<Response, Failure> {
