@@ -7,6 +7,7 @@ use pulse_host::domain::{
     spec::Kind,
     time::Mono,
 };
+use pulse_host::scheduler::reload::Reloaded;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
@@ -94,6 +95,10 @@ impl Record {
                 )
             });
         }
+    }
+
+    pub fn reload(&mut self, now: Mono, told: &Reloaded) {
+        self.line(None, || format!("{} {told:?}", seconds(now)));
     }
 
     /// The last of them that concern whom the finding is about, or everybody.

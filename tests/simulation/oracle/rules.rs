@@ -73,6 +73,8 @@ rules! {
     CodeOnItsWay = "code-on-its-way",
     ReceiptCounts = "receipt-counts",
     HostHears = "host-hears",
+    ReloadKeeps = "reload-keeps",
+    ReloadRaisesAttempt = "reload-raises-attempt",
     FiguresAddUp = "figures-add-up",
     HealsAtLast = "heals-at-last",
     Drains = "drains",
