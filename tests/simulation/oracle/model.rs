@@ -311,8 +311,15 @@ impl Model {
                 Said::Degraded | Said::Failing => doings.not_healthy += 1,
                 Said::Fault => {}
             }
-            self.health
-                .pulse(tick, ledger, &self.name, &self.policy, result, running, facts)?
+            self.health.pulse(
+                tick,
+                ledger,
+                &self.name,
+                &self.policy,
+                result,
+                (running, self.shown == State::Verifying),
+                facts,
+            )?
         } else {
             self.health.no_pulse(ledger, &self.name, facts)?;
             Step::default()
