@@ -26,7 +26,7 @@ use serde_json::{Value, json};
 use std::{collections::BTreeMap, num::NonZeroUsize, path::Path, sync::Arc, time::Duration};
 use support::{
     Arguments,
-    feeder::Feeder,
+    feeder::{Feeder, Pace},
     process::{self, Figures},
     report::{self, Round, figure, figures},
 };
@@ -109,8 +109,12 @@ fn workers(arguments: &Arguments, threads: usize, reuse: u32) -> Result<()> {
     let (sandbox, library) = load(&settings, &clock)?;
     let class = class(&profile(reuse), INTERVAL);
     let specs = (0..SPECS).map(|number| monitor(number, &class)).collect();
-    let window = (WINDOW * threads, BATCH);
-    let mut feeder = Feeder::start(sandbox, library, &settings, clock.clone(), specs, window)?;
+    let pace = Pace {
+        window: WINDOW * threads,
+        batch: BATCH,
+        gap: Duration::ZERO,
+    };
+    let mut feeder = Feeder::start(sandbox, library, &settings, clock.clone(), specs, pace)?;
     let jobs = (if reuse > 1 { REUSE_JOBS } else { FRESH_JOBS }) * threads as u64;
     feeder.feed(jobs / 10)?;
     let (before, since) = (Figures::now()?, clock.mono());

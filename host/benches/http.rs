@@ -34,7 +34,7 @@ use std::{
 };
 use support::{
     Arguments,
-    feeder::Feeder,
+    feeder::{Feeder, Pace},
     peer::{self, Peer},
     process::{self, Figures},
     report::{self, Round, figure, figures},
@@ -43,6 +43,9 @@ use tokio::net::TcpStream;
 
 /// Checks under way.
 const WINDOW: usize = 16;
+/// The feeder looks as often as the scheduler does, and has four times as many checks on their way: in a channel, under
+/// way, or done and not taken yet.
+const RUN_GAP: Duration = Duration::from_millis(1);
 const CHECKS: u64 = 60_000;
 /// The exporter's probes take many times as long.
 const PROBES: u64 = 8_000;
@@ -185,7 +188,11 @@ fn checks(arguments: &Arguments, reuse: u32) -> Result<()> {
         &settings,
         clock.clone(),
         specs,
-        (WINDOW, WINDOW),
+        Pace {
+            window: WINDOW * 4,
+            batch: WINDOW,
+            gap: RUN_GAP,
+        },
     )?;
     feeder.feed(CHECKS / 10)?;
     let (before, since) = (Figures::now()?, clock.mono());

@@ -1,12 +1,12 @@
 //! From a thousand monitors to a million: what loading, holding and running them takes.
 //!
 //! `cargo xtask bench scale [--rows 1000,10000,100000,1000000] [--seconds N] [--json FILE]`. For each size a list of
-//! targets is written, and three processes of their own look at it:
+//! targets is written, and processes of their own look at it:
 //! 1. load: the list is read for the `http` plugin, whose schema every row is held against;
-//! 2. idle: a host with monitors that are not due for a year;
-//! 3. busy: a host with the no-op component as every monitor's pulse, each every 30 seconds.
+//! 2. tied: the same, where every monitor depends on the router of its site, by labels;
+//! 3. idle: a host with monitors that are not due for a year;
+//! 4. busy: a host with the no-op component as every monitor's pulse, each every 30 seconds.
 
-#[allow(dead_code)] // Each benchmark uses its part of it.
 mod support;
 
 use anyhow::{Context as _, Result, bail};
@@ -48,10 +48,11 @@ fn main() -> Result<()> {
             };
             return compile::child(Path::new(from), Path::new(to)).map_err(anyhow::Error::msg);
         }
-        Some("load") => return load(&arguments),
+        Some("load") => return load(&arguments, ""),
+        Some("tied") => return load(&arguments, TIED),
         Some("idle") => return idle(&arguments),
         Some("busy") => return busy(&arguments),
-        Some(other) => bail!("there is no part `{other}`; there are load, idle and busy"),
+        Some(other) => bail!("there is no part `{other}`; there are load, tied, idle and busy"),
         None => {}
     }
     let mut sizes = Vec::new();
@@ -59,7 +60,7 @@ fn main() -> Result<()> {
         write_targets(rows)?;
         arguments.monitors = rows;
         let mut size = serde_json::Map::from_iter([("rows".to_owned(), json!(rows))]);
-        for part in ["load", "idle", "busy"] {
+        for part in ["load", "tied", "idle", "busy"] {
             size.insert(part.to_owned(), support::run_part(part, &arguments)?);
         }
         std::fs::remove_file(targets(rows)?)?;
@@ -96,20 +97,46 @@ fn write_targets(rows: usize) -> Result<()> {
     Ok(file.flush()?)
 }
 
-fn configuration(rows: usize, plugin: &str, interval: &str) -> Result<String> {
+/// What monitors depend on. The routers are in front of them.
+const TIED: &str = r#"depends-on = [{ labels = { role = "router", site = "{{site}}" } }]"#;
+
+/// A router for each site.
+fn routers() -> String {
+    let sites: Vec<String> = (0..SITES)
+        .map(|site| format!("{{ site = \"site-{site:03}\" }}"))
+        .collect();
+    format!(
+        r#"
+[[monitor]]
+name = "router-{{{{site}}}}"
+targets = [{}]
+labels = {{ role = "router", site = "{{{{site}}}}" }}
+pulse = {{ plugin = "http", settings = {{ url = "https://{{{{site}}}}.example.com/" }} }}
+"#,
+        sites.join(", ")
+    )
+}
+
+fn configuration(rows: usize, plugin: &str, interval: &str, more: &str) -> Result<String> {
     let targets = targets(rows)?;
     let data = process::scratch()?;
+    let grants = match plugin {
+        "http" => "[plugins.http]\ngrants = { http = [\"@settings.url\"], networks = [\"public\"] }",
+        _ => "",
+    };
+    let routers = if more.is_empty() { String::new() } else { routers() };
     Ok(format!(
         r#"
 [host]
 data-dir = {data:?}
-[plugins.http]
-grants = {{ http = ["@settings.url"], networks = ["public"] }}
+{grants}
+{routers}
 [[monitor]]
 name = "monitor-{{{{id}}}}"
 targets = {targets:?}
 key = "id"
 interval = "{interval}"
+{more}
 labels = {{ team = "shops", tier = "web", site = "{{{{site}}}}" }}
 pulse = {{ plugin = "{plugin}", settings = {{ url = "https://{{{{host}}}}/healthz" }} }}
 "#
@@ -162,14 +189,14 @@ fn read(loaded: &Loaded, text: &str, rows: usize) -> Result<(Config, Duration)> 
     Ok((config, took))
 }
 
-fn load(arguments: &Arguments) -> Result<()> {
+fn load(arguments: &Arguments, more: &str) -> Result<()> {
     let rows = arguments.monitors;
     // Without a host, whose slots for instances would be in the way of counting.
     let facts = {
         let loaded = plugins(&[support::plugin("http")?])?;
         loaded.facts
     };
-    let text = configuration(rows, "http", "30s")?;
+    let text = configuration(rows, "http", "30s", more)?;
     let clock = Clock::system();
     let before = Figures::now()?;
     let since = clock.mono();
@@ -198,7 +225,7 @@ struct Running {
 
 fn start(rows: usize, interval: &str) -> Result<(Running, Clock)> {
     let loaded = plugins(&[support::guest("noop")?])?;
-    let text = configuration(rows, "noop", interval)?;
+    let text = configuration(rows, "noop", interval, "")?;
     let before = Figures::now()?;
     let (config, load) = read(&loaded, &text, rows)?;
     let since = loaded.clock.mono();
@@ -298,9 +325,10 @@ fn mib(bytes: u64) -> f64 {
 }
 
 /// Column heads, and where the figures are.
-const COLUMNS: [(&str, &str); 14] = [
+const COLUMNS: [(&str, &str); 15] = [
     ("load s", "/load/seconds"),
     ("load B/mon", "/load/bytes_per_monitor"),
+    ("tied s", "/tied/seconds"),
     ("start s", "/idle/start_seconds"),
     ("RSS MiB", "/idle/rss_mib"),
     ("B/mon", "/idle/bytes_per_monitor"),

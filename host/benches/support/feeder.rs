@@ -23,22 +23,32 @@ pub struct Feeder {
     bell: Arc<Bell>,
     clock: Clock,
     specs: Cycle<IntoIter<MonitorSpec>>,
-    window: usize,
-    batch: usize,
+    pace: Pace,
+}
+
+/// How jobs are fed.
+#[derive(Clone, Copy)]
+pub struct Pace {
+    /// That many are under way.
+    pub window: usize,
+    /// That many travel together at most.
+    pub batch: usize,
+    /// Between two looks for results: as the scheduler does it, or none.
+    pub gap: Duration,
 }
 
 impl Feeder {
-    /// Keeps up to `window` pulses of these monitors under way, in turn, in batches of up to `batch`.
+    /// For pulses of these monitors, in turn.
     pub fn start(
         sandbox: Arc<Sandbox>,
         library: Arc<Library>,
         settings: &HostSettings,
         clock: Clock,
         specs: Vec<MonitorSpec>,
-        (window, batch): (usize, usize),
+        pace: Pace,
     ) -> Result<Self> {
         let (outlets, inlets) = queue::channels(&settings.queues);
-        let (sender, results, bell) = queue::results(window);
+        let (sender, results, bell) = queue::results(pace.window);
         bell.attend();
         let workers = Workers::start(sandbox, library, inlets, sender, settings, clock.clone())?;
         Ok(Self {
@@ -48,8 +58,7 @@ impl Feeder {
             bell,
             clock,
             specs: specs.into_iter().cycle(),
-            window,
-            batch,
+            pace,
         })
     }
 
@@ -58,8 +67,8 @@ impl Feeder {
         let (mut sent, mut done) = (0_u64, 0_u64);
         while done < jobs {
             loop {
-                let room = (self.window - (sent - done) as usize).min((jobs - sent) as usize);
-                let count = room.min(self.batch);
+                let room = (self.pace.window - (sent - done) as usize).min((jobs - sent) as usize);
+                let count = room.min(self.pace.batch);
                 if count == 0 || !self.send(count) {
                     break;
                 }
@@ -76,7 +85,9 @@ impl Feeder {
                 }
                 self.results.recycle(results);
             }
-            if done == before && !self.bell.answer() {
+            if !self.pace.gap.is_zero() {
+                std::thread::sleep(self.pace.gap);
+            } else if done == before && !self.bell.answer() {
                 std::thread::park_timeout(Duration::from_millis(100));
             }
         }

@@ -231,7 +231,7 @@ impl Executor {
         lease: &Lease,
         begun: Mono,
     ) -> Ended<(Answered, Instance)> {
-        let meter = Arc::clone(&store.data().meter);
+        let outside = Arc::clone(&store.data().outside);
         let call = pin!(async {
             let instance = match instance {
                 Some(instance) => instance,
@@ -241,7 +241,7 @@ impl Executor {
             Ok((answered, instance))
         });
         // Read before the call is dropped: dropping it ends the wait.
-        bounded(call, &meter, &self.sandbox.clock, begun, lease.ends, || {
+        bounded(call, &outside, &self.sandbox.clock, begun, lease.ends, || {
             lease.waiting.on_target()
         })
         .await
@@ -266,14 +266,14 @@ pub async fn describe(
         lease,
         sandbox.clock.clone(),
     );
-    let meter = Arc::clone(&store.data().meter);
+    let outside = Arc::clone(&store.data().outside);
     let ended = {
         let call = pin!(async {
             let ready = plugin.ready;
             let instance = ready.pre.instantiate_async(&mut store).await?;
             ready.exports.describe(&mut store, &instance).await
         });
-        bounded(call, &meter, &sandbox.clock, started, ends, || false).await
+        bounded(call, &outside, &sandbox.clock, started, ends, || false).await
     };
     store.data().end_log();
     match (ended.end, store.data_mut().take_taint()) {
@@ -352,7 +352,7 @@ enum End<T> {
 /// timer.
 async fn bounded<T>(
     mut call: Pin<&mut impl Future<Output = wasmtime::Result<T>>>,
-    meter: &store::Meter,
+    outside: &store::Outside,
     clock: &Clock,
     begun: Mono,
     ends: Mono,
@@ -361,10 +361,21 @@ async fn bounded<T>(
     let mut begun = Some(begun);
     let mut timer = pin!(None);
     poll_fn(move |context| {
-        meter.begin(begun.take().unwrap_or_else(|| clock.mono()));
-        let polled = std::panic::catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(context)));
+        outside.meter.begin(begun.take().unwrap_or_else(|| clock.mono()));
+        let polled = std::panic::catch_unwind(AssertUnwindSafe(|| {
+            loop {
+                // While something is done for the guest, the guest itself has nothing to do.
+                if outside.errands.poll(context).is_pending() {
+                    return Poll::Pending;
+                }
+                let polled = call.as_mut().poll(context);
+                if polled.is_ready() || !outside.errands.asked() {
+                    return polled;
+                }
+            }
+        }));
         let mut at = clock.mono();
-        meter.end(at);
+        outside.meter.end(at);
         let end = match polled {
             Ok(Poll::Ready(Ok(returned))) => End::Returned(returned),
             Ok(Poll::Ready(Err(error))) => End::Failed(error),
@@ -408,7 +419,7 @@ fn usage(store: &Store<store::State>, limits: Limits, wall: Duration) -> Usage {
     Usage {
         fuel: limits.fuel.saturating_sub(store.get_fuel().unwrap_or(0)),
         wall,
-        cpu: state.meter.spent(),
+        cpu: state.outside.meter.spent(),
         host: state.host_time(),
         peak_memory_bytes: state.memory.peak(),
     }
@@ -431,20 +442,20 @@ mod tests {
     /// What a call may do in one poll.
     async fn polled(what: impl AsyncFnOnce()) -> (Result<(), String>, Duration) {
         let (clock, hand) = Clock::manual(Mono(1), Wall(0));
-        let meter = store::Meter::new(clock.clone(), Duration::MAX);
+        let outside = store::Outside::new(clock.clone(), Duration::MAX);
         let call = pin!(async {
             hand.advance(Duration::from_millis(3));
             what().await;
             hand.advance(Duration::from_millis(4));
             Ok(())
         });
-        let ended = bounded(call, &meter, &clock, Mono(1), Mono::NEVER, || false).await;
+        let ended = bounded(call, &outside, &clock, Mono(1), Mono::NEVER, || false).await;
         let ended = match ended.end {
             End::Returned(()) => Ok(()),
             End::Panicked(message) => Err(message),
             End::Failed(_) | End::TimedOut => panic!("neither returned nor panicked"),
         };
-        (ended, meter.spent())
+        (ended, outside.meter.spent())
     }
 
     #[tokio::test]

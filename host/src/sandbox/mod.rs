@@ -9,6 +9,7 @@ pub mod capacity;
 mod classify;
 pub mod compile;
 pub mod engine;
+mod errand;
 mod execute;
 mod plugin;
 mod pool;

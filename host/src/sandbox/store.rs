@@ -2,6 +2,7 @@
 
 use super::{
     engine,
+    errand::Errands,
     stdio::{LineStream, Running},
 };
 use crate::{
@@ -34,8 +35,8 @@ pub struct State {
     wasi: Option<Box<Wasi>>,
     /// Sum of all memories and tables.
     pub memory: Memory,
-    /// CPU time.
-    pub meter: Arc<Meter>,
+    /// What is looked at from outside while a call borrows the store.
+    pub outside: Arc<Outside>,
     /// What the host lends, on this worker.
     pub lender: Arc<Lender>,
     /// The running job, and what it may use.
@@ -45,6 +46,25 @@ pub struct State {
     host: Duration,
     host_since: Option<Mono>,
     clock: Clock,
+}
+
+/// What belongs to an instance but is not in its store: a call borrows that from beginning to end.
+pub struct Outside {
+    /// CPU time.
+    pub meter: Meter,
+    /// What lent calls have asked for.
+    pub errands: Errands,
+}
+
+impl Outside {
+    /// Nothing spent and nothing asked for so far.
+    #[must_use]
+    pub fn new(clock: Clock, cpu: Duration) -> Self {
+        Self {
+            meter: Meter::new(clock, cpu),
+            errands: Errands::default(),
+        }
+    }
 }
 
 /// What WASI needs of an instance.
@@ -108,7 +128,7 @@ pub fn new(
         State {
             wasi: None,
             memory: Memory::new(limits.memory_bytes),
-            meter: Arc::new(Meter::new(clock.clone(), limits.cpu)),
+            outside: Arc::new(Outside::new(clock.clone(), limits.cpu)),
             lender,
             lease,
             taint: None,
@@ -121,12 +141,12 @@ pub fn new(
     store.set_hostcall_fuel(HOST_CALL_BYTES_MAX);
     store.set_max_component_handles(HANDLES_MAX);
     store.epoch_deadline_callback(|context| {
-        if context.data().meter.exceeded() {
+        if context.data().outside.meter.exceeded() {
             return Err(wasmtime::Error::new(CpuExceeded));
         }
         // The epochs that passed while the guest waited are none of its slice; and one whose time is almost up gets
         // to say so.
-        if context.data().meter.has_just_begun() {
+        if context.data().outside.meter.has_just_begun() {
             return Ok(UpdateDeadline::Continue(1));
         }
         // Wasmtime's own yield wakes itself, so that a runtime which always finds something to run looks at
@@ -148,7 +168,7 @@ pub fn renew(store: &mut Store<State>, limits: Limits, lease: Arc<Lease>) {
     state.host = Duration::ZERO;
     state.host_since = None;
     state.memory.renew(limits.memory_bytes);
-    state.meter.renew(limits.cpu);
+    state.outside.meter.renew(limits.cpu);
     refill(store, limits);
 }
 

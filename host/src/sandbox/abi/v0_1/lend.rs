@@ -30,12 +30,13 @@ impl log::Host for State {
 
 impl net::Host for State {}
 
-/// Runs a lent call, and keeps the books: its time is the host's, and its taint is the execution's.
+/// Has a lent call done, and keeps the books: its time is the host's, and its taint is the execution's.
 macro_rules! lent {
     ($state:ident, $lender:ident, $lease:ident, $call:expr) => {{
         let ($lender, $lease) = (Arc::clone(&$state.lender), Arc::clone(&$state.lease));
         $state.enter();
-        let result = $call.await;
+        let outside = Arc::clone(&$state.outside);
+        let result = outside.errands.send(move || async move { $call.await }).await;
         $state.leave();
         result.map_err(|failure| {
             $state.taint(failure.taint.clone());
