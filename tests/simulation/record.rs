@@ -103,10 +103,7 @@ impl Record {
 
     /// The last of them that concern whom the finding is about, or everybody.
     pub fn last(&self, who: &str, count: usize) -> Vec<&str> {
-        let name = who
-            .split(|c: char| c == ',' || c == ' ')
-            .next()
-            .unwrap_or_default();
+        let name = who.split([',', ' ']).next().unwrap_or_default();
         let known = self.names.iter().find(|(_, known)| known.as_ref() == name);
         let lines: Vec<&str> = self
             .lines

@@ -375,11 +375,9 @@ impl Health {
         }
         let mut red = false;
         if let Some(since) = episode.incident {
-            if episode.repair.exhausted.is_some() {
-                if !episode.has_cause(Color::Red, "down") {
-                    want(Color::Red, "down".to_owned(), false);
-                    red = true;
-                }
+            if episode.repair.exhausted.is_some() && !episode.has_cause(Color::Red, "down") {
+                want(Color::Red, "down".to_owned(), false);
+                red = true;
             }
             if !episode.has(Color::Red) && tick.now >= since.after(policy.page_after) {
                 let late = tick.now >= super::tick::ceil_ms(since.after(policy.page_after));
