@@ -8,8 +8,10 @@
 //! 1. `cycle`: all monitors at 30 s, a run every 10 ms; nanoseconds of the run per job (the median of all runs), and
 //!    allocations per job in the steady state;
 //! 2. `mixed`: the same with four different intervals, so that monitors fall due in no order of memory;
-//! 3. `idle`: all monitors at a day; one run with nothing due;
-//! 4. `memory`: what one monitor takes, all in, as the allocator was asked for it.
+//! 3. `apply`: how much of that is applying results (ingest, state machine, back into the wheel), and what it would cost
+//!    to hand half of a run's results to a second thread and wait for it;
+//! 4. `idle`: all monitors at a day; one run with nothing due;
+//! 5. `memory`: what one monitor takes, all in, as the allocator was asked for it.
 
 #[path = "support/count.rs"]
 mod count;
@@ -40,7 +42,7 @@ use std::{
 };
 
 const ROUNDS: usize = 3;
-const PARTS: [&str; 4] = ["cycle", "mixed", "idle", "memory"];
+const PARTS: [&str; 5] = ["cycle", "mixed", "apply", "idle", "memory"];
 const TICK: Duration = Duration::from_millis(10);
 
 fn main() -> Result<()> {
@@ -65,6 +67,7 @@ fn main() -> Result<()> {
     let result = match part.as_deref() {
         Some("cycle") => cycle(monitors, seconds, &[30])?,
         Some("mixed") => cycle(monitors, seconds, &[20, 30, 45, 60])?,
+        Some("apply") => apply(monitors, seconds)?,
         Some("idle") => idle(monitors)?,
         Some(_) => memory(monitors)?,
         None => all(monitors, seconds)?,
@@ -284,6 +287,53 @@ fn cycle(count: usize, seconds: u64, intervals: &[u64]) -> Result<Value> {
         "ns_per_job_mean": took.as_nanos() as f64 / jobs as f64,
         "allocations_per_job": allocations as f64 / jobs as f64,
         "longest_run_us": longest_run.as_micros() as u64,
+    }))
+}
+
+/// A run after each tick that has nothing to do but to apply what came back; and the hand-over of as many results.
+fn apply(count: usize, seconds: u64) -> Result<Value> {
+    let mut rig = Rig::new(monitors(count, &[30]));
+    let mut per_result = Vec::new();
+    let mut results = 0;
+    for tick in 0..(35 + seconds.min(20)) * 100 {
+        let (_, answered) = rig.tick();
+        let started = rig.real.mono();
+        rig.scheduler.run();
+        let took = rig.real.mono().since(started);
+        if tick > 3_500 && answered > 0 {
+            per_result.push(took.as_nanos() as f64 / answered as f64);
+            results = answered;
+        }
+    }
+    let apply = median(&mut per_result).context("nothing was applied")?;
+    // The second thread does nothing with what it gets: what is measured is the way there and back.
+    let (there, inbox) = async_channel::bounded::<usize>(1);
+    let (back, outbox) = async_channel::bounded::<usize>(1);
+    let helper = std::thread::spawn(move || {
+        while let Ok(count) = inbox.recv_blocking() {
+            if back.send_blocking(count).is_err() {
+                return;
+            }
+        }
+    });
+    let mut trips = Vec::new();
+    for _ in 0..2_000 {
+        // As far apart as runs are: both threads have gone to sleep.
+        std::thread::sleep(Duration::from_millis(1));
+        let started = rig.real.mono();
+        there.send_blocking(results / 2)?;
+        outbox.recv_blocking()?;
+        trips.push(rig.real.mono().since(started).as_nanos() as f64);
+    }
+    drop(there);
+    let _ = helper.join();
+    let trip = median(&mut trips).context("no trips")?;
+    Ok(json!({
+        "apply_ns_per_result": apply,
+        "results_per_run": results,
+        "apply_us_per_run": apply * results as f64 / 1000.0,
+        "hand_over_us_per_run": trip / 1000.0,
+        "parallel_would_take": (trip / 1000.0).max(apply * results as f64 / 2000.0) / (apply * results as f64 / 1000.0),
     }))
 }
 

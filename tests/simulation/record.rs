@@ -7,6 +7,7 @@ use pulse_host::domain::{
     spec::Kind,
     time::Mono,
 };
+use pulse_host::scheduler::reload::Reloaded;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
@@ -96,12 +97,13 @@ impl Record {
         }
     }
 
+    pub fn reload(&mut self, now: Mono, told: &Reloaded) {
+        self.line(None, || format!("{} {told:?}", seconds(now)));
+    }
+
     /// The last of them that concern whom the finding is about, or everybody.
     pub fn last(&self, who: &str, count: usize) -> Vec<&str> {
-        let name = who
-            .split(|c: char| c == ',' || c == ' ')
-            .next()
-            .unwrap_or_default();
+        let name = who.split([',', ' ']).next().unwrap_or_default();
         let known = self.names.iter().find(|(_, known)| known.as_ref() == name);
         let lines: Vec<&str> = self
             .lines

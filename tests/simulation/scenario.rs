@@ -14,6 +14,13 @@ use std::{sync::Arc, time::Duration};
 
 /// One world.
 pub struct Scenario {
+    scale: &'static Scale,
+    pool: Vec<Arc<Sink>>,
+    salt: u64,
+    /// Monitors that there ever were.
+    named: u64,
+    /// In how many of a thousand steps the configuration is replaced.
+    pub reloads: u64,
     pub settings: HostSettings,
     pub monitors: Vec<MonitorSpec>,
     pub host_entry: Option<MonitorSpec>,
@@ -28,8 +35,6 @@ pub struct Scenario {
     pub rough: Duration,
     /// Runs after which it calms down at the latest.
     pub runs: u64,
-    /// How long it must then be calm before everything is well again.
-    pub calm: Duration,
     /// Greatest wish to wait that a receiver utters.
     pub wish: Duration,
     /// In how many of a thousand cases an intervention helps.
@@ -134,21 +139,16 @@ impl Scenario {
                 .collect();
             named("pulse-host", host)
         });
-        let longest = monitors
-            .iter()
-            .map(|spec| {
-                let policy = &spec.policy;
-                policy.interval.max(policy.retry_interval) * (policy.success_threshold + 2)
-            })
-            .max()
-            .unwrap_or_default();
-        let repair = monitors
-            .iter()
-            .filter_map(|spec| spec.intervention.as_ref())
-            .map(|repair| repair.verify_window * 3)
-            .max()
-            .unwrap_or_default();
         Self {
+            scale,
+            pool,
+            salt,
+            named: count,
+            reloads: if scale.runs == u64::MAX {
+                0
+            } else {
+                rng.pick(&[0, 1, 5])
+            },
             workers: usize::try_from(rng.range(1, 4)).unwrap(),
             cost: Duration::from_micros(rng.pick(&[0, 50, 5_000, 50_000])),
             results: usize::try_from(rng.pick(&[1, 3, 16, 1000])).unwrap(),
@@ -159,10 +159,6 @@ impl Scenario {
             },
             rough: rng.secs(scale.rough_s.0, scale.rough_s.1),
             runs: scale.runs,
-            calm: longest
-                + repair
-                + Duration::from_secs(scale.wish_s.clamp(60, 600) * 2)
-                + (settings.queue_wait + settings.grace + Duration::from_secs(40)) * 4,
             wish: Duration::from_secs(scale.wish_s),
             helps: rng.pick(&[0, 300, 700, 1000]),
             life: rng.pick(&[(5, 60), (60, 600), (600, 6_000)]),
@@ -170,6 +166,47 @@ impl Scenario {
             settings,
             monitors,
             host_entry,
+        }
+    }
+}
+
+impl Scenario {
+    /// How long it must be calm after all the trouble before everything is well again.
+    pub fn calm(&self) -> Duration {
+        let longest = self.monitors.iter().map(|spec| {
+            let policy = &spec.policy;
+            policy.interval.max(policy.retry_interval) * (policy.success_threshold + 2)
+        });
+        let repair = self.monitors.iter().filter_map(|spec| spec.intervention.as_ref());
+        let repair = repair.map(|repair| repair.verify_window * 3);
+        longest.max().unwrap_or_default()
+            + repair.max().unwrap_or_default()
+            + Duration::from_secs(self.scale.wish_s.clamp(60, 600) * 2)
+            + (self.settings.queue_wait + self.settings.grace + Duration::from_secs(40)) * 4
+    }
+
+    /// Another configuration: monitors come and go, and checks change.
+    pub fn reload(&mut self, rng: &mut Rng) {
+        self.monitors.retain(|_| !rng.permille(60));
+        for spec in &mut self.monitors {
+            if rng.permille(100) {
+                let mut class = Class::clone(spec.class());
+                if let Some(check) = &mut class.pulse {
+                    check.timeout = rng.ms(200, 8_000);
+                }
+                *spec = named(spec.name(), class);
+            }
+        }
+        let room = usize::try_from(self.scale.most)
+            .unwrap()
+            .saturating_sub(self.monitors.len());
+        for _ in 0..room.min(2) {
+            if self.monitors.is_empty() || rng.permille(400) {
+                let class = class(rng, self.scale, &self.pool, None);
+                self.monitors
+                    .push(named(&format!("m{}-{}", self.named, self.salt), class));
+                self.named += 1;
+            }
         }
     }
 }

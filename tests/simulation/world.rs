@@ -124,11 +124,15 @@ impl World {
     fn live(&mut self, start: Mono) -> Verdict {
         let end = start.after(self.scenario.rough);
         while self.clock.mono() < end && self.runs < self.scenario.runs {
-            let next = self.run()?;
+            let mut next = self.run()?;
+            if self.rng.permille(self.scenario.reloads) {
+                self.reload()?;
+                next = self.clock.mono();
+            }
             self.go_on(next, true);
         }
         self.executor.calm();
-        let calm = self.clock.mono().after(self.scenario.calm);
+        let calm = self.clock.mono().after(self.scenario.calm());
         while self.clock.mono() < calm {
             let next = self.run()?;
             self.go_on(next, false);
@@ -217,6 +221,18 @@ impl World {
         if self.executor.waits_for_room() {
             self.oracle.ledger.see("results wait for room");
         }
+    }
+
+    /// Another configuration takes the place of the present one.
+    fn reload(&mut self) -> Verdict {
+        self.scenario.reload(&mut self.rng);
+        let told = self
+            .scheduler
+            .reload(self.scenario.monitors.clone(), self.scenario.host_entry.clone());
+        let now = (self.clock.mono(), self.clock.wall());
+        self.record.reload(now.0, &told);
+        self.oracle
+            .reloaded(&self.scheduler, &self.scenario.monitors, told, now)
     }
 
     /// An operator, or NTP, sets the wall clock.

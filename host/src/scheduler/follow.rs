@@ -1,6 +1,7 @@
 //! What follows from a step of the state machine: codes into outboxes, wishes into lanes, facts into the journal.
 
 use super::{
+    RUN_GAP,
     components::{Case, Lane, Monitor, Phase, SinkLane},
     fair::{Fair, Ticket},
     resources::{Desk, TAG_HEALTH, TAG_PULSE},
@@ -235,7 +236,8 @@ fn slot_before(slot: Mono, interval: u64, at: Mono) -> Mono {
 /// what was spread stays spread, but not behind its next slot.
 pub fn after_stall(desk: &mut Desk<'_>, monitor: &mut Monitor, at: Mono) -> Mono {
     let policy = &monitor.spec.policy;
-    let later = at.after(desk.time.stalled);
+    // Never before the next run: the pulse may come out of the wheel twice in this one, and must not be moved twice.
+    let later = at.after(desk.time.stalled).max(desk.now().mono.after(RUN_GAP));
     let interval = nanos(policy.interval).max(1);
     let (slot, skipped) = next_slot(monitor.slot, interval, desk.now().mono);
     if later < slot {

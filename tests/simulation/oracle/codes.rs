@@ -132,6 +132,11 @@ impl Outbox {
         self.queue.len()
     }
 
+    /// What waits, the next first.
+    pub fn codes(&self) -> impl Iterator<Item = &Arc<Alert>> {
+        self.queue.iter().map(|entry| &entry.alert)
+    }
+
     /// The results of this run, in their order: how the pending attempt ended, and whether a late receipt came
     /// for the head. Of results that came together, the pending attempt's own is heard first.
     pub fn results<'a>(

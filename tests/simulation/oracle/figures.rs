@@ -23,6 +23,8 @@ pub struct Count {
     pub lost: u64,
     pub stale: u64,
     pub superseded: u64,
+    /// Given up by a reload.
+    given_up: u64,
     /// Jobs in the channel.
     pub waiting: usize,
     /// Runs in a row in which nothing was sent although there was room.
@@ -32,7 +34,7 @@ pub struct Count {
 impl Count {
     /// Jobs in the channel or running.
     pub fn out(&self) -> usize {
-        let ended = self.applied + self.lost + self.superseded;
+        let ended = self.applied + self.lost + self.superseded + self.given_up;
         usize::try_from(self.sent.saturating_sub(ended)).unwrap()
     }
 }
@@ -56,6 +58,21 @@ impl Figures {
             self.stalls += 1;
             self.stalled += tick.stalled;
         }
+    }
+
+    /// A result came for a monitor that is gone.
+    pub fn stale(&mut self, kind: Kind) {
+        self.kinds.get_mut(kind).stale += 1;
+    }
+
+    /// A reload gave up what was out.
+    pub fn give_up(&mut self, kind: Kind) {
+        self.kinds.get_mut(kind).given_up += 1;
+    }
+
+    /// A reload left a code undelivered.
+    pub fn undeliverable(&mut self) {
+        self.undeliverable += 1;
     }
 
     /// Whether they are to be compared after this run.
@@ -119,7 +136,7 @@ impl Figures {
             same(
                 &format_args!("{kind}, all that was sent"),
                 theirs.sent,
-                outcomes + theirs.lost + theirs.pending as u64 + ours.superseded,
+                outcomes + theirs.lost + theirs.pending as u64 + ours.superseded + ours.given_up,
             )?;
             // Outdated tickets are counted until somebody looks at them.
             let needed = lanes(Phase::Needed);

@@ -104,7 +104,8 @@ pub struct Step {
 }
 
 impl Health {
-    /// A pulse ended in this run. `running`: an intervention was out when it did.
+    /// A pulse ended in this run. `running`: an intervention was out when it did. `judging`: before that, pulses were
+    /// judging one.
     pub fn pulse(
         &mut self,
         tick: &Tick<'_>,
@@ -112,7 +113,7 @@ impl Health {
         who: &str,
         policy: &Policy,
         result: Option<&JobResult>,
-        running: bool,
+        (running, judging): (bool, bool),
         facts: &[&Fact],
     ) -> Verdict<Step> {
         let said = Said::of(result);
@@ -150,6 +151,7 @@ impl Health {
                 (self.sure, self.maybe) = match (running, after) {
                     (true, _) => (0, 0),
                     (false, true) => (self.sure + 1, self.maybe + 1),
+                    (false, false) if judging => (0, 0),
                     (false, false) => (0, self.maybe + 1),
                 };
             }
@@ -373,11 +375,9 @@ impl Health {
         }
         let mut red = false;
         if let Some(since) = episode.incident {
-            if episode.repair.exhausted.is_some() {
-                if !episode.has_cause(Color::Red, "down") {
-                    want(Color::Red, "down".to_owned(), false);
-                    red = true;
-                }
+            if episode.repair.exhausted.is_some() && !episode.has_cause(Color::Red, "down") {
+                want(Color::Red, "down".to_owned(), false);
+                red = true;
             }
             if !episode.has(Color::Red) && tick.now >= since.after(policy.page_after) {
                 let late = tick.now >= super::tick::ceil_ms(since.after(policy.page_after));

@@ -78,14 +78,25 @@ impl Track {
         }
     }
 
+    /// Whether it stands as it stood.
+    pub fn is_as(&self, lane: LaneView) -> bool {
+        (self.phase, self.at, self.attempt) == (lane.phase, lane.at, lane.attempt.unwrap_or(self.attempt))
+    }
+
+    /// A reload gave it another check: nothing of it is out any more.
+    pub fn change(&mut self, timeout: Duration, lane: LaneView) {
+        self.timeout = timeout;
+        let attempt = lane.attempt.unwrap_or(self.attempt);
+        (self.phase, self.at, self.attempt) = (lane.phase, lane.at, attempt);
+    }
+
     /// Whether it stands as it stood, and there was no reason for anything else.
     pub fn rests(&self, now: Mono, lane: LaneView) -> bool {
         let due = match self.phase {
             Phase::Waiting | Phase::Pending => self.at <= now,
             Phase::Needed => false,
         };
-        !due && (self.phase, self.at, self.attempt)
-            == (lane.phase, lane.at, lane.attempt.unwrap_or(self.attempt))
+        !due && self.is_as(lane)
     }
 
     /// Whether a result is the one that is waited for.

@@ -4,6 +4,9 @@
 //! counts failures, tokens and attempts anew, from the results that went in and the facts, jobs and lanes that
 //! came out. Where the contract leaves room, it accepts every reading.
 
+// A rule holds many observations against each other; bundles of them would only hide which.
+#![allow(clippy::too_many_arguments)]
+
 mod codes;
 mod figures;
 mod health;
@@ -11,6 +14,7 @@ mod lanes;
 pub mod ledger;
 mod model;
 mod pulses;
+mod reload;
 mod repair;
 pub mod rules;
 pub mod tick;
@@ -22,12 +26,12 @@ use model::{Model, Turn};
 use pulse_host::{
     domain::{
         color::Color,
-        event::Fact,
+        event::{Event, Fact},
         health::State,
         host::HostSettings,
-        job::{Job, JobResult, MonitorId, Payload},
+        job::{Alert, Job, JobResult, MonitorId, Payload},
         spec::Kind,
-        time::Mono,
+        time::{Mono, Wall},
     },
     scheduler::{
         Scheduler,
@@ -59,6 +63,11 @@ pub struct Oracle {
     /// What was learned too late for the host's own sinks to be told in the same run: at least, and at most.
     news: (usize, usize),
     keys: HashSet<String>,
+    /// Monitors that a reload removed, and codes of theirs that are still to be recorded as undeliverable.
+    gone: HashSet<MonitorId>,
+    owed: Vec<(MonitorId, Arc<Alert>)>,
+    /// When the last reload was, if no run came since.
+    reloaded_at: Option<Wall>,
 }
 
 impl Oracle {
@@ -93,6 +102,9 @@ impl Oracle {
             stats: scheduler.stats(),
             news: (0, 0),
             keys: HashSet::new(),
+            gone: HashSet::new(),
+            owed: Vec::new(),
+            reloaded_at: None,
         })
     }
 
@@ -100,22 +112,32 @@ impl Oracle {
     pub fn run(&mut self, tick: &Tick<'_>, scheduler: &Scheduler) -> Verdict {
         let mut results: HashMap<usize, Vec<(usize, &JobResult)>> = HashMap::new();
         for (batch, result) in tick.results {
-            results
-                .entry(self.index[&result.key.monitor])
-                .or_default()
-                .push((*batch, result));
+            match self.index.get(&result.key.monitor) {
+                Some(at) => results.entry(*at).or_default().push((*batch, result)),
+                None => {
+                    self.ledger.see("result for a monitor that is gone");
+                    self.figures.stale(result.key.kind);
+                }
+            }
         }
         let mut facts: HashMap<usize, Vec<&Fact>> = HashMap::new();
         for event in tick.events {
-            self.ledger
-                .check(Rule::FiguresAddUp, "host", event.at == tick.wall, || {
-                    format!("{event:?} is not of {:?}", tick.wall)
-                })?;
-            facts
-                .entry(self.index[&event.monitor])
-                .or_default()
-                .push(&event.fact);
+            let fits = event.at == tick.wall || Some(event.at) == self.reloaded_at;
+            self.ledger.check(Rule::FiguresAddUp, "host", fits, || {
+                format!("{event:?} is not of {:?}", tick.wall)
+            })?;
+            match self.index.get(&event.monitor) {
+                Some(at) => facts.entry(*at).or_default().push(&event.fact),
+                None => self.left(event)?,
+            }
         }
+        self.ledger.check(
+            Rule::UndeliverableWithReason,
+            "host",
+            self.owed.is_empty(),
+            || format!("of monitors that were removed, nobody recorded {:?}", self.owed),
+        )?;
+        self.reloaded_at = None;
         let ends = tick
             .results
             .iter()
@@ -179,6 +201,27 @@ impl Oracle {
         Ok(())
     }
 
+    /// The last words of a monitor that was removed.
+    fn left(&mut self, event: &Event) -> Verdict {
+        let known = match &event.fact {
+            Fact::Undeliverable { alert, .. } => self
+                .owed
+                .iter()
+                .position(|(id, owed)| *id == event.monitor && Arc::ptr_eq(owed, alert)),
+            _ => None,
+        };
+        self.ledger.check(
+            Rule::UndeliverableWithReason,
+            event.spec.name(),
+            known.is_some() && self.gone.contains(&event.monitor),
+            || format!("it was removed, and it says {:?}", event.fact),
+        )?;
+        if let Some(at) = known {
+            self.owed.swap_remove(at);
+        }
+        Ok(())
+    }
+
     /// Rules of the host as a whole.
     fn host(&mut self, tick: &Tick<'_>, all: &model::Doings) -> Verdict {
         for turn in all.sent.iter().filter(|turn| turn.kind == Kind::Intervention) {
@@ -225,7 +268,11 @@ impl Oracle {
                 // How much room there is follows the workers; where nothing is out, there is some. Outdated tickets
                 // may use it up, each once.
                 count.idle = if out + waiting > 0 { 0 } else { count.idle + 1 };
-                let most = if kind == Kind::Pulse { 0 } else { IDLE_RUNS_MAX };
+                let most = if kind == Kind::Pulse && self.gone.is_empty() {
+                    0
+                } else {
+                    IDLE_RUNS_MAX
+                };
                 self.ledger
                     .check(Rule::SentIfRoom, kind.name(), count.idle <= most, || {
                         format!(
@@ -256,7 +303,14 @@ impl Oracle {
     }
 
     fn job(&mut self, job: &Job) -> Verdict {
-        let model = &self.models[self.index[&job.key.monitor]];
+        let Some(model) = self.index.get(&job.key.monitor).map(|at| &self.models[*at]) else {
+            return self.ledger.check(
+                Rule::OneAttempt,
+                "host",
+                self.gone.contains(&job.key.monitor),
+                || format!("{:?} was never there", job.key),
+            );
+        };
         let sink = model.boxes.get(usize::from(job.key.sink));
         let track = match job.key.kind {
             Kind::Pulse => &model.pulse,

@@ -127,6 +127,31 @@ impl Model {
         })
     }
 
+    /// Whether its configuration is as it was.
+    pub fn says(&self, spec: &MonitorSpec) -> bool {
+        // Nothing else ever changes here.
+        spec.pulse.as_ref().map(|check| check.timeout) == Some(self.pulse.timeout)
+    }
+
+    /// Whether it shows what it showed after the last run; without its pulse, if that is another one now.
+    pub fn is_as(&self, view: &MonitorView<'_>, pulse: bool) -> bool {
+        view.state() == self.shown
+            && (!pulse || self.pulse.is_as(view.pulse()))
+            && self.repair.is_as(view.intervention())
+            && self.boxes.iter().zip(0..).all(|(sink, index)| {
+                let codes = view.codes(index).map(|(alert, _)| alert);
+                sink.track.is_as(view.sink(index))
+                    && sink.len() == view.codes(index).count()
+                    && sink.codes().zip(codes).all(|(one, two)| Arc::ptr_eq(one, two))
+            })
+    }
+
+    /// A reload gave it another check.
+    pub fn change(&mut self, spec: &MonitorSpec, lane: LaneView) {
+        let timeout = spec.pulse.as_ref().map_or(Duration::ZERO, |check| check.timeout);
+        self.pulse.change(timeout, lane);
+    }
+
     /// Whether this is the host's own entry.
     pub fn is_host(&self) -> bool {
         self.grid.is_none()
@@ -286,8 +311,15 @@ impl Model {
                 Said::Degraded | Said::Failing => doings.not_healthy += 1,
                 Said::Fault => {}
             }
-            self.health
-                .pulse(tick, ledger, &self.name, &self.policy, result, running, facts)?
+            self.health.pulse(
+                tick,
+                ledger,
+                &self.name,
+                &self.policy,
+                result,
+                (running, self.shown == State::Verifying),
+                facts,
+            )?
         } else {
             self.health.no_pulse(ledger, &self.name, facts)?;
             Step::default()

@@ -13,6 +13,9 @@ use pulse_host::{
 };
 use std::time::Duration;
 
+/// Runs are never closer together.
+const RUN_GAP: Duration = Duration::from_millis(1);
+
 /// How soon the next pulse should come, after one has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pace {
@@ -98,7 +101,7 @@ impl Grid {
         }
         // One that is asked for in this very run is spread with the others.
         let spread = lane.phase == Phase::Waiting
-            && (lane.at == at.after(tick.stalled)
+            && (lane.at == at.after(tick.stalled).max(now.after(RUN_GAP))
                 || (lane.at > now && self.has(lane.at))
                 || (looks && lane.at == now.after(tick.stalled)))
             && lane.at <= now.after(self.interval);

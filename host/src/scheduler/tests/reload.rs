@@ -147,3 +147,30 @@ fn a_running_repair_whose_configuration_changes_counts_as_done_perhaps() {
         }
     )));
 }
+
+#[test]
+fn a_pulse_that_is_in_the_wheel_twice_is_moved_once_by_a_stall() {
+    let mut changed = spec("shop");
+    changed.class.pulse.as_mut().unwrap().timeout = Duration::from_secs(3);
+    let mut rig = Rig::new(vec![spec("shop")], |settings| {
+        settings.tick = Duration::from_secs(1)
+    });
+    assert_eq!(rig.reload(&[&changed]), counts(0, 1, 0, 0));
+    let at = |rig: &Rig| {
+        let mut views = rig.scheduler.monitors().filter_map(|id| rig.scheduler.view(id));
+        let shop = views.find(|view| view.spec().name() == "shop").unwrap();
+        shop.pulse().at
+    };
+    let due = at(&rig);
+    while rig.clock.mono().after(Duration::from_millis(500)) < due {
+        rig.pass(10);
+    }
+    rig.hand.advance(Duration::from_secs(5));
+    rig.run();
+    assert_eq!(rig.snapshot().stalls, 1);
+    assert!(
+        at(&rig).since(due) < Duration::from_secs(5),
+        "moved by {:?}",
+        at(&rig).since(due)
+    );
+}
