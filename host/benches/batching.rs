@@ -5,7 +5,6 @@
 //! intervals: checks that answer at once, some that sleep for 20 ms, and some that compute for 4 ms. What is told: how
 //! late checks started (mean and p99, of all of them) and what one cost in CPU time.
 
-#[allow(dead_code)] // Each benchmark uses its part of it.
 mod support;
 
 use anyhow::{Context as _, Result, bail};

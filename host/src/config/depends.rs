@@ -350,7 +350,8 @@ impl Builder<'_> {
             .iter()
             .map(|(name, value)| format!("{name} = {:?}", short(value)))
             .collect();
-        let text = format!("no monitor has the labels {{ {} }}", shown.join(", "));
+        let shown = format!("{{ {} }}", shown.join(", "));
+        let text = format!("no monitor has the labels {}", self.reader.quoted(at, &shown));
         debug_assert_eq!(assembly.origin(first).table, list.table);
         self.report_at(assembly, first, at, |at| {
             Problem::new("unknown-monitor", at, text)

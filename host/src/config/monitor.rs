@@ -232,7 +232,11 @@ impl<'a> Builder<'a> {
     /// How that table makes monitors of rows. None where something is wrong with it.
     fn recipe(&mut self, raw: &'a RawMonitor, frame: Frame<'a>) -> Option<(Recipe<'a>, Shared<'a>)> {
         let mut draft = Draft::new();
-        let stand = |at| Stand { at, veiled: false };
+        let reader = &self.reader;
+        let stand = |at| Stand {
+            at,
+            veiled: reader.filled_in(at).is_some(),
+        };
         let name = draft.template(&raw.name.value, stand(raw.name.at));
         if name.constant().is_some() && !raw.name.value.is_empty() && draft.wrong.is_empty() {
             draft.wrong.push(
@@ -249,18 +253,26 @@ impl<'a> Builder<'a> {
             .layer
             .labels
             .iter()
-            .map(|(name, value)| (Arc::clone(name), draft.word(&value.value, value.at, "a label")))
+            .map(|(name, value)| {
+                (
+                    Arc::clone(name),
+                    draft.word(&value.value, stand(value.at), "a label"),
+                )
+            })
             .collect();
         let entries = frame.layer.depends_on.iter().flat_map(|list| list.iter());
         let depends_on = entries
             .map(|entry| {
                 let wanted = match &entry.on {
-                    On::Name(name) => WantedWords::Name(draft.word(name, entry.at, "a name")),
+                    On::Name(name) => WantedWords::Name(draft.word(name, stand(entry.at), "a name")),
                     On::Labels(labels) => WantedWords::Labels(
                         labels
                             .iter()
                             .map(|(name, value)| {
-                                (Arc::clone(name), draft.word(&value.value, value.at, "a label"))
+                                (
+                                    Arc::clone(name),
+                                    draft.word(&value.value, stand(value.at), "a label"),
+                                )
                             })
                             .collect(),
                     ),

@@ -30,14 +30,17 @@ impl Reader<'_> {
 
     /// A value as a message may quote it: what was filled in from outside is shown as it was written.
     pub fn quoted(&self, at: At, value: &str) -> String {
-        let written = self
-            .sources
-            .get(at)
-            .and_then(|source| source.text.get(at.start as usize..at.end as usize));
-        match written {
-            Some(written) if written.contains("${") => short(written.trim_matches(['"', '\''])),
-            _ => short(value),
+        match self.filled_in(at) {
+            Some(written) => short(written.trim_matches(['"', '\''])),
+            None => short(value),
         }
+    }
+
+    /// What was written there, if something in it was filled in from outside.
+    pub fn filled_in(&self, at: At) -> Option<&str> {
+        let source = self.sources.get(at)?;
+        let written = source.text.get(at.start as usize..at.end as usize)?;
+        written.contains("${").then_some(written)
     }
 
     /// Reports every key that is not in `known`; `place` says whose keys they are.

@@ -119,14 +119,14 @@ impl Draft {
     }
 
     /// A text that monitors share where it is the same.
-    pub fn word(&mut self, text: &Arc<str>, at: At, what: &'static str) -> Word {
-        let template = self.template(text, Stand { at, veiled: false });
+    pub fn word(&mut self, text: &Arc<str>, stand: Stand, what: &'static str) -> Word {
+        let template = self.template(text, stand);
         match template.constant() {
             Some(text) => Word::Constant(text.into()),
             None => {
                 self.parts.push(Part {
                     template,
-                    at,
+                    at: stand.at,
                     length_max: LABEL_VALUE_BYTES_MAX,
                     what,
                 });

@@ -37,6 +37,8 @@ fn soup() -> impl Strategy<Value = String> {
         "labels = { a = \"{{a.b}}\", c = \"{{\" }\n",
         "pulse = { plugin = \"http\", settings = { url = \"http://{{id}}/\", certificate-days = \"{{id}}\" } }\n",
         "intervention = { plugin = \"docker\", settings = { container = \"{{id}}{{{{\" } }\n",
+        "labels.t = \"${env:TOKEN}{{${env:TOKEN}}}\"\n",
+        "depends-on = [\"${env:TOKEN}\", { labels = { t = \"${env:TOKEN}\" } }]\n",
         "depends-on = [\"m-1\", \"m-{{id}}\", { labels = { a = \"b\" } }, {}, 7]\n",
         "notify-add = \"n\"\n",
         "labels = { a = \"b\", \"\" = \"\" }\n",
