@@ -208,8 +208,17 @@ fn sum_up(before: &Snapshot, after: &Snapshot) {
             "are due and wait"
         };
         line.push_str(&format!(
-            "; {} {wait} for room",
-            counted(late.pulse as u64, "check")
+            "; {} {wait} for room (at most {} at the same time; one takes {:.0?} of CPU time)",
+            counted(late.pulse as u64, "check"),
+            after.kinds.pulse.limit,
+            after.kinds.pulse.cost
+        ));
+    }
+    if after.skipped_slots > before.skipped_slots {
+        let skipped = after.skipped_slots - before.skipped_slots;
+        line.push_str(&format!(
+            "; left out because it was too late: {}",
+            counted(skipped, "check")
         ));
     }
     if after.stalls > before.stalls {

@@ -3,6 +3,7 @@
 mod delivery;
 mod docker;
 mod episodes;
+mod family;
 mod repair;
 mod targets;
 

@@ -3,13 +3,13 @@
 
 use crate::{clock::Clock, config::Progress, domain::time::Mono};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::{io::IsTerminal as _, time::Duration};
+use std::{io::IsTerminal as _, path::Path, time::Duration};
 
 /// Before that there is nothing to look at.
 const SHOWN_AFTER: Duration = Duration::from_millis(500);
 
 /// File, bar, and what is said of it.
-const TEMPLATE: &str = "{prefix} [{bar:30}] {percent}%, {msg}";
+const TEMPLATE: &str = "{prefix} [{bar:30}] {percent:>3}%  {wide_msg}";
 
 /// Tells people how far it is.
 pub struct Reading {
@@ -40,13 +40,15 @@ impl Reading {
         self.clock.mono().since(self.since)
     }
 
-    fn open(&self) -> ProgressBar {
-        let bar = ProgressBar::with_draw_target(Some(self.bytes), ProgressDrawTarget::stderr());
+    fn open(&self, bytes: u64) -> ProgressBar {
+        let name = Path::new(&self.file).file_name().unwrap_or_default();
+        let bar = ProgressBar::with_draw_target(Some(self.bytes), ProgressDrawTarget::stderr())
+            .with_position(bytes)
+            .with_prefix(name.to_string_lossy().into_owned());
         // A wrong template is a mistake of this file; the bar would look plain then.
         if let Ok(style) = ProgressStyle::with_template(TEMPLATE) {
             bar.set_style(style.progress_chars("=> "));
         }
-        bar.set_prefix(self.file.clone());
         bar
     }
 }
@@ -65,18 +67,19 @@ impl Progress for Reading {
         if !self.terminal || took < SHOWN_AFTER {
             return;
         }
-        if self.bar.is_none() {
-            self.bar = Some(self.open());
-        }
-        if let Some(bar) = &self.bar {
-            let per_second = u128::from(self.rows) * 1000 / took.as_millis().max(1);
-            bar.set_position(bytes);
-            bar.set_message(format!(
-                "{} rows, {} a second",
-                grouped(self.rows),
-                grouped(u64::try_from(per_second).unwrap_or(u64::MAX))
-            ));
-        }
+        let per_second = u128::from(self.rows) * 1000 / took.as_millis().max(1);
+        let message = format!(
+            "{} rows, {} a second",
+            grouped(self.rows),
+            grouped(u64::try_from(per_second).unwrap_or(u64::MAX))
+        );
+        let bar = match self.bar.take() {
+            Some(bar) => bar,
+            None => self.open(bytes),
+        };
+        bar.set_message(message);
+        bar.set_position(bytes);
+        self.bar = Some(bar);
     }
 
     fn end(&mut self, monitors: u64) {

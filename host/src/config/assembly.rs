@@ -38,11 +38,14 @@ pub(super) enum Wanted {
     Labels(Vec<Label>),
 }
 
+/// Whom a monitor depends on, and where each entry was written.
+pub(super) type Dependencies = Vec<(At, Wanted)>;
+
 /// A `depends-on` that many monitors may share.
 #[derive(Debug)]
 pub(super) struct List {
     pub table: u32,
-    pub entries: Vec<(At, Wanted)>,
+    pub entries: Dependencies,
 }
 
 /// What was built so far.
@@ -65,7 +68,7 @@ pub(super) struct Assembly {
 
 impl Assembly {
     /// Keeps a list, and returns what stands for it in `lists_of`.
-    pub fn list(&mut self, table: u32, entries: Vec<(At, Wanted)>) -> u32 {
+    pub fn list(&mut self, table: u32, entries: Dependencies) -> u32 {
         if entries.is_empty() {
             return 0;
         }

@@ -264,7 +264,10 @@ impl<'a> Builder<'a> {
                 continue;
             }
             let known: Vec<&str> = self.document.templates.keys().map(AsRef::as_ref).collect();
-            let text = format!("there is no template `{}`", name.value);
+            let text = format!(
+                "there is no template `{}`",
+                self.reader.quoted(name.at, &name.value)
+            );
             let help = match nearest(&name.value, &known) {
                 Some(near) => format!("did you mean \"{near}\"?"),
                 None if known.is_empty() => "templates are defined as [templates.NAME]".to_owned(),
@@ -371,7 +374,10 @@ impl<'a> Builder<'a> {
         for name in names {
             if !self.sinks.contains_key(&name.value) {
                 let known: Vec<&str> = self.sinks.keys().map(AsRef::as_ref).collect();
-                let text = format!("there is no notifier `{}`", name.value);
+                let text = format!(
+                    "there is no notifier `{}`",
+                    self.reader.quoted(name.at, &name.value)
+                );
                 let help = match nearest(&name.value, &known) {
                     Some(near) => format!("did you mean \"{near}\"?"),
                     None if known.is_empty() => "notifiers are defined as [notifiers.NAME]".to_owned(),

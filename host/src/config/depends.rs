@@ -328,7 +328,7 @@ impl Builder<'_> {
                 }
             }
         };
-        let text = format!("there is no monitor `{}`", short(name));
+        let text = format!("there is no monitor `{}`", self.reader.quoted(at, name));
         debug_assert_eq!(assembly.origin(first).table, list.table);
         self.report_at(assembly, first, at, |at| {
             Problem::new("unknown-monitor", at, text).help(help)

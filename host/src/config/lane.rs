@@ -5,7 +5,7 @@ use super::{
     layer::{LaneLayer, PartialLimits},
     needs,
     problem::Problem,
-    read::{list, nearest, short, show_duration},
+    read::{list, nearest, show_duration},
     schema::{Complaint, Schema, pointer},
     source::At,
     tree::{Node, Table, Value},
@@ -100,7 +100,7 @@ impl<'a> Builder<'a> {
             (None, None) if known.is_empty() => "no plugin was found at all; see --plugins".to_owned(),
             (None, None) => format!("plugins are {}", list(&known)),
         };
-        let text = format!("there is no plugin `{}`", short(name));
+        let text = format!("there is no plugin `{}`", self.reader.quoted(at, name));
         self.reader
             .report(Problem::new("unknown-plugin", at, text).help(help));
     }

@@ -1,7 +1,7 @@
 //! One `[[monitor]]`: its layers put together, its lanes checked, and the monitor, or what monitors are made by.
 
 use super::{
-    assembly::{Assembly, Origin, Wanted},
+    assembly::{Assembly, Dependencies, Origin, Wanted},
     build::{Builder, INTERVENTION_TIMEOUT, Owner, PULSE_TIMEOUT},
     document::{RawMonitor, Targets},
     lane::Post,
@@ -153,7 +153,7 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn monitor(&mut self, raw: &RawMonitor, frame: Frame<'a>) -> Option<(MonitorSpec, Vec<(At, Wanted)>)> {
+    fn monitor(&mut self, raw: &RawMonitor, frame: Frame<'a>) -> Option<(MonitorSpec, Dependencies)> {
         let settings = frame
             .pulse
             .as_ref()
@@ -342,7 +342,7 @@ impl<'a> Builder<'a> {
         &mut self,
         shared: &Shared<'a>,
         parts: &[u8],
-    ) -> Option<(Arc<Class>, Vec<(At, Wanted)>)> {
+    ) -> Option<(Arc<Class>, Dependencies)> {
         let mut parts = split_parts(parts);
         let repair = if shared.own_repair {
             self.repair_with(&shared.frame, parts.pop()?.into())

@@ -28,6 +28,18 @@ impl Reader<'_> {
         self.findings.report(problem);
     }
 
+    /// A value as a message may quote it: what was filled in from outside is shown as it was written.
+    pub fn quoted(&self, at: At, value: &str) -> String {
+        let written = self
+            .sources
+            .get(at)
+            .and_then(|source| source.text.get(at.start as usize..at.end as usize));
+        match written {
+            Some(written) if written.contains("${") => short(written.trim_matches(['"', '\''])),
+            _ => short(value),
+        }
+    }
+
     /// Reports every key that is not in `known`; `place` says whose keys they are.
     pub fn known_keys(&mut self, table: &Table, known: &[&str], place: &str) {
         self.known_keys_beside(table, known, place, &[], "");

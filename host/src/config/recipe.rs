@@ -19,6 +19,9 @@ use super::{
 use crate::domain::spec::identity;
 use std::{fmt::Write as _, sync::Arc};
 
+/// Settings of one row, as JSON: each monitor keeps its own.
+const SETTINGS_BYTES_MAX: usize = 64 << 10;
+
 /// Where a placeholder stands.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Stand {
@@ -555,6 +558,9 @@ impl Recipe<'_> {
             }
         }
         let settings_bytes = batch.text.len() - start - name_bytes;
+        if settings_bytes > SETTINGS_BYTES_MAX {
+            return None;
+        }
         let first = batch.parts.len();
         for part in &self.parts {
             hole.clear();
@@ -567,6 +573,9 @@ impl Recipe<'_> {
         if let Some(body) = &self.repair {
             let mut text = String::new();
             body.fill(row, types, repair, hole, &mut text)?;
+            if text.len() > SETTINGS_BYTES_MAX {
+                return None;
+            }
             if !body.schema.is_valid(repair) {
                 return None;
             }
@@ -664,9 +673,18 @@ impl Recipe<'_> {
             }
         }
         for (body, sample) in [(&self.pulse, pulse), (&self.repair, repair)] {
+            let mut text = String::new();
             if let Some(body) = body
-                && body.fill(row, types, sample, hole, &mut String::new()).is_some()
+                && body.fill(row, types, sample, hole, &mut text).is_some()
             {
+                if text.len() > SETTINGS_BYTES_MAX {
+                    let wrong_size = format!(
+                        "the settings of plugin `{}` have {} bytes in this row; at most {SETTINGS_BYTES_MAX} are allowed",
+                        body.plugin,
+                        text.len()
+                    );
+                    wrong.push(Problem::new("out-of-range", locate(None), wrong_size));
+                }
                 body.complain(sample, locate, &mut wrong);
             }
         }

@@ -184,25 +184,11 @@ pub struct Usage {
     pub peak_memory_bytes: u64,
 }
 
-/// The classes of outcomes: their names in logs, metrics and JSON.
-pub const CLASSES: [&str; 13] = [
-    "answer",
-    "plugin-fault",
-    "out-of-fuel",
-    "out-of-cpu",
-    "out-of-memory",
-    "stack-overflow",
-    "trap",
-    "deadline-waiting",
-    "deadline",
-    "expired",
-    "denied",
-    "no-capacity",
-    "host-error",
-];
+/// How many classes of outcomes there are.
+pub const CLASSES: usize = 13;
 
 impl Outcome {
-    /// The outcome's class, as its place in [`CLASSES`].
+    /// The outcome's class, as a number below [`CLASSES`].
     #[must_use]
     pub fn class_number(&self) -> usize {
         match self {
@@ -225,8 +211,29 @@ impl Outcome {
     /// The outcome's class: its name in logs, metrics and JSON.
     #[must_use]
     pub fn class(&self) -> &'static str {
-        CLASSES.get(self.class_number()).copied().unwrap_or_default()
+        class_name(self.class_number())
     }
+}
+
+/// The name of the class of that number.
+#[must_use]
+pub fn class_name(number: usize) -> &'static str {
+    let names: [&str; CLASSES] = [
+        "answer",
+        "plugin-fault",
+        "out-of-fuel",
+        "out-of-cpu",
+        "out-of-memory",
+        "stack-overflow",
+        "trap",
+        "deadline-waiting",
+        "deadline",
+        "expired",
+        "denied",
+        "no-capacity",
+        "host-error",
+    ];
+    names.get(number).copied().unwrap_or_default()
 }
 
 impl std::fmt::Display for Outcome {

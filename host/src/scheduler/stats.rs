@@ -5,7 +5,7 @@ use crate::domain::{
     histogram::Histogram,
     host::PerKind,
     job::JobResult,
-    outcome::{CLASSES, Outcome},
+    outcome::{CLASSES, Outcome, class_name},
     time::Mono,
 };
 use std::{
@@ -52,7 +52,7 @@ impl Times {
 
 /// Results by the class of their outcome.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Outcomes([u64; CLASSES.len()]);
+pub struct Outcomes([u64; CLASSES]);
 
 impl Outcomes {
     pub(super) fn add(&mut self, outcome: &Outcome) {
@@ -77,7 +77,7 @@ impl Outcomes {
 
     /// Every class with its count.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        CLASSES.into_iter().zip(self.0)
+        (0..).map(class_name).zip(self.0)
     }
 }
 

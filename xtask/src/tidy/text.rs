@@ -36,7 +36,8 @@ pub fn check(tree: &Tree) -> Vec<Problem> {
         }
         let tabs_allowed = !NO_TABS.iter().any(|suffix| path.ends_with(suffix));
         for (at, line) in text.lines().enumerate() {
-            if line.ends_with([' ', '\t']) {
+            // An empty line of context in a patch is a blank.
+            if line.ends_with([' ', '\t']) && !(line == " " && path.ends_with(".patch")) {
                 problems.push(Problem::at(path, at + 1, "ends with a blank"));
             }
             if !tabs_allowed && line.contains('\t') {

@@ -381,6 +381,17 @@ fn long_lines_and_bytes_that_are_no_text_are_refused() {
 }
 
 #[test]
+fn settings_of_a_row_are_bounded() {
+    let text = |bytes: usize| {
+        let header = format!("headers.x-site = \"{{{{site}}}}{}\"", "y".repeat(bytes));
+        table(r#"[{ id = "a", port = 80, site = "x" }]"#)
+            .replace("headers = { x-site = \"{{site}}\" }", &header)
+    };
+    assert_eq!(config(&text(60 << 10)).monitors.len(), 3);
+    assert_eq!(ids(&text(64 << 10)), ["out-of-range"]);
+}
+
+#[test]
 fn monitors_depend_on_names_and_labels() {
     let config = config(&with_grants(
         r#"

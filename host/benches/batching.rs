@@ -1,0 +1,187 @@
+//! How many jobs should travel together: the adaptive size against fixed ones, on a mixed load.
+//!
+//! `cargo xtask bench batching [--seconds N] [--rounds N] [--json FILE]`. The whole host in a process of its own for
+//! each size, one after the other, several rounds; the component is the chaos guest of the tests, at one-second
+//! intervals: checks that answer at once, some that sleep for 20 ms, and some that compute for 4 ms. What is told: how
+//! late checks started (mean and p99, of all of them) and what one cost in CPU time.
+
+#[allow(dead_code)] // Each benchmark uses its part of it.
+mod support;
+
+use anyhow::{Context as _, Result, bail};
+use pulse_host::{
+    app::{Host, Plan},
+    clock::Clock,
+    domain::{
+        host::HostSettings,
+        limits::Limits,
+        spec::{Check, Class, MonitorSpec, Policy, Profile},
+    },
+    plugins,
+    sandbox::{Compiler, Library, Sandbox, SandboxSettings, compile},
+};
+use serde_json::{Value, json};
+use std::{path::Path, sync::Arc, time::Duration};
+use support::{
+    Arguments,
+    process::{self, Figures},
+    report::{self, Round},
+};
+
+const PARTS: [&str; 6] = [
+    "adaptive",
+    "fixed-1",
+    "fixed-4",
+    "fixed-16",
+    "fixed-64",
+    "fixed-256",
+];
+/// (monitors, settings): 6,000 quick checks, 1,000 that wait, 150 that compute, a second.
+const LOAD: [(usize, &str); 3] = [
+    (6_000, r#"{"do":"healthy"}"#),
+    (1_000, r#"{"do":"sleep","ms":20}"#),
+    (150, r#"{"do":"spin-ms","ms":4}"#),
+];
+const WARM_UP: Duration = Duration::from_secs(4);
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse()?;
+    match arguments.subcommand.as_deref() {
+        Some(compile::SUBCOMMAND) => {
+            let [from, to] = arguments.rest.as_slice() else {
+                bail!("{} takes two paths", compile::SUBCOMMAND);
+            };
+            return compile::child(Path::new(from), Path::new(to)).map_err(anyhow::Error::msg);
+        }
+        Some("adaptive") => return arguments.report(&run(None, &arguments)?),
+        Some(part) => {
+            let size = part
+                .strip_prefix("fixed-")
+                .context("there are adaptive and fixed-N")?;
+            return arguments.report(&run(Some(size.parse()?), &arguments)?);
+        }
+        None => {}
+    }
+    let mut rounds: Vec<Round> = Vec::new();
+    for _ in 0..arguments.rounds {
+        let mut round = Round::new();
+        for part in PARTS {
+            round.insert(part, support::run_part(part, &arguments)?);
+        }
+        rounds.push(round);
+    }
+    let medians = report::medians(&rounds, &PARTS)?;
+    print(&medians)?;
+    if let Some(path) = &arguments.json {
+        std::fs::write(path, serde_json::to_string_pretty(&medians)?)
+            .with_context(|| format!("{path} can't be written"))?;
+    }
+    Ok(())
+}
+
+fn print(medians: &Value) -> Result<()> {
+    println!(
+        "{:12}{:>12}{:>16}{:>16}{:>18}{:>18}",
+        "", "jobs/s", "jobs per batch", "CPU us per job", "late, mean (ms)", "late, p99 (ms)"
+    );
+    for part in PARTS {
+        let figure = |key: &str| {
+            let value = medians.pointer(&format!("/{part}/{key}"));
+            value
+                .and_then(Value::as_f64)
+                .with_context(|| format!("{part}: {key}"))
+        };
+        println!(
+            "{part:12}{:>12.0}{:>16.1}{:>16.1}{:>18.2}{:>18.2}",
+            figure("jobs_per_second")?,
+            figure("jobs_per_batch")?,
+            figure("cpu_us_per_job")?,
+            figure("lateness_mean_ms")?,
+            figure("lateness_p99_ms")?
+        );
+    }
+    Ok(())
+}
+
+fn run(size: Option<usize>, arguments: &Arguments) -> Result<Value> {
+    let mut settings = HostSettings::new(process::scratch()?);
+    settings.queues.pulse.batch_max = size.unwrap_or(settings.queues.pulse.batch_max);
+    settings.queues.pulse.batch_min = size.unwrap_or(settings.queues.pulse.batch_min);
+    let program = std::env::current_exe().context("the path of this program is unknown")?;
+    let clock = Clock::system();
+    let sandbox = Sandbox::new(
+        SandboxSettings::new(&settings, Compiler::Child(program)),
+        clock.clone(),
+    )?;
+    let found = plugins::read(&support::guest("chaos")?).map_err(|problem| anyhow::anyhow!("{problem}"))?;
+    let (library, problems) = Library::load(&sandbox, vec![found]);
+    if let Some(problem) = problems.first() {
+        bail!("{problem}");
+    }
+    let plan = Plan {
+        settings,
+        monitors: monitors(),
+        host_entry: None,
+    };
+    let host = Host::start(sandbox, Arc::new(library), plan, clock)?;
+    let stats = host.stats();
+    std::thread::sleep(WARM_UP);
+    stats.reset_times();
+    std::thread::sleep(Duration::from_millis(200));
+    let (before, figures) = (stats.snapshot(), Figures::now()?);
+    std::thread::sleep(Duration::from_secs(arguments.seconds.min(10)));
+    let (after, used) = (stats.snapshot(), Figures::now()?.since(&figures));
+    host.stop()?;
+    let jobs = after.kinds.pulse.outcomes.total() - before.kinds.pulse.outcomes.total();
+    let batches = after.kinds.pulse.batches - before.kinds.pulse.batches;
+    let times = &after.times.pulse;
+    let ms = |span: Duration| span.as_secs_f64() * 1000.0;
+    Ok(json!({
+        "jobs_per_second": jobs as f64 / after.at.since(before.at).as_secs_f64(),
+        "cpu_us_per_job": used.cpu.as_secs_f64() * 1e6 / jobs.max(1) as f64,
+        "lateness_mean_ms": ms(times.lateness.mean()),
+        "lateness_p99_ms": ms(times.lateness.quantile(0.99)),
+        "total_p99_ms": ms(times.total.quantile(0.99)),
+        "jobs_per_batch": jobs as f64 / batches.max(1) as f64,
+        "batch_size_of_the_window": after.kinds.pulse.batch,
+        "answered": after.kinds.pulse.outcomes.of("answer") as f64
+            / after.kinds.pulse.outcomes.total().max(1) as f64,
+    }))
+}
+
+fn monitors() -> Vec<MonitorSpec> {
+    let profile = Arc::new(Profile {
+        plugin: "chaos".into(),
+        limits: Limits::default(),
+        grants: Arc::default(),
+        reuse: 0,
+    });
+    let of = |(count, settings): &(usize, &str)| {
+        let class = Arc::new(Class {
+            tenant: "default".into(),
+            labels: Arc::new([]),
+            policy: Policy {
+                interval: Duration::from_secs(1),
+                retry_interval: Duration::from_secs(1),
+                failure_threshold: 3,
+                success_threshold: 2,
+                page_after: Duration::from_secs(300),
+                repeat: None,
+                fault_threshold: 3,
+            },
+            pulse: Some(Check {
+                profile: Arc::clone(&profile),
+                timeout: Duration::from_secs(5),
+                settings: (*settings).into(),
+            }),
+            intervention: None,
+            sinks: Arc::new([]),
+            parents: Arc::new([]),
+        });
+        let name = move |number| format!("{settings}-{number}");
+        (0..*count)
+            .map(|number| MonitorSpec::new(Arc::clone(&class), None, &name(number), None))
+            .collect::<Vec<_>>()
+    };
+    LOAD.iter().flat_map(of).collect()
+}
