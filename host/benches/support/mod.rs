@@ -1,8 +1,5 @@
 //! What the benchmarks share: arguments, parts in processes of their own, figures of a process.
 
-// Each benchmark is a program of its own and uses some of this.
-#![allow(dead_code)]
-
 pub mod feeder;
 pub mod floor;
 pub mod peer;

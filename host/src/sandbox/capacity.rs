@@ -12,8 +12,8 @@ use crate::{
 };
 use std::{fs, num::NonZeroUsize, path::Path};
 
-/// Resident memory of one job under way, measured: an instance of the `http` plugin that waits for its target holds
-/// 130 KiB, its socket and its tasks about as much again in the kernel and here.
+/// Memory of one job under way: with the `http` plugin against slow targets (`bench headline`) each held about 200 KiB
+/// of its own resident; sockets, tasks and guests that need more are allowed for.
 const BYTES_PER_JOB: u64 = 512 << 10;
 /// Of the memory that is available, jobs may take that share; the rest is for monitors, for guests that need more, and
 /// for the system's own caches.
