@@ -195,7 +195,12 @@ impl Executor {
             span = Duration::ZERO;
             Outcome::Expired
         } else if self.rng.permille(odds.refused) {
-            span = Duration::ZERO;
+            // Some wait for a slot in vain.
+            span = if self.rng.permille(500) {
+                span
+            } else {
+                Duration::ZERO
+            };
             if self.rng.permille(300) {
                 Outcome::Expired
             } else {

@@ -31,6 +31,8 @@ const CLASSES: &[&str] = &[
     "wall clock stepped back",
     "wall clock stepped on",
     "results wait for room",
+    "limit of what is out lowered",
+    "limit of what is out raised again",
     "reload",
     "monitor added",
     "monitor changed",

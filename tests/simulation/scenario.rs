@@ -246,7 +246,7 @@ fn settings(rng: &mut Rng, scale: &Scale) -> HostSettings {
     settings.interventions = if rng.permille(400) {
         Budget {
             attempts: u32::try_from(rng.range(1, 3)).unwrap(),
-            per: rng.secs(20, 600),
+            per: rng.secs(5, 300),
         }
     } else {
         Budget {

@@ -411,7 +411,18 @@ impl Oracle {
             "host",
             left.jobs() == 0 && left.codes_needed == 0,
             || format!("{left:?}"),
-        )
+        )?;
+        let snapshot = self.stats.snapshot();
+        for kind in Kind::ALL {
+            let counts = snapshot.kinds.get(kind);
+            if counts.lowered > 0 {
+                self.ledger.see("limit of what is out lowered");
+            }
+            if counts.raised > 0 {
+                self.ledger.see("limit of what is out raised again");
+            }
+        }
+        Ok(())
     }
 }
 
