@@ -5,6 +5,8 @@
 
 use super::{
     assembly::{Assembly, Origin, ROWS_SHOWN_MAX},
+    batch::{Batch, Made},
+    body::Types,
     build::Builder,
     chunk::{Chunk, Chunks, Format, RECORD_BYTES_MAX, records},
     csv::{BadHeader, Columns},
@@ -13,8 +15,9 @@ use super::{
     problem::{PENDING, Problem},
     progress::Progress,
     read::{Spot, list, nearest},
-    recipe::{Batch, Made, Recipe, Scratch, Types},
-    row::{Cell, NoRow, fields_of_json, find_json, read_json},
+    recipe::{Recipe, Scratch},
+    row::{Cell, NoRow, read_json},
+    scan::{fields_of_json, find_json},
     source::At,
     tree::{Node, Value},
 };

@@ -9,6 +9,8 @@
 
 mod ad_hoc;
 mod assembly;
+mod batch;
+mod body;
 mod build;
 mod chunk;
 mod csv;
@@ -29,6 +31,7 @@ mod progress;
 mod read;
 mod recipe;
 mod row;
+mod scan;
 mod schema;
 mod source;
 mod syntax;

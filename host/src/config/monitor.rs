@@ -2,6 +2,8 @@
 
 use super::{
     assembly::{Assembly, Dependencies, Origin, Wanted},
+    batch::split_parts,
+    body::Body,
     build::{Builder, INTERVENTION_TIMEOUT, Owner, PULSE_TIMEOUT},
     document::{RawMonitor, Targets},
     lane::Post,
@@ -9,7 +11,7 @@ use super::{
     problem::Problem,
     progress::Progress,
     read::Spot,
-    recipe::{Body, Draft, Recipe, Stand, Word, split_parts},
+    recipe::{Draft, Recipe, Stand, Word},
     source::At,
     tree::Table,
 };
