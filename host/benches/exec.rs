@@ -7,7 +7,6 @@
 //!   channel of results; the feeder is a thread of the same process and counts;
 //! - `host-fresh`, `host-reuse`: the whole host with two workers and more due than it can do.
 
-#[allow(dead_code)] // Each benchmark uses its part of it.
 mod support;
 
 use anyhow::{Context as _, Result, bail};

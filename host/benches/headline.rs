@@ -6,7 +6,6 @@
 //! 3. targets: the whole host with the `http` plugin against a server on loopback (another process) that answers
 //!    after 50 ms; one monitor in a hundred has a target that never answers.
 
-#[allow(dead_code)] // Each benchmark uses its part of it.
 mod support;
 
 use anyhow::{Context as _, Result, bail};

@@ -10,7 +10,6 @@
 //!
 //! A program that is not installed is left out, with a word about it.
 
-#[allow(dead_code)] // Each benchmark uses its part of it.
 mod support;
 
 use anyhow::{Context as _, Result, bail};

@@ -7,7 +7,6 @@
 //! 3. idle: a host with monitors that are not due for a year;
 //! 4. busy: a host with the no-op component as every monitor's pulse, each every 30 seconds.
 
-#[allow(dead_code)] // Each benchmark uses its part of it.
 mod support;
 
 use anyhow::{Context as _, Result, bail};

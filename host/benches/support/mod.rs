@@ -1,4 +1,5 @@
 //! What the benchmarks share: arguments, parts in processes of their own, figures of a process.
+#![allow(dead_code)] // Each benchmark uses its part of it.
 
 pub mod feeder;
 pub mod floor;
