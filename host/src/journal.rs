@@ -90,6 +90,7 @@ fn write(event: &Event) {
             // Closed says it, and how long it lasted.
             (_, State::Up) => {}
             (_, State::Degraded) => tracing::warn!("{name} is failing or degraded: {summary}"),
+            (_, State::Unreachable) => tracing::info!("{name} can't be reached: what it depends on fails"),
             (_, State::Unknown) => tracing::warn!("{name} is unknown: {summary}"),
             _ => tracing::debug!("{name}: {} after {}: {summary}", to.name(), from.name()),
         },

@@ -302,8 +302,12 @@ impl Health {
         }
     }
 
-    /// The state that was told last, and the present one, if they differ; it counts as told from now on.
+    /// The state that was told last, and the present one, if they differ; it counts as told from now on. Nothing is
+    /// told while parents are being looked at: it may be their state that matters.
     pub fn news(&mut self) -> Option<(State, State)> {
+        if self.awaiting {
+            return None;
+        }
         let state = self.state();
         let told = std::mem::replace(&mut self.told, state);
         (told != state).then_some((told, state))

@@ -79,6 +79,13 @@ fn a_child_that_is_down_by_itself_speaks_when_its_parent_has_answered() {
     rig.live(12, |_| false);
     let told = rig.live(60, |name| name == "shop");
     assert_eq!(told, [("shop".to_owned(), Yellow), ("shop".to_owned(), Red)]);
+    assert!(!rig.has(|fact| matches!(
+        fact,
+        Fact::State {
+            to: State::Unreachable,
+            ..
+        }
+    )));
     assert_eq!(rig.live(60, |_| false), [("shop".to_owned(), Green)]);
 }
 
