@@ -91,7 +91,8 @@ impl Sky {
     pub fn odds(self, kind: Kind) -> Odds {
         let mild = Odds {
             fault: 40,
-            refused: 30,
+            // Of checks that are not run nothing follows that could be refused in its turn.
+            refused: if kind == Kind::Intervention { 150 } else { 30 },
             lost: 30,
             late: 40,
             twice: 40,
@@ -108,7 +109,10 @@ impl Sky {
                 lost: 60,
                 ..mild
             },
-            Self::Busy => Odds { refused: 700, ..mild },
+            Self::Busy => Odds {
+                refused: if kind == Kind::Pulse { 150 } else { 600 },
+                ..mild
+            },
             Self::Deaf if kind == Kind::Code => Odds { fails: 900, ..mild },
             Self::Useless if kind == Kind::Intervention => Odds {
                 fails: 850,
