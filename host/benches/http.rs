@@ -43,7 +43,8 @@ use tokio::net::TcpStream;
 
 /// Checks under way.
 const WINDOW: usize = 16;
-/// The feeder looks as often as the scheduler does.
+/// The feeder looks as often as the scheduler does, and has twice as many checks on their way: under way, or done and
+/// not taken yet.
 const RUN_GAP: Duration = Duration::from_millis(1);
 const CHECKS: u64 = 60_000;
 /// The exporter's probes take many times as long.
@@ -188,7 +189,7 @@ fn checks(arguments: &Arguments, reuse: u32) -> Result<()> {
         clock.clone(),
         specs,
         Pace {
-            window: WINDOW,
+            window: WINDOW * 2,
             batch: WINDOW,
             gap: RUN_GAP,
         },
