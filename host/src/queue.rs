@@ -82,6 +82,11 @@ impl Outlet {
         self.buffers.take()
     }
 
+    /// Takes a buffer back that was not needed.
+    pub fn recycle(&self, batch: Batch) {
+        self.buffers.put(batch);
+    }
+
     /// How many jobs the channel would take now.
     #[must_use]
     pub fn room(&self) -> usize {

@@ -110,7 +110,20 @@ pub fn dispatch(
     let now = desk.now();
     let expires = now.mono.after(desk.settings.0.queue_wait);
     let mut tickets = buffers.taken.drain(..);
+    let mut outdated = 0;
     loop {
+        if tickets.len() == 0 {
+            // Who is not needed any more has left a place to others.
+            drop(tickets);
+            desk.needed
+                .0
+                .get_mut(kind)
+                .take(std::mem::take(&mut outdated), most, &mut buffers.taken);
+            if buffers.taken.is_empty() {
+                return;
+            }
+            tickets = buffers.taken.drain(..);
+        }
         let mut batch = outlet.buffer();
         while batch.len() < size
             && let Some((flow, ticket)) = tickets.next()
@@ -125,6 +138,7 @@ pub fn dispatch(
             };
             let Some((sending, spec)) = sending else {
                 desk.needed.0.get_mut(kind).back(flow);
+                outdated += 1;
                 continue;
             };
             let deadline = expires.after(sending.timeout).after(desk.settings.0.grace);
@@ -151,7 +165,8 @@ pub fn dispatch(
             });
         }
         if batch.is_empty() {
-            return;
+            outlet.recycle(batch);
+            continue;
         }
         let counts = desk.tally.0.kinds.get_mut(kind);
         if outlet.try_send(batch).is_err() {
