@@ -30,7 +30,10 @@ pub struct Wall(pub u64);
 /// A duration in nanoseconds, saturating (584 years).
 #[must_use]
 pub fn nanos(span: Duration) -> u64 {
-    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
+    // Twice for each job: 64 bits do it.
+    span.as_secs()
+        .saturating_mul(1_000_000_000)
+        .saturating_add(u64::from(span.subsec_nanos()))
 }
 
 /// A duration in milliseconds, saturating.

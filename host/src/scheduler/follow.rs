@@ -255,7 +255,9 @@ fn next_slot(last: Mono, interval: u64, now: Mono) -> (Mono, u64) {
         // A pulse out of turn came before it.
         return (last, 0);
     }
-    let behind = now.0.saturating_sub(last.0) / interval;
+    let beyond = now.0.saturating_sub(last.0);
+    // As a rule it is the very next one, and there is nothing to divide.
+    let behind = if beyond < interval { 0 } else { beyond / interval };
     (
         Mono(last.0.saturating_add((behind + 1).saturating_mul(interval))),
         behind,

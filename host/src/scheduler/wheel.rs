@@ -171,7 +171,11 @@ impl Wheel {
     }
 
     fn place(&mut self, tick: u64, entry: Entry) {
-        for level in 0..LEVELS {
+        if tick - self.tick < SLOTS {
+            self.push(0, tick, entry);
+            return;
+        }
+        for level in 1..LEVELS {
             let shift = BITS * level as u32;
             // A slot is free to be filled again only when the wheel has passed it.
             if (tick >> shift) - (self.tick >> shift) < SLOTS {
