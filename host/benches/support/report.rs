@@ -39,9 +39,10 @@ pub fn medians(rounds: &[Round], parts: &[&'static str]) -> Result<Value> {
     let mut all = serde_json::Map::new();
     for part in parts {
         let mut medians = serde_json::Map::new();
-        for key in ["jobs_per_second", "cpu_us_per_job", "minor_faults_per_job"] {
+        let first = rounds.first().and_then(|round| round.get(part)?.as_object());
+        for (key, _) in first.into_iter().flatten().filter(|(_, value)| value.is_number()) {
             medians.insert(
-                key.to_owned(),
+                key.clone(),
                 json!(median(rounds, |round| figure(round, part, key))?),
             );
         }
