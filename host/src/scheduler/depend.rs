@@ -72,12 +72,34 @@ impl Family {
         family
     }
 
-    /// Takes over what is known about the parents' health, and tells all children of it.
-    pub fn learn(&mut self, parent: Entity, health: &Health, looked_at: Mono) {
-        if let Some(known) = self.parents.get_mut(&parent) {
-            known.blocks = health.blocks();
-            known.looked_at = looked_at;
-            self.news.push_back((parent, 0));
+    /// Takes over what was known before another configuration came: when parents were looked at, and who waits for
+    /// them.
+    pub fn inherit(&mut self, before: Self) {
+        for (entity, known) in before.parents {
+            let Some(parent) = self.parents.get_mut(&entity) else {
+                continue;
+            };
+            parent.looked_at = known.looked_at;
+            parent.asked_at = known.asked_at;
+            // Who does not depend on it any more has moved, and hears of it.
+            let children: HashSet<Entity> = match known.waiting.is_empty() {
+                true => HashSet::new(),
+                false => parent.children.iter().copied().collect(),
+            };
+            parent.waiting = known.waiting.intersection(&children).copied().collect();
+            if !parent.waiting.is_empty() {
+                self.asked.push(entity);
+            }
+        }
+    }
+
+    /// Takes over how a parent is, and tells its children if that matters to them.
+    pub fn learn(&mut self, entity: Entity, health: &Health) {
+        if let Some(parent) = self.parents.get_mut(&entity) {
+            parent.blocks = health.blocks();
+            if parent.blocks {
+                self.news.push_back((entity, 0));
+            }
         }
     }
 
@@ -178,8 +200,12 @@ pub fn advance(mut desk: Desk<'_>, mut scratch: Scratch<'_>, mut monitors: Query
         let Some(parent) = desk.family.parents.get_mut(&entity) else {
             continue;
         };
-        // Who waits hears at once, and is few as a rule; the others only if it matters to them.
-        let waiting = std::mem::take(&mut parent.waiting);
+        // Who waits hears first. Whoever began to wait since waits for the next answer.
+        let waiting = if told == 0 {
+            std::mem::take(&mut parent.waiting)
+        } else {
+            HashSet::new()
+        };
         let batch: Vec<Entity> = parent.children.iter().skip(told).take(left).copied().collect();
         let end = told + batch.len();
         let more = end < parent.children.len();

@@ -118,20 +118,21 @@ impl Scheduler {
             .into_iter()
             .filter_map(|known| known.or_else(|| added.next()))
             .collect();
+        let before = std::mem::take(&mut *self.world.resource_mut::<Family>());
         self.found_family(&places);
-        self.learn_family(&orphans);
+        self.learn_family(before, &orphans);
         result
     }
 
     /// What is known about parents stays known, and children that lost theirs hear of it.
-    fn learn_family(&mut self, orphans: &[Entity]) {
-        let now = self.world.resource::<Time>().now.mono;
+    fn learn_family(&mut self, before: Family, orphans: &[Entity]) {
         let parents: Vec<Entity> = self.world.resource::<Family>().parents().collect();
         self.world
             .resource_scope(|world, mut family: bevy_ecs::change_detection::Mut<'_, Family>| {
+                family.inherit(before);
                 for parent in parents {
                     if let Some(monitor) = world.get::<Monitor>(parent) {
-                        family.learn(parent, &monitor.health, now);
+                        family.learn(parent, &monitor.health);
                     }
                 }
                 for orphan in orphans {
@@ -261,7 +262,8 @@ fn change_sinks(desk: &mut Desk<'_>, entity: Entity, monitor: &mut Monitor, spec
 /// A monitor is gone: nothing of it is out any more, and what it had to say is recorded.
 fn leave(desk: &mut Desk<'_>, entity: Entity, monitor: &mut Monitor) {
     desk.land(monitor.pulse);
-    if desk.host.entity.is_some_and(|host| host != entity) || monitor.spec.pulse.is_some() {
+    // The host's own entry is in no state.
+    if monitor.spec.pulse.is_some() {
         desk.tally.0.state_ends(monitor.health.told());
     }
     let Some(case) = monitor.case.take() else {

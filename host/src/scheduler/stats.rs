@@ -92,7 +92,7 @@ pub struct Counts {
     pub lost: u64,
     /// Results that came for an attempt that was no longer the lane's.
     pub stale: u64,
-    /// Runs in which the channel was full.
+    /// Runs in which the channel, or what may be out, left no room for what is needed.
     pub full: u64,
     /// Lanes that are due and wait for room.
     pub needed: usize,

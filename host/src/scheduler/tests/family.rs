@@ -144,3 +144,42 @@ fn codes_that_were_not_sent_yet_are_held_and_dropped_if_the_child_is_well_again(
         assert_eq!(rig.scheduler.unfinished().codes, 0);
     }
 }
+
+/// Whoever waits for his parent waits on, whatever else the new configuration says.
+#[test]
+fn a_reload_does_not_answer_for_the_parent() {
+    let (shop, router) = (member("shop", &[1]), member("router", &[]));
+    let mut rig = Rig::new(vec![shop.clone(), router.clone()], |_| {});
+    rig.live(12, |_| false);
+    // The shop fails, and its router's answer is on its way.
+    let asked = loop {
+        rig.hand.advance(Duration::from_millis(100));
+        rig.scheduler.run();
+        let jobs = rig.take(Kind::Pulse);
+        let failing = jobs.iter().any(|job| job.spec.name() == "shop");
+        for job in &jobs {
+            let down = job.spec.name() == "shop";
+            rig.send(
+                job,
+                report(if down { Status::Unhealthy } else { Status::Healthy }),
+            );
+        }
+        if failing {
+            break rig.next(Kind::Pulse);
+        }
+    };
+    assert_eq!(asked.spec.name(), "router");
+    let other = member("other", &[]);
+    let mut moved = shop;
+    moved.parents = [2].into();
+    let monitors = vec![other.ready(), moved.ready(), router.ready()];
+    rig.scheduler.reload(monitors, None);
+    rig.pass(200);
+    assert!(
+        rig.take(Kind::Code).is_empty(),
+        "nobody knows yet whose fault it is"
+    );
+    rig.answer(&asked, report(Status::Unhealthy));
+    let told = rig.live(60, |name| name != "other");
+    assert!(told.iter().all(|(name, _)| name == "router"), "{told:?}");
+}
