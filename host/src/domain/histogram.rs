@@ -10,12 +10,27 @@ const STEPS: u64 = 1 << STEPS_BITS;
 const BUCKETS: usize = (40 - STEPS_BITS as usize + 1) * STEPS as usize;
 
 /// Counts of durations.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Histogram {
     counts: Box<[u64]>,
     count: u64,
     sum_ns: u128,
     max_ns: u64,
+}
+
+impl Clone for Histogram {
+    fn clone(&self) -> Self {
+        Self {
+            counts: self.counts.clone(),
+            ..*self
+        }
+    }
+
+    /// Into the memory that is there.
+    fn clone_from(&mut self, source: &Self) {
+        self.counts.clone_from(&source.counts);
+        (self.count, self.sum_ns, self.max_ns) = (source.count, source.sum_ns, source.max_ns);
+    }
 }
 
 impl Default for Histogram {

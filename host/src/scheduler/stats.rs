@@ -6,6 +6,7 @@ use crate::domain::{
     host::PerKind,
     job::JobResult,
     outcome::{CLASSES, Outcome, class_name},
+    spec::Kind,
     time::Mono,
 };
 use std::{
@@ -18,7 +19,7 @@ use std::{
 };
 
 /// Times of one kind of job.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Times {
     /// From due to started: how late.
     pub lateness: Histogram,
@@ -32,6 +33,32 @@ pub struct Times {
     pub total: Histogram,
 }
 
+impl Clone for Times {
+    fn clone(&self) -> Self {
+        let mut copy = Self::default();
+        copy.clone_from(self);
+        copy
+    }
+
+    /// Into the memory that is there: ten times a second, five histograms for each kind of job.
+    fn clone_from(&mut self, source: &Self) {
+        let Self {
+            lateness,
+            queue,
+            execution,
+            apply,
+            total,
+        } = source;
+        for (copy, original) in self
+            .all_mut()
+            .into_iter()
+            .zip([lateness, queue, execution, apply, total])
+        {
+            copy.clone_from(original);
+        }
+    }
+}
+
 impl Times {
     pub(super) fn record(&mut self, result: &JobResult, applied: Mono) {
         self.lateness.record(result.started.since(result.due));
@@ -42,11 +69,19 @@ impl Times {
     }
 
     fn reset(&mut self) {
-        self.lateness.reset();
-        self.queue.reset();
-        self.execution.reset();
-        self.apply.reset();
-        self.total.reset();
+        for histogram in self.all_mut() {
+            histogram.reset();
+        }
+    }
+
+    fn all_mut(&mut self) -> [&mut Histogram; 5] {
+        [
+            &mut self.lateness,
+            &mut self.queue,
+            &mut self.execution,
+            &mut self.apply,
+            &mut self.total,
+        ]
     }
 }
 
@@ -82,7 +117,7 @@ impl Outcomes {
 }
 
 /// Counts of one kind of job since the start.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Counts {
     /// Jobs that the channel took.
     pub sent: u64,
@@ -115,7 +150,7 @@ pub struct Counts {
 }
 
 /// Everything at one moment.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Snapshot {
     /// When it was taken.
     pub at: Mono,
@@ -147,6 +182,47 @@ pub struct Snapshot {
     pub stalled: Duration,
     /// Runs of the schedule.
     pub runs: u64,
+}
+
+impl Clone for Snapshot {
+    fn clone(&self) -> Self {
+        let mut copy = Self::default();
+        copy.clone_from(self);
+        copy
+    }
+
+    /// Into the memory that is there.
+    fn clone_from(&mut self, source: &Self) {
+        let Self {
+            at,
+            kinds,
+            times,
+            states,
+            skipped_slots,
+            healthy,
+            not_healthy,
+            outbox,
+            undeliverable,
+            dropped_events,
+            dropped_news,
+            retries_put_off,
+            stalls,
+            stalled,
+            runs,
+        } = source;
+        for kind in Kind::ALL {
+            self.times.get_mut(kind).clone_from(times.get(kind));
+        }
+        if self.states != *states {
+            self.states.clone_from(states);
+        }
+        (self.at, self.kinds) = (*at, *kinds);
+        (self.skipped_slots, self.healthy, self.not_healthy) = (*skipped_slots, *healthy, *not_healthy);
+        (self.outbox, self.undeliverable) = (*outbox, *undeliverable);
+        (self.dropped_events, self.dropped_news) = (*dropped_events, *dropped_news);
+        (self.retries_put_off, self.runs) = (*retries_put_off, *runs);
+        (self.stalls, self.stalled) = (*stalls, *stalled);
+    }
 }
 
 impl Snapshot {

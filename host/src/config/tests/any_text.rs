@@ -89,6 +89,23 @@ fn damaged() -> impl Strategy<Value = String> {
     })
 }
 
+/// Found by the test below: a plugin's name may come from the environment by mistake.
+#[test]
+fn a_mistaken_name_is_quoted_as_it_was_written() {
+    for text in [
+        "[[monitor]]\nname = \"a\"\npulse.plugin = \"${env:TOKEN}\"\n",
+        "[[monitor]]\nname = \"a\"\nuse = [\"${env:TOKEN}\"]\n",
+        "[[monitor]]\nname = \"a\"\nnotify = [\"${env:TOKEN}\"]\npulse.plugin = \"http\"\n",
+        "[[monitor]]\nname = \"a\"\ndepends-on = [\"${env:TOKEN}\"]\npulse = { plugin = \"http\", settings = { url = \"http://a.example\" } }\n",
+    ] {
+        let shown = draft(text).finish(&facts()).unwrap_err().to_string();
+        assert!(
+            shown.contains("`${env:TOKEN}`") && !shown.contains("s3cret"),
+            "{shown}"
+        );
+    }
+}
+
 proptest! {
     #[test]
     fn no_text_makes_it_panic(text in prop_oneof![soup(), damaged(), ".{0,200}"]) {
