@@ -284,49 +284,8 @@ fn a_refund_gives_back_the_refused_interventions_own_spend() {
     assert_eq!(left(&mut rig, after.after(window)), 2);
 }
 
-/// Neither a plugin whose targets all hang nor a notifier whose receiver does delays the others.
-#[test]
-fn whoever_hangs_waits_for_himself() {
-    let mut specs: Vec<Draft> = (0..100).map(|n| plain(&format!("quick-{n}"), |_| {})).collect();
-    specs.extend((0..200).map(|n| {
-        let mut spec = plain(&format!("hangs-{n}"), |_| {});
-        let check = spec.pulse.as_mut().unwrap();
-        check.profile = Arc::new(Profile {
-            plugin: "hangs".into(),
-            ..Arc::into_inner(lane().profile).unwrap()
-        });
-        spec
-    }));
-    let mut rig = Rig::new(specs, |settings| {
-        settings.queues.pulse.in_flight = 16;
-        settings.grace = Duration::from_secs(5);
-    });
-    let mut latest = Duration::ZERO;
-    let mut quick = 0;
-    for _ in 0..6_000 {
-        rig.hand.advance(Duration::from_millis(10));
-        rig.scheduler.run();
-        let now = rig.clock.mono();
-        for job in rig.take(Kind::Pulse) {
-            if job.spec.name().starts_with("quick") {
-                quick += 1;
-                latest = latest.max(now.since(job.due));
-                rig.send(&job, report(Status::Healthy));
-            }
-        }
-    }
-    rig.run();
-    assert!(quick >= 500, "{quick}");
-    assert!(latest <= Duration::from_millis(100), "{latest:?}");
-    let counts = rig.snapshot().kinds.pulse.clone();
-    assert!(
-        counts.pending <= 16 && counts.needed > 100 && counts.lost > 20,
-        "{counts:?}"
-    );
-}
-
 /// A monitor without repairs.
-fn plain(name: &str, policy: impl FnOnce(&mut Policy)) -> Draft {
+pub(super) fn plain(name: &str, policy: impl FnOnce(&mut Policy)) -> Draft {
     let mut spec = spec(name);
     policy(&mut spec.policy);
     spec.intervention = None;
