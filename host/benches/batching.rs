@@ -7,24 +7,19 @@
 
 mod support;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use pulse_host::{
     app::{Host, Plan},
     clock::Clock,
-    domain::{
-        host::HostSettings,
-        limits::Limits,
-        spec::{Check, Class, MonitorSpec, Policy, Profile},
-    },
-    plugins,
-    sandbox::{Compiler, Library, Sandbox, SandboxSettings, compile},
+    domain::{grant::Grants, host::HostSettings, spec::MonitorSpec},
 };
 use serde_json::{Value, json};
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 use support::{
     Arguments,
     process::{self, Figures},
     report::{self, Round},
+    setup,
 };
 
 const PARTS: [&str; 6] = [
@@ -44,14 +39,10 @@ const LOAD: [(usize, &str); 3] = [
 const WARM_UP: Duration = Duration::from_secs(4);
 
 fn main() -> Result<()> {
-    let arguments = Arguments::parse()?;
+    let Some(arguments) = Arguments::parse()? else {
+        return Ok(());
+    };
     match arguments.subcommand.as_deref() {
-        Some(compile::SUBCOMMAND) => {
-            let [from, to] = arguments.rest.as_slice() else {
-                bail!("{} takes two paths", compile::SUBCOMMAND);
-            };
-            return compile::child(Path::new(from), Path::new(to)).map_err(anyhow::Error::msg);
-        }
         Some("adaptive") => return arguments.report(&run(None, &arguments)?),
         Some(part) => {
             let size = part
@@ -71,11 +62,7 @@ fn main() -> Result<()> {
     }
     let medians = report::medians(&rounds, &PARTS)?;
     print(&medians)?;
-    if let Some(path) = &arguments.json {
-        std::fs::write(path, serde_json::to_string_pretty(&medians)?)
-            .with_context(|| format!("{path} can't be written"))?;
-    }
-    Ok(())
+    arguments.write(&medians)
 }
 
 fn print(medians: &Value) -> Result<()> {
@@ -106,23 +93,14 @@ fn run(size: Option<usize>, arguments: &Arguments) -> Result<Value> {
     let mut settings = HostSettings::new(process::scratch()?);
     settings.queues.pulse.batch_max = size.unwrap_or(settings.queues.pulse.batch_max);
     settings.queues.pulse.batch_min = size.unwrap_or(settings.queues.pulse.batch_min);
-    let program = std::env::current_exe().context("the path of this program is unknown")?;
     let clock = Clock::system();
-    let sandbox = Sandbox::new(
-        SandboxSettings::new(&settings, Compiler::Child(program)),
-        clock.clone(),
-    )?;
-    let found = plugins::read(&support::guest("chaos")?).map_err(|problem| anyhow::anyhow!("{problem}"))?;
-    let (library, problems) = Library::load(&sandbox, vec![found]);
-    if let Some(problem) = problems.first() {
-        bail!("{problem}");
-    }
+    let (sandbox, library) = setup::load(&settings, &clock, &[support::guest("chaos")?])?;
     let plan = Plan {
         settings,
         monitors: monitors(),
         host_entry: None,
     };
-    let host = Host::start(sandbox, Arc::new(library), plan, clock)?;
+    let host = Host::start(sandbox, library, plan, clock)?;
     let stats = host.stats();
     std::thread::sleep(WARM_UP);
     stats.reset_times();
@@ -149,34 +127,10 @@ fn run(size: Option<usize>, arguments: &Arguments) -> Result<Value> {
 }
 
 fn monitors() -> Vec<MonitorSpec> {
-    let profile = Arc::new(Profile {
-        plugin: "chaos".into(),
-        limits: Limits::default(),
-        grants: Arc::default(),
-        reuse: 0,
-    });
+    let profile = setup::profile("chaos", Grants::default(), 0);
     let of = |(count, settings): &(usize, &str)| {
-        let class = Arc::new(Class {
-            tenant: "default".into(),
-            labels: Arc::new([]),
-            policy: Policy {
-                interval: Duration::from_secs(1),
-                retry_interval: Duration::from_secs(1),
-                failure_threshold: 3,
-                success_threshold: 2,
-                page_after: Duration::from_secs(300),
-                repeat: None,
-                fault_threshold: 3,
-            },
-            pulse: Some(Check {
-                profile: Arc::clone(&profile),
-                timeout: Duration::from_secs(5),
-                settings: (*settings).into(),
-            }),
-            intervention: None,
-            sinks: Arc::new([]),
-            parents: Arc::new([]),
-        });
+        let (timeout, interval) = (Duration::from_secs(5), Duration::from_secs(1));
+        let class = Arc::new(setup::class(&profile, settings, timeout, interval));
         let name = move |number| format!("{settings}-{number}");
         (0..*count)
             .map(|number| MonitorSpec::new(Arc::clone(&class), None, &name(number), None))

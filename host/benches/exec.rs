@@ -14,21 +14,20 @@ use pulse_host::{
     app::{Host, Plan},
     clock::Clock,
     domain::{
+        grant::Grants,
         host::HostSettings,
-        limits::Limits,
-        spec::{Check, Class, MonitorSpec, Policy, Profile},
+        spec::{Class, MonitorSpec},
         time::Mono,
     },
-    plugins,
-    sandbox::{Compiler, Library, Sandbox, SandboxSettings, compile},
 };
 use serde_json::{Value, json};
-use std::{collections::BTreeMap, num::NonZeroUsize, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, num::NonZeroUsize, sync::Arc, time::Duration};
 use support::{
     Arguments,
     feeder::{Feeder, Pace},
     process::{self, Figures},
     report::{self, Round, figure, figures},
+    setup,
 };
 
 const PARTS: [&str; 8] = [
@@ -60,14 +59,10 @@ const HOST_WARM_UP: Duration = Duration::from_secs(2);
 const HOST_SPAN: Duration = Duration::from_secs(4);
 
 fn main() -> Result<()> {
-    let arguments = Arguments::parse()?;
+    let Some(arguments) = Arguments::parse()? else {
+        return Ok(());
+    };
     match arguments.subcommand.as_deref() {
-        Some(compile::SUBCOMMAND) => {
-            let [from, to] = arguments.rest.as_slice() else {
-                bail!("{} takes two paths", compile::SUBCOMMAND);
-            };
-            return compile::child(Path::new(from), Path::new(to)).map_err(anyhow::Error::msg);
-        }
         Some("bare-1") => return bare(&arguments, 1),
         Some("bare-2") => return bare(&arguments, 2),
         Some("fresh-1") => return workers(&arguments, 1, 0),
@@ -90,15 +85,11 @@ fn main() -> Result<()> {
     }
     let result = summary(&rounds)?;
     print(&result)?;
-    if let Some(path) = &arguments.json {
-        std::fs::write(path, serde_json::to_string_pretty(&result)?)
-            .with_context(|| format!("{path} can't be written"))?;
-    }
-    Ok(())
+    arguments.write(&result)
 }
 
 fn bare(arguments: &Arguments, threads: usize) -> Result<()> {
-    let settings = sandbox_settings(&host_settings(threads)?)?;
+    let settings = setup::sandbox_settings(&host_settings(threads)?)?;
     let floor = support::floor::measure(&settings, &support::guest("noop")?, BARE_JOBS, threads)?;
     arguments.report(&figures(floor.jobs, floor.elapsed, &floor.used))
 }
@@ -106,8 +97,8 @@ fn bare(arguments: &Arguments, threads: usize) -> Result<()> {
 fn workers(arguments: &Arguments, threads: usize, reuse: u32) -> Result<()> {
     let settings = host_settings(threads)?;
     let clock = Clock::system();
-    let (sandbox, library) = load(&settings, &clock)?;
-    let class = class(&profile(reuse), INTERVAL);
+    let (sandbox, library) = setup::load(&settings, &clock, &[support::guest("noop")?])?;
+    let class = class(reuse);
     let specs = (0..SPECS).map(|number| monitor(number, &class)).collect();
     let pace = Pace {
         window: WINDOW * threads,
@@ -127,8 +118,8 @@ fn workers(arguments: &Arguments, threads: usize, reuse: u32) -> Result<()> {
 fn host(arguments: &Arguments, reuse: u32) -> Result<()> {
     let settings = host_settings(2)?;
     let clock = Clock::system();
-    let (sandbox, library) = load(&settings, &clock)?;
-    let class = class(&profile(reuse), INTERVAL);
+    let (sandbox, library) = setup::load(&settings, &clock, &[support::guest("noop")?])?;
+    let class = class(reuse);
     let plan = Plan {
         settings,
         monitors: (0..MONITORS).map(|number| monitor(number, &class)).collect(),
@@ -161,52 +152,9 @@ fn host_settings(workers: usize) -> Result<HostSettings> {
     Ok(settings)
 }
 
-fn sandbox_settings(host: &HostSettings) -> Result<SandboxSettings> {
-    let program = std::env::current_exe().context("the path of this program is unknown")?;
-    Ok(SandboxSettings::new(host, Compiler::Child(program)))
-}
-
-fn load(settings: &HostSettings, clock: &Clock) -> Result<(Arc<Sandbox>, Arc<Library>)> {
-    let sandbox = Sandbox::new(sandbox_settings(settings)?, clock.clone())?;
-    let found = plugins::read(&support::guest("noop")?).map_err(|problem| anyhow::anyhow!("{problem}"))?;
-    let (library, problems) = Library::load(&sandbox, vec![found]);
-    if let Some(problem) = problems.first() {
-        bail!("{problem}");
-    }
-    Ok((sandbox, Arc::new(library)))
-}
-
-fn profile(reuse: u32) -> Arc<Profile> {
-    Arc::new(Profile {
-        plugin: "noop".into(),
-        limits: Limits::default(),
-        grants: Arc::default(),
-        reuse,
-    })
-}
-
-fn class(profile: &Arc<Profile>, interval: Duration) -> Arc<Class> {
-    Arc::new(Class {
-        tenant: "default".into(),
-        labels: Arc::new([]),
-        policy: Policy {
-            interval,
-            retry_interval: interval,
-            failure_threshold: 3,
-            success_threshold: 2,
-            page_after: Duration::from_secs(300),
-            repeat: None,
-            fault_threshold: 3,
-        },
-        pulse: Some(Check {
-            profile: Arc::clone(profile),
-            timeout: Duration::from_secs(5),
-            settings: "{}".into(),
-        }),
-        intervention: None,
-        sinks: Arc::new([]),
-        parents: Arc::new([]),
-    })
+fn class(reuse: u32) -> Arc<Class> {
+    let profile = setup::profile("noop", Grants::default(), reuse);
+    Arc::new(setup::class(&profile, "{}", Duration::from_secs(5), INTERVAL))
 }
 
 fn monitor(number: u64, class: &Arc<Class>) -> MonitorSpec {

@@ -13,36 +13,29 @@ use pulse_host::{
     app::{Host, Plan},
     clock::Clock,
     domain::{
-        grant::{Grants, HttpGrant, Network, NetworkSet},
+        grant::Grants,
         histogram::Histogram,
         host::HostSettings,
-        limits::Limits,
-        spec::{Check, Class, MonitorSpec, Policy, Profile},
+        spec::{MonitorSpec, Profile},
     },
-    plugins,
-    sandbox::{Compiler, Library, Sandbox, SandboxSettings, compile},
     scheduler::stats::Snapshot,
 };
 use serde_json::{Value, json};
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 use support::{
     Arguments,
     process::{self, Figures},
-    target,
+    setup, target,
 };
 
 /// Time that caches, pools and the spread of first checks get before anything is measured.
 const WARM_UP: Duration = Duration::from_secs(10);
 
 fn main() -> Result<()> {
-    let arguments = Arguments::parse()?;
+    let Some(arguments) = Arguments::parse()? else {
+        return Ok(());
+    };
     match arguments.subcommand.as_deref() {
-        Some(compile::SUBCOMMAND) => {
-            let [from, to] = arguments.rest.as_slice() else {
-                bail!("{} takes two paths", compile::SUBCOMMAND);
-            };
-            return compile::child(Path::new(from), Path::new(to)).map_err(anyhow::Error::msg);
-        }
         Some(target::SUBCOMMAND) => return target::serve(),
         Some("floor") => return floor(&arguments),
         Some("pipeline") => return pipeline(&arguments),
@@ -57,15 +50,11 @@ fn main() -> Result<()> {
     }
     let result = Value::Object(parts);
     print(&result)?;
-    if let Some(path) = &arguments.json {
-        std::fs::write(path, serde_json::to_string_pretty(&result)?)
-            .with_context(|| format!("{path} can't be written"))?;
-    }
-    Ok(())
+    arguments.write(&result)
 }
 
 fn floor(arguments: &Arguments) -> Result<()> {
-    let sandbox_settings = settings(&HostSettings::new(process::scratch()?))?;
+    let sandbox_settings = setup::sandbox_settings(&HostSettings::new(process::scratch()?))?;
     let jobs = 200_000;
     let floor = support::floor::measure(&sandbox_settings, &support::guest("noop")?, jobs, 1)?;
     arguments.report(&json!({
@@ -77,85 +66,41 @@ fn floor(arguments: &Arguments) -> Result<()> {
 
 fn pipeline(arguments: &Arguments) -> Result<()> {
     let settings = HostSettings::new(process::scratch()?);
-    let profile = Arc::new(Profile {
-        plugin: "noop".into(),
-        limits: Limits::default(),
-        grants: Arc::default(),
-        reuse: 0,
-    });
-    let monitors = monitors(arguments.monitors, |_| {
-        lane(&profile, "{}", Duration::from_secs(5))
-    });
-    let result = watch(settings, &support::guest("noop")?, monitors, arguments)?;
+    let profile = setup::profile("noop", Grants::default(), 0);
+    let monitors = monitors(arguments.monitors, &profile, Duration::from_secs(5), |_| None);
+    let result = watch(settings, support::guest("noop")?, monitors, arguments)?;
     arguments.report(&result)
 }
 
 fn targets(arguments: &Arguments) -> Result<()> {
     let server = target::start()?;
-    let mut networks = NetworkSet::default();
-    networks.insert(Network::Loopback);
-    let profile = Arc::new(Profile {
-        plugin: "http".into(),
-        limits: Limits::default(),
-        grants: Arc::new(Grants {
-            http: vec![HttpGrant::Settings(vec!["url".to_owned()])],
-            networks,
-            ..Grants::default()
-        }),
-        reuse: 0,
-    });
-    let monitors = monitors(arguments.target_monitors(), |number| {
+    let profile = setup::profile("http", setup::own_url_on_loopback(), 0);
+    let count = arguments.target_monitors();
+    let monitors = monitors(count, &profile, Duration::from_secs(2), |number| {
         let path = if number % 100 == 0 { "hang" } else { "ok" };
         let url = format!("http://{}/{path}", server.address(number));
-        lane(
-            &profile,
-            &json!({ "url": url }).to_string(),
-            Duration::from_secs(2),
-        )
+        Some(json!({ "url": url }).to_string())
     });
     let mut settings = HostSettings::new(process::scratch()?);
     // 10,000 checks a second of 65 ms each, and 100 a second that hang for 2 s, are 850 at any time; the default
     // of 1,024 leaves no room for a burst.
     settings.queues.pulse.in_flight = 2_048;
-    let result = watch(settings, &support::plugin("http")?, monitors, arguments)?;
+    let result = watch(settings, support::plugin("http")?, monitors, arguments)?;
     arguments.report(&result)
 }
 
-fn settings(host: &HostSettings) -> Result<SandboxSettings> {
-    let program = std::env::current_exe().context("the path of this program is unknown")?;
-    Ok(SandboxSettings::new(host, Compiler::Child(program)))
-}
-
-fn lane(profile: &Arc<Profile>, settings: &str, timeout: Duration) -> Check {
-    Check {
-        profile: Arc::clone(profile),
-        settings: settings.into(),
-        timeout,
-    }
-}
-
-fn monitors(count: usize, lane: impl Fn(usize) -> Check) -> Vec<MonitorSpec> {
-    let policy = Policy {
-        interval: Duration::from_secs(1),
-        retry_interval: Duration::from_secs(1),
-        failure_threshold: 3,
-        success_threshold: 2,
-        page_after: Duration::from_secs(300),
-        repeat: None,
-        fault_threshold: 3,
-    };
+/// Monitors at one second, each with settings of its own if `settings` makes some.
+fn monitors(
+    count: usize,
+    profile: &Arc<Profile>,
+    timeout: Duration,
+    settings: impl Fn(usize) -> Option<String>,
+) -> Vec<MonitorSpec> {
+    let class = Arc::new(setup::class(profile, "{}", timeout, Duration::from_secs(1)));
     (0..count)
         .map(|number| {
-            let class = Class {
-                tenant: "default".into(),
-                labels: Arc::new([]),
-                policy: policy.clone(),
-                pulse: Some(lane(number)),
-                intervention: None,
-                sinks: Arc::new([]),
-                parents: Arc::new([]),
-            };
-            MonitorSpec::new(Arc::new(class), None, &format!("monitor-{number}"), None)
+            let name = format!("monitor-{number}");
+            MonitorSpec::new(Arc::clone(&class), None, &name, settings(number).as_deref())
         })
         .collect()
 }
@@ -163,24 +108,19 @@ fn monitors(count: usize, lane: impl Fn(usize) -> Check) -> Vec<MonitorSpec> {
 /// Runs the whole host with these monitors, and measures after a warm-up.
 fn watch(
     host: HostSettings,
-    plugin: &Path,
+    plugin: PathBuf,
     monitors: Vec<MonitorSpec>,
     arguments: &Arguments,
 ) -> Result<Value> {
     let clock = Clock::system();
-    let sandbox = Sandbox::new(settings(&host)?, clock.clone())?;
-    let found = plugins::read(plugin).map_err(|problem| anyhow::anyhow!("{problem}"))?;
-    let (library, problems) = Library::load(&sandbox, vec![found]);
-    if let Some(problem) = problems.first() {
-        bail!("{problem}");
-    }
+    let (sandbox, library) = setup::load(&host, &clock, &[plugin])?;
     let count = monitors.len();
     let plan = Plan {
         settings: host,
         monitors,
         host_entry: None,
     };
-    let host = Host::start(sandbox, Arc::new(library), plan, clock.clone())?;
+    let host = Host::start(sandbox, library, plan, clock.clone())?;
     let stats = host.stats();
     std::thread::sleep(WARM_UP);
     stats.reset_times();
@@ -202,7 +142,7 @@ fn watch(
     let summary = host.stop()?;
     let used = figures.since(&figures_before);
     let jobs = completed(&after) - completed(&before);
-    let pulse = |snapshot: &Snapshot| snapshot.kinds.pulse.clone();
+    let pulse = |snapshot: &Snapshot| snapshot.kinds.pulse;
     let answered = |snapshot: &Snapshot| pulse(snapshot).outcomes.of("answer");
     let times = &after.times.pulse;
     Ok(json!({

@@ -19,18 +19,13 @@ use hyper_util::rt::TokioIo;
 use pulse_host::{
     clock::Clock,
     domain::{
-        grant::{Grants, HttpGrant, Network, NetworkSet},
         host::HostSettings,
-        limits::Limits,
-        spec::{Check, Class, MonitorSpec, Policy, Profile},
+        spec::{Class, MonitorSpec},
     },
-    plugins,
-    sandbox::{Compiler, Library, Sandbox, SandboxSettings, compile},
 };
 use serde_json::{Value, json};
 use std::{
-    cell::Cell, collections::BTreeMap, net::SocketAddr, num::NonZeroUsize, path::Path, rc::Rc, sync::Arc,
-    time::Duration,
+    cell::Cell, collections::BTreeMap, net::SocketAddr, num::NonZeroUsize, rc::Rc, sync::Arc, time::Duration,
 };
 use support::{
     Arguments,
@@ -38,6 +33,7 @@ use support::{
     peer::{self, Peer},
     process::{self, Figures},
     report::{self, Round, figure, figures},
+    setup,
 };
 use tokio::net::TcpStream;
 
@@ -53,14 +49,10 @@ const PROBES: u64 = 8_000;
 const REUSE: u32 = 1_000;
 
 fn main() -> Result<()> {
-    let arguments = Arguments::parse()?;
+    let Some(arguments) = Arguments::parse()? else {
+        return Ok(());
+    };
     match arguments.subcommand.as_deref() {
-        Some(compile::SUBCOMMAND) => {
-            let [from, to] = arguments.rest.as_slice() else {
-                bail!("{} takes two paths", compile::SUBCOMMAND);
-            };
-            return compile::child(Path::new(from), Path::new(to)).map_err(anyhow::Error::msg);
-        }
         Some("native") => return native(&arguments),
         Some("fresh") => return checks(&arguments, 0),
         Some("reuse") => return checks(&arguments, REUSE),
@@ -88,11 +80,7 @@ fn main() -> Result<()> {
         rounds.push(parts);
     }
     let result = summary(&rounds, exporter.is_some())?;
-    if let Some(path) = &arguments.json {
-        std::fs::write(path, serde_json::to_string_pretty(&result)?)
-            .with_context(|| format!("{path} can't be written"))?;
-    }
-    Ok(())
+    arguments.write(&result)
 }
 
 /// The address that a part was given.
@@ -171,20 +159,12 @@ fn checks(arguments: &Arguments, reuse: u32) -> Result<()> {
     let mut settings = HostSettings::new(process::scratch()?);
     settings.workers = Some(NonZeroUsize::MIN);
     let clock = Clock::system();
-    let program = std::env::current_exe().context("the path of this program is unknown")?;
-    let sandbox = Sandbox::new(
-        SandboxSettings::new(&settings, Compiler::Child(program)),
-        clock.clone(),
-    )?;
-    let found = plugins::read(&support::plugin("http")?).map_err(|problem| anyhow::anyhow!("{problem}"))?;
-    let (library, problems) = Library::load(&sandbox, vec![found]);
-    if let Some(problem) = problems.first() {
-        bail!("{problem}");
-    }
-    let specs = (0..1_000).map(|number| monitor(number, target, reuse)).collect();
+    let (sandbox, library) = setup::load(&settings, &clock, &[support::plugin("http")?])?;
+    let class = Arc::new(class(reuse));
+    let specs = (0..1_000).map(|number| monitor(number, target, &class)).collect();
     let mut feeder = Feeder::start(
         sandbox,
-        Arc::new(library),
+        library,
         &settings,
         clock.clone(),
         specs,
@@ -202,48 +182,15 @@ fn checks(arguments: &Arguments, reuse: u32) -> Result<()> {
     arguments.report(&figures(CHECKS, elapsed, &after.since(&before)))
 }
 
-fn monitor(number: u64, target: SocketAddr, reuse: u32) -> MonitorSpec {
-    thread_local! {
-        static CLASS: std::cell::OnceCell<Arc<Class>> = const { std::cell::OnceCell::new() };
-    }
-    let class = CLASS.with(|class| Arc::clone(class.get_or_init(|| Arc::new(class_of(reuse)))));
+fn monitor(number: u64, target: SocketAddr, class: &Arc<Class>) -> MonitorSpec {
     let settings = json!({ "url": format!("http://{target}/") }).to_string();
-    MonitorSpec::new(class, None, &format!("monitor-{number}"), Some(&settings))
+    let name = format!("monitor-{number}");
+    MonitorSpec::new(Arc::clone(class), None, &name, Some(&settings))
 }
 
-fn class_of(reuse: u32) -> Class {
-    let mut networks = NetworkSet::default();
-    networks.insert(Network::Loopback);
-    Class {
-        tenant: "default".into(),
-        labels: Arc::new([]),
-        policy: Policy {
-            interval: Duration::from_secs(1),
-            retry_interval: Duration::from_secs(1),
-            failure_threshold: 3,
-            success_threshold: 2,
-            page_after: Duration::from_secs(300),
-            repeat: None,
-            fault_threshold: 3,
-        },
-        pulse: Some(Check {
-            profile: Arc::new(Profile {
-                plugin: "http".into(),
-                limits: Limits::default(),
-                grants: Arc::new(Grants {
-                    http: vec![HttpGrant::Settings(vec!["url".to_owned()])],
-                    networks,
-                    ..Grants::default()
-                }),
-                reuse,
-            }),
-            timeout: Duration::from_secs(5),
-            settings: "{}".into(),
-        }),
-        intervention: None,
-        sinks: Arc::new([]),
-        parents: Arc::new([]),
-    }
+fn class(reuse: u32) -> Class {
+    let profile = setup::profile("http", setup::own_url_on_loopback(), reuse);
+    setup::class(&profile, "{}", Duration::from_secs(5), Duration::from_secs(1))
 }
 
 /// Asks the exporter for probes, over connections that stay, and counts its CPU time.

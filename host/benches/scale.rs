@@ -15,8 +15,7 @@ use pulse_host::{
     clock::Clock,
     config::{Config, Draft, Silent},
     domain::{histogram::Histogram, host::HostSettings, plugin::Facts},
-    plugins,
-    sandbox::{Compiler, Library, Sandbox, SandboxSettings, compile},
+    sandbox::{Library, Sandbox},
     scheduler::stats::{Snapshot, Stats},
 };
 use serde_json::{Value, json};
@@ -30,6 +29,7 @@ use std::{
 use support::{
     Arguments,
     process::{self, Figures},
+    setup,
 };
 
 /// Time that caches, pools and the spread of first checks get before anything is measured.
@@ -40,14 +40,10 @@ const IDLE: Duration = Duration::from_secs(10);
 const SITES: usize = 1_000;
 
 fn main() -> Result<()> {
-    let mut arguments = Arguments::parse()?;
+    let Some(mut arguments) = Arguments::parse()? else {
+        return Ok(());
+    };
     match arguments.subcommand.as_deref() {
-        Some(compile::SUBCOMMAND) => {
-            let [from, to] = arguments.rest.as_slice() else {
-                bail!("{} takes two paths", compile::SUBCOMMAND);
-            };
-            return compile::child(Path::new(from), Path::new(to)).map_err(anyhow::Error::msg);
-        }
         Some("load") => return load(&arguments, ""),
         Some("tied") => return load(&arguments, TIED),
         Some("idle") => return idle(&arguments),
@@ -68,11 +64,7 @@ fn main() -> Result<()> {
     }
     let result = json!({ "sizes": sizes, "predecessor": predecessor() });
     print(&result)?;
-    if let Some(path) = &arguments.json {
-        std::fs::write(path, serde_json::to_string_pretty(&result)?)
-            .with_context(|| format!("{path} can't be written"))?;
-    }
-    Ok(())
+    arguments.write(&result)
 }
 
 /// What the Go/Ark system that this one replaces came to, by its own figures.
@@ -152,26 +144,16 @@ struct Loaded {
 }
 
 fn plugins(paths: &[PathBuf]) -> Result<Loaded> {
-    let program = std::env::current_exe().context("the path of this program is unknown")?;
     let host = HostSettings::new(process::scratch()?);
     let clock = Clock::system();
-    let settings = SandboxSettings::new(&host, Compiler::Child(program));
-    let sandbox = Sandbox::new(settings, clock.clone())?;
-    let mut found = Vec::new();
-    for path in paths {
-        found.push(plugins::read(path).map_err(|problem| anyhow::anyhow!("{problem}"))?);
-    }
-    let (library, problems) = Library::load(&sandbox, found);
-    if let Some(problem) = problems.first() {
-        bail!("{problem}");
-    }
+    let (sandbox, library) = setup::load(&host, &clock, paths)?;
     let facts = library
         .iter()
         .map(|plugin| (plugin.facts.name.to_string(), plugin.facts.clone()))
         .collect();
     Ok(Loaded {
         sandbox,
-        library: Arc::new(library),
+        library,
         facts,
         clock,
     })

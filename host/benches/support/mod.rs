@@ -6,12 +6,14 @@ pub mod floor;
 pub mod peer;
 pub mod process;
 pub mod report;
+pub mod setup;
 pub mod target;
 
 use anyhow::{Context as _, Result, bail};
+use pulse_host::sandbox::compile;
 use serde_json::Value;
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
@@ -34,7 +36,20 @@ pub struct Arguments {
 }
 
 impl Arguments {
-    pub fn parse() -> Result<Self> {
+    /// Those of this process. None if it is the child that compiles a component, which it has done then.
+    pub fn parse() -> Result<Option<Self>> {
+        let parsed = Self::read()?;
+        if parsed.subcommand.as_deref() != Some(compile::SUBCOMMAND) {
+            return Ok(Some(parsed));
+        }
+        let [from, to] = parsed.rest.as_slice() else {
+            bail!("{} takes two paths", compile::SUBCOMMAND);
+        };
+        compile::child(Path::new(from), Path::new(to)).map_err(anyhow::Error::msg)?;
+        Ok(None)
+    }
+
+    fn read() -> Result<Self> {
         let mut parsed = Self {
             subcommand: None,
             rest: Vec::new(),
@@ -83,6 +98,15 @@ impl Arguments {
 
     pub fn target_monitors(&self) -> usize {
         self.target_monitors.unwrap_or(self.monitors)
+    }
+
+    /// Writes the whole result, if that was asked for.
+    pub fn write(&self, result: &Value) -> Result<()> {
+        let Some(path) = &self.json else {
+            return Ok(());
+        };
+        std::fs::write(path, serde_json::to_string_pretty(result)?)
+            .with_context(|| format!("{path} can't be written"))
     }
 
     /// A part's result, for the process that started it, or for whoever started the part by hand.

@@ -148,7 +148,7 @@ fn whoever_hangs_waits_for_himself() {
     rig.run();
     assert!(quick >= 500, "{quick}");
     assert!(latest <= Duration::from_millis(100), "{latest:?}");
-    let counts = rig.snapshot().kinds.pulse.clone();
+    let counts = rig.snapshot().kinds.pulse;
     assert!(
         counts.pending <= 16 && counts.needed > 100 && counts.lost > 20,
         "{counts:?}"
