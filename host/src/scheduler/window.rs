@@ -9,8 +9,9 @@
 //! **In the channel** (`depth`): what the workers get done in [`DEPTH`], by the measured CPU time of a job. More would
 //! only make jobs wait where nothing can be decided about them any more.
 //!
-//! **In a batch**: what one worker gets done in [`BATCH`], but no more than its share of what is due: small where
-//! jobs are dear or few, so that all workers have something to do; large where they are cheap.
+//! **In a batch**: what one worker gets done in [`BATCH`], but no more than its share of what is due, unless that is
+//! not worth waking a worker for ([`WORTH`]): small where jobs are dear, so that all workers have something to do; large
+//! where they are cheap.
 //!
 //! Architecture invariant: pure arithmetic; the limit lies between 1 and the ceiling.
 
@@ -26,6 +27,9 @@ pub const WAIT_MAX: Duration = Duration::from_millis(25);
 pub const DEPTH: Duration = Duration::from_millis(50);
 /// A batch holds what one worker gets done in that time.
 pub const BATCH: Duration = Duration::from_micros(500);
+
+/// Less than that is not worth another worker's waking up.
+pub const WORTH: Duration = Duration::from_micros(100);
 
 const PERIOD: Duration = Duration::from_millis(100);
 /// What a job is taken to cost before any was measured.
@@ -101,7 +105,12 @@ impl Window {
     /// How many of so many travel together: every worker gets its share.
     #[must_use]
     pub fn batch_of(&self, waiting: usize) -> usize {
-        let share = self.batch().min(waiting.div_ceil(self.workers)).max(1);
+        let worth = nanos(WORTH).div_ceil(self.cost_ns.max(1));
+        let share = waiting
+            .div_ceil(self.workers)
+            .max(usize::try_from(worth).unwrap_or(usize::MAX))
+            .min(self.batch())
+            .max(1);
         // All about equal, and none smaller than the least.
         let most = (waiting / self.settings.batch_min.max(1)).max(1);
         let batches = waiting.div_ceil(share).clamp(1, most);
@@ -203,6 +212,11 @@ mod tests {
         let mut window = window(1000);
         after_jobs(&mut window, 2000, Duration::ZERO, Duration::from_micros(8));
         assert_eq!((window.depth(), window.batch()), (512, 62));
+        assert_eq!(
+            (window.batch_of(10), window.batch_of(40)),
+            (10, 20),
+            "one worker is enough for ten"
+        );
         after_jobs(&mut window, 2000, Duration::ZERO, Duration::from_millis(5));
         assert_eq!((window.batch(), window.batch_of(3)), (1, 1));
         assert!((20..=22).contains(&window.depth()), "{}", window.depth());
