@@ -1,13 +1,14 @@
-//! How many jobs should travel together: the adaptive size against fixed ones, on a mixed load.
+//! How many jobs should travel together: the adaptive size against fixed ones, on a load of cheap checks and on a mixed
+//! one.
 //!
 //! `cargo xtask bench batching [--seconds N] [--rounds N] [--json FILE]`. The whole host in a process of its own for
-//! each size, one after the other, several rounds; the component is the chaos guest of the tests, at one-second
-//! intervals: checks that answer at once, some that sleep for 20 ms, and some that compute for 4 ms. What is told: how
-//! late checks started (mean and p99, of all of them) and what one cost in CPU time.
+//! each load and size, one after the other, several rounds; the component is the chaos guest of the tests, at
+//! one-second intervals. `cheap`: checks that answer at once. `mixed`: those, some that sleep for 20 ms, and some that
+//! compute for 4 ms. What is told: how late checks started (mean and p99, of all of them) and what one cost in CPU time.
 
 mod support;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use pulse_host::{
     app::{Host, Plan},
     clock::Clock,
@@ -22,16 +23,23 @@ use support::{
     setup,
 };
 
-const PARTS: [&str; 6] = [
-    "adaptive",
-    "fixed-1",
-    "fixed-4",
-    "fixed-16",
-    "fixed-64",
-    "fixed-256",
+const PARTS: [&str; 12] = [
+    "cheap-adaptive",
+    "cheap-1",
+    "cheap-4",
+    "cheap-16",
+    "cheap-64",
+    "cheap-256",
+    "mixed-adaptive",
+    "mixed-1",
+    "mixed-4",
+    "mixed-16",
+    "mixed-64",
+    "mixed-256",
 ];
-/// (monitors, settings): 6,000 quick checks, 1,000 that wait, 150 that compute, a second.
-const LOAD: [(usize, &str); 3] = [
+/// (monitors, settings), each once a second.
+const CHEAP: &[(usize, &str)] = &[(10_000, r#"{"do":"healthy"}"#)];
+const MIXED: &[(usize, &str)] = &[
     (6_000, r#"{"do":"healthy"}"#),
     (1_000, r#"{"do":"sleep","ms":20}"#),
     (150, r#"{"do":"spin-ms","ms":4}"#),
@@ -42,15 +50,18 @@ fn main() -> Result<()> {
     let Some(arguments) = Arguments::parse()? else {
         return Ok(());
     };
-    match arguments.subcommand.as_deref() {
-        Some("adaptive") => return arguments.report(&run(None, &arguments)?),
-        Some(part) => {
-            let size = part
-                .strip_prefix("fixed-")
-                .context("there are adaptive and fixed-N")?;
-            return arguments.report(&run(Some(size.parse()?), &arguments)?);
-        }
-        None => {}
+    if let Some(part) = arguments.subcommand.as_deref() {
+        let (load, size) = match part.split_once('-') {
+            Some(("cheap", size)) => (CHEAP, size),
+            Some(("mixed", size)) => (MIXED, size),
+            _ => bail!("there are {PARTS:?}"),
+        };
+        let size = if size == "adaptive" {
+            None
+        } else {
+            Some(size.parse()?)
+        };
+        return arguments.report(&run(load, size, &arguments)?);
     }
     let mut rounds: Vec<Round> = Vec::new();
     for _ in 0..arguments.rounds {
@@ -67,7 +78,7 @@ fn main() -> Result<()> {
 
 fn print(medians: &Value) -> Result<()> {
     println!(
-        "{:12}{:>12}{:>16}{:>16}{:>18}{:>18}",
+        "{:16}{:>12}{:>16}{:>16}{:>18}{:>18}",
         "", "jobs/s", "jobs per batch", "CPU us per job", "late, mean (ms)", "late, p99 (ms)"
     );
     for part in PARTS {
@@ -78,7 +89,7 @@ fn print(medians: &Value) -> Result<()> {
                 .with_context(|| format!("{part}: {key}"))
         };
         println!(
-            "{part:12}{:>12.0}{:>16.1}{:>16.1}{:>18.2}{:>18.2}",
+            "{part:16}{:>12.0}{:>16.1}{:>16.1}{:>18.2}{:>18.2}",
             figure("jobs_per_second")?,
             figure("jobs_per_batch")?,
             figure("cpu_us_per_job")?,
@@ -89,7 +100,7 @@ fn print(medians: &Value) -> Result<()> {
     Ok(())
 }
 
-fn run(size: Option<usize>, arguments: &Arguments) -> Result<Value> {
+fn run(load: &[(usize, &str)], size: Option<usize>, arguments: &Arguments) -> Result<Value> {
     let mut settings = HostSettings::new(process::scratch()?);
     settings.queues.pulse.batch_max = size.unwrap_or(settings.queues.pulse.batch_max);
     settings.queues.pulse.batch_min = size.unwrap_or(settings.queues.pulse.batch_min);
@@ -97,7 +108,7 @@ fn run(size: Option<usize>, arguments: &Arguments) -> Result<Value> {
     let (sandbox, library) = setup::load(&settings, &clock, &[support::guest("chaos")?])?;
     let plan = Plan {
         settings,
-        monitors: monitors(),
+        monitors: monitors(load),
         host_entry: None,
     };
     let host = Host::start(sandbox, library, plan, clock)?;
@@ -126,7 +137,7 @@ fn run(size: Option<usize>, arguments: &Arguments) -> Result<Value> {
     }))
 }
 
-fn monitors() -> Vec<MonitorSpec> {
+fn monitors(load: &[(usize, &str)]) -> Vec<MonitorSpec> {
     let profile = setup::profile("chaos", Grants::default(), 0);
     let of = |(count, settings): &(usize, &str)| {
         let (timeout, interval) = (Duration::from_secs(5), Duration::from_secs(1));
@@ -136,5 +147,5 @@ fn monitors() -> Vec<MonitorSpec> {
             .map(|number| MonitorSpec::new(Arc::clone(&class), None, &name(number), None))
             .collect::<Vec<_>>()
     };
-    LOAD.iter().flat_map(of).collect()
+    load.iter().flat_map(of).collect()
 }
