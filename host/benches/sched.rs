@@ -28,6 +28,7 @@ use pulse_host::{
         limits::Limits,
         outcome::{Answer, Outcome, Report, Status, Usage},
         spec::{Check, Class, MonitorSpec, Policy, Profile},
+        tenant::Tenant,
         time::{Mono, Wall},
     },
     queue::{self, Inlet, ResultSender},
@@ -215,7 +216,7 @@ fn monitors(count: usize, intervals: &[u64]) -> Vec<MonitorSpec> {
         .zip(intervals.iter().cycle())
         .map(|(site, interval)| {
             Arc::new(Class {
-                tenant: "default".into(),
+                tenant: Arc::new(Tenant::unlimited()),
                 labels: Arc::new([
                     ("env".into(), "prod".into()),
                     ("site".into(), format!("site-{site}").into()),

@@ -9,6 +9,7 @@ use pulse_host::domain::{
     host::{HostSettings, PerKind, QueueSettings, RetryBudget},
     limits::Limits,
     spec::{Budget, Check, Class, InterventionSpec, Lane, MonitorSpec, Policy, Profile, Sink},
+    tenant::Tenant,
 };
 use std::{sync::Arc, time::Duration};
 
@@ -342,7 +343,7 @@ fn class(rng: &mut Rng, scale: &Scale, pool: &[Arc<Sink>], uniform: Option<u64>)
         }
     }
     Class {
-        tenant: "default".into(),
+        tenant: Arc::new(Tenant::unlimited()),
         labels: Arc::new([]),
         policy,
         pulse: Some(Check {

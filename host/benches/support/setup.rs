@@ -8,6 +8,7 @@ use pulse_host::{
         host::HostSettings,
         limits::Limits,
         spec::{Check, Class, Policy, Profile},
+        tenant::Tenant,
     },
     plugins,
     sandbox::{Compiler, Library, Sandbox, SandboxSettings},
@@ -58,7 +59,7 @@ pub fn own_url_on_loopback() -> Grants {
 /// Monitors with that check, as often when they fail, and nobody to be told.
 pub fn class(profile: &Arc<Profile>, settings: &str, timeout: Duration, interval: Duration) -> Class {
     Class {
-        tenant: "default".into(),
+        tenant: Arc::new(Tenant::unlimited()),
         labels: Arc::new([]),
         policy: Policy {
             interval,

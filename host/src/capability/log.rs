@@ -76,7 +76,7 @@ impl LogBook {
         let message = escaped(message, LINE_BYTES_MAX);
         self.lines += 1;
         self.bytes += message.len();
-        let (monitor, tenant, plugin) = (of.monitor(), &**of.tenant(), &*of.profile().plugin);
+        let (monitor, tenant, plugin) = (of.monitor(), &*of.tenant().name, &*of.profile().plugin);
         // A macro needs its level at compile time.
         match level {
             Level::Debug => tracing::debug!(target: "plugin", monitor, plugin, tenant, "{message}"),
@@ -107,7 +107,7 @@ pub(super) fn tell_refused(of: &Lease, refused: u64) {
         target: "plugin",
         monitor = of.monitor(),
         plugin = &*of.profile().plugin,
-        tenant = &**of.tenant(),
+        tenant = &*of.tenant().name,
         refused,
         "the plugin wrote too much; the rest of its lines was dropped"
     );

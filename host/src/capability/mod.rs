@@ -32,7 +32,7 @@ pub use call::LATE;
 pub use error::{ErrorCode, Failure, Phase};
 pub use lender::{Lender, Shared, sockets_max};
 
-use crate::domain::{job::Job, limits::Limits, outcome::Denial, spec::Profile, time::Mono};
+use crate::domain::{job::Job, limits::Limits, outcome::Denial, spec::Profile, tenant::Tenant, time::Mono};
 use log::{Level, Line, LogBook};
 use std::sync::{
     Arc, LazyLock, Mutex, MutexGuard, PoisonError,
@@ -79,7 +79,7 @@ impl Lease {
 
     /// The tenant.
     #[must_use]
-    pub fn tenant(&self) -> &Arc<str> {
+    pub fn tenant(&self) -> &Arc<Tenant> {
         &self.job.spec.tenant
     }
 

@@ -19,6 +19,7 @@ use crate::domain::{
     limits::Limits,
     plugin::Facts,
     spec::{Budget, Class, InterventionSpec, Kind, Label, Lane, MonitorSpec, Policy, Profile, Sink},
+    tenant::Tenant,
 };
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -67,7 +68,7 @@ pub(super) fn build<'a>(
         facts,
         reader: Reader { sources, findings },
         warnings,
-        tenant: "default".into(),
+        tenant: Arc::new(Tenant::unlimited()),
         no_parents: Arc::new([]),
         schemas: HashMap::new(),
         checked: HashSet::new(),
@@ -144,7 +145,7 @@ pub(super) struct Builder<'a> {
     pub facts: &'a BTreeMap<String, Facts>,
     pub reader: Reader<'a>,
     pub warnings: &'a mut Findings,
-    pub tenant: Arc<str>,
+    pub tenant: Arc<Tenant>,
     /// Of who depends on nobody.
     pub no_parents: Arc<[u32]>,
     /// By plugin; none where the schema itself is wrong.

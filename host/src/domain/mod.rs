@@ -17,4 +17,5 @@ pub mod outbox;
 pub mod outcome;
 pub mod plugin;
 pub mod spec;
+pub mod tenant;
 pub mod time;

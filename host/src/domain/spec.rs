@@ -4,6 +4,7 @@ use super::{
     color::{Color, ColorSet},
     grant::Grants,
     limits::Limits,
+    tenant::Tenant,
 };
 use std::{
     hash::{Hash as _, Hasher as _},
@@ -157,8 +158,8 @@ pub struct Check {
 /// checks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Class {
-    /// The tenant; `default` where none is configured.
-    pub tenant: Arc<str>,
+    /// Whose they are; [`super::tenant::DEFAULT`] where no tenant is configured.
+    pub tenant: Arc<Tenant>,
     /// Sorted by name, without duplicates.
     pub labels: Arc<[Label]>,
     /// Behaviour over time.
@@ -236,7 +237,7 @@ impl MonitorSpec {
     #[must_use]
     pub fn alone(name: &str, profile: Arc<Profile>, settings: &str, timeout: Duration) -> Self {
         let class = Class {
-            tenant: "default".into(),
+            tenant: Arc::new(Tenant::unlimited()),
             labels: Arc::new([]),
             policy: Policy {
                 interval: Duration::from_secs(30),

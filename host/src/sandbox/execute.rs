@@ -109,7 +109,8 @@ impl Executor {
         let (limits, reuse) = (lane.profile.limits, lane.profile.reuse);
         let ends = started.after(lane.timeout);
         let mut kept = if reuse > 1 {
-            self.pool.take(&job.spec.tenant, &plugin.digest, lane.profile)
+            self.pool
+                .take(&job.spec.tenant.name, &plugin.digest, lane.profile)
         } else {
             None
         };
@@ -213,7 +214,7 @@ impl Executor {
         }
         let key = match life {
             Some((key, _)) => key,
-            None => Key::new(lease.tenant(), digest, lane.profile),
+            None => Key::new(&lease.tenant().name, digest, lane.profile),
         };
         self.pool.put(Live {
             key,

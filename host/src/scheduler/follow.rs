@@ -146,7 +146,7 @@ pub fn undeliverable(
 /// The lane of a monitor's sink, with nothing in its box.
 pub fn lane_of(desk: &mut Desk<'_>, spec: &MonitorSpec, sink: &Sink) -> SinkLane {
     SinkLane {
-        lane: Lane::new(desk.needed.0.code.flow(&spec.tenant, &sink.name)),
+        lane: Lane::new(desk.needed.0.code.flow(&spec.tenant.name, &sink.name)),
         outbox: Outbox::default(),
     }
 }
@@ -283,7 +283,7 @@ pub fn host_emission(number: u64, title: String, body: String) -> Emission {
 pub fn first_slot(spec: &MonitorSpec, now: Mono) -> Mono {
     // FNV-1a, then a finaliser: names that differ in one digit must not fall into neighbouring slots only.
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    for byte in spec.tenant.bytes().chain([0]).chain(spec.name().bytes()) {
+    for byte in spec.tenant.name.bytes().chain([0]).chain(spec.name().bytes()) {
         hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
     }
     hash ^= hash >> 33;

@@ -191,7 +191,7 @@ impl Scheduler {
             };
             let needed = &mut world.resource_mut::<Needed>().0.pulse;
             let plugin = spec.pulse.as_ref().map(|check| &check.profile.plugin);
-            let flow = plugin.map_or(0, |plugin| needed.flow(&spec.tenant, plugin));
+            let flow = plugin.map_or(0, |plugin| needed.flow(&spec.tenant.name, plugin));
             let mut monitor = Monitor::new(spec.clone(), *slot, flow);
             monitor.pulse.wait(*slot);
             ready.push(monitor);

@@ -144,7 +144,7 @@ impl Scheduler {
 
 /// What tells a monitor from all others.
 fn name(spec: &MonitorSpec) -> (Arc<str>, u64) {
-    (Arc::clone(&spec.tenant), spec.identity())
+    (Arc::clone(&spec.tenant.name), spec.identity())
 }
 
 /// A monitor says something else than before.
@@ -168,7 +168,7 @@ fn change(desk: &mut Desk<'_>, entity: Entity, monitor: &mut Monitor, spec: Moni
         }
         if let Some(repair) = &spec.intervention {
             let plugin = &repair.lane.profile.plugin;
-            lane.set_flow(desk.needed.0.intervention.flow(&spec.tenant, plugin));
+            lane.set_flow(desk.needed.0.intervention.flow(&spec.tenant.name, plugin));
         }
     }
     let interval = monitor.spec.policy.interval;
@@ -184,7 +184,7 @@ fn change(desk: &mut Desk<'_>, entity: Entity, monitor: &mut Monitor, spec: Moni
                 .needed
                 .0
                 .pulse
-                .flow(&monitor.spec.tenant, &check.profile.plugin);
+                .flow(&monitor.spec.tenant.name, &check.profile.plugin);
             monitor.pulse.set_flow(flow);
         }
     }

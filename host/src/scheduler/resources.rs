@@ -270,7 +270,7 @@ impl Desk<'_> {
         case.get_or_insert_with(|| {
             let repair = spec.intervention.as_ref().map_or(0, |repair| {
                 let plugin = &repair.lane.profile.plugin;
-                self.needed.0.intervention.flow(&spec.tenant, plugin)
+                self.needed.0.intervention.flow(&spec.tenant.name, plugin)
             });
             Box::new(Case {
                 sinks: spec.sinks.iter().map(|sink| lane_of(self, spec, sink)).collect(),

@@ -13,6 +13,7 @@ use crate::{
         limits::Limits,
         outcome::{ActionFailure, Answer, DeliveryFailure, Done, Outcome, Receipt, Report, Status, Usage},
         spec::{Budget, Check, Class, Draft, InterventionSpec, Lane, Policy, Profile, Sink},
+        tenant::Tenant,
         time::Wall,
     },
     queue::{self, Inlet, ResultSender},
@@ -51,7 +52,7 @@ fn sink(name: &str) -> Arc<Sink> {
 
 fn spec(name: &str) -> Draft {
     let class = Class {
-        tenant: "default".into(),
+        tenant: Arc::new(Tenant::unlimited()),
         labels: Arc::new([]),
         policy: Policy {
             interval: Duration::from_secs(10),

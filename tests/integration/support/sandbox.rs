@@ -10,6 +10,7 @@ use pulse_host::{
         limits::Limits,
         outcome::Outcome,
         spec::{Budget, Check, Class, InterventionSpec, Kind, Lane, MonitorSpec, Policy, Profile, Sink},
+        tenant::{Quotas, Tenant},
         time::{Mono, Wall},
     },
     plugins::{self, Digest, Found},
@@ -299,7 +300,7 @@ impl Work {
         };
         let of = |kind| self.kind == kind;
         let class = Class {
-            tenant: self.tenant.into(),
+            tenant: Arc::new(Tenant::new(self.tenant, Quotas::default())),
             labels: Arc::new([("team".into(), "core".into())]),
             policy: policy(),
             pulse: of(Kind::Pulse).then(|| Check {

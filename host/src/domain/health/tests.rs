@@ -6,6 +6,7 @@ use crate::domain::{
     limits::Limits,
     outcome::{Report, Status},
     spec::{Budget, Check, Class, Draft, InterventionSpec, Lane, Profile},
+    tenant::Tenant,
 };
 use proptest::prelude::*;
 
@@ -28,7 +29,7 @@ fn lane() -> Lane {
 
 fn spec(failures: u32, successes: u32, attempts: Option<u32>) -> MonitorSpec {
     let class = Class {
-        tenant: "default".into(),
+        tenant: Arc::new(Tenant::unlimited()),
         labels: Arc::new([]),
         policy: Policy {
             interval: Duration::from_secs(10),

@@ -209,7 +209,7 @@ fn subject(job: &Job) -> model::Subject {
     let spec = &job.spec;
     model::Subject {
         monitor: spec.name().to_owned(),
-        tenant: spec.tenant.to_string(),
+        tenant: spec.tenant.name.to_string(),
         labels: spec
             .labels
             .iter()
