@@ -134,10 +134,21 @@ const HOSTS: &str = "127.0.0.1 web.test other.test\n127.0.0.2 fallback.test\n127
 pub(super) fn bench_with_sockets(sockets: usize) -> Bench {
     let (clock, hand) = Clock::manual(Mono(0), Wall(1_795_478_400_000));
     let lender = Lender {
-        shared: Shared::with_sockets(clock, sockets),
+        shared: Arc::new(Shared::with_sockets(clock, sockets)),
         resolver: Resolver::fixed(HOSTS),
     };
     Bench { lender, hand }
+}
+
+/// Notes where a connection or a datagram was to go to, and lets nothing out.
+#[derive(Clone, Default)]
+pub(super) struct Recorder(Arc<std::sync::Mutex<Vec<SocketAddr>>>);
+
+impl Recorder {
+    pub(super) fn record(&self, peer: SocketAddr) -> std::io::Error {
+        self.0.lock().unwrap().push(peer);
+        std::io::ErrorKind::ConnectionRefused.into()
+    }
 }
 
 /// Serves every connection with `serve`, on a port of the system's choice, until the test's runtime ends.

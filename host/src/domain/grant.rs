@@ -7,7 +7,9 @@ pub struct Grants {
     pub http: Vec<HttpGrant>,
     /// `grants.tcp`: which `host:port` pairs.
     pub tcp: Vec<TcpGrant>,
-    /// `grants.networks`: which classes of address, for http and tcp alike.
+    /// `grants.udp`: the same for datagrams.
+    pub udp: Vec<TcpGrant>,
+    /// `grants.networks`: which classes of address, for http, tcp and udp alike.
     pub networks: NetworkSet,
     /// `grants.docker`.
     pub docker: Option<DockerGrant>,
@@ -25,7 +27,7 @@ pub enum HttpGrant {
     Pattern(UrlPattern),
 }
 
-/// One entry of `grants.tcp`.
+/// One entry of `grants.tcp` or `grants.udp`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TcpGrant {
     /// `@settings.host:@settings.port` is written `@settings.address` where one setting holds both, or

@@ -41,8 +41,6 @@ pub struct State {
     pub lender: Arc<Lender>,
     /// The running job, and what it may use.
     pub lease: Arc<Lease>,
-    /// Why the running job says nothing about its target; the first reason stands.
-    taint: Option<Taint>,
     host: Duration,
     host_since: Option<Mono>,
     clock: Clock,
@@ -131,7 +129,6 @@ pub fn new(
             outside: Arc::new(Outside::new(clock.clone(), limits.cpu)),
             lender,
             lease,
-            taint: None,
             host: Duration::ZERO,
             host_since: None,
             clock,
@@ -164,7 +161,6 @@ pub fn renew(store: &mut Store<State>, limits: Limits, lease: Arc<Lease>) {
         wasi.set_running(Some(&lease));
     }
     state.lease = lease;
-    state.taint = None;
     state.host = Duration::ZERO;
     state.host_since = None;
     state.memory.renew(limits.memory_bytes);
@@ -211,20 +207,14 @@ impl State {
             .map_or(Duration::ZERO, |since| self.clock.mono().since(since))
     }
 
-    /// Takes out why the execution says nothing about its target. Memory that the operating system did not give is a
+    /// Says why the execution says nothing about its target. Memory that the operating system did not give is a
     /// reason, whatever the guest made of it.
     pub fn take_taint(&mut self) -> Option<Taint> {
         let failed = self.memory.failed.take();
-        self.taint
-            .take()
+        self.lease
+            .tainted()
+            .cloned()
             .or_else(|| failed.map(|error| Taint::Host(format!("no memory for the guest: {error}"))))
-    }
-
-    /// The execution says nothing about its target.
-    pub fn taint(&mut self, taint: Option<Taint>) {
-        if self.taint.is_none() {
-            self.taint = taint;
-        }
     }
 }
 

@@ -5,9 +5,10 @@ use super::{HEAD_BYTES_MAX, HEADERS_MAX, Header, Response, outgoing::Outgoing};
 use crate::capability::{
     Lender,
     call::{Call, Stage},
-    dial::{Destination, Stream, dial},
+    dial::{Destination, dial},
     error::{ErrorCode, Failure},
     net::Timings,
+    stream::Stream,
     tls::{self, Inside},
 };
 use bytes::Bytes;
