@@ -4,13 +4,13 @@
 //! one that passes while the host looks a name up, waits for a permit of its own, or was late in polling is the host's.
 
 use super::{
-    Lease, Taint,
+    Lease, Taint, WaitGuard,
     error::{ErrorCode, Failure, Phase},
 };
 use crate::{clock::Clock, domain::time::Mono};
 use std::{
     future::Future,
-    sync::atomic::{AtomicU8, Ordering},
+    sync::atomic::{AtomicBool, AtomicU8, Ordering},
     time::Duration,
 };
 
@@ -68,9 +68,38 @@ pub(super) struct Call<'a> {
     span: Duration,
     ends: Mono,
     stage: AtomicU8,
+    /// Set in place of the lease's own flag, where the guest does not wait for this call alone.
+    on_target: Option<&'a AtomicBool>,
 }
 
 impl<'a> Call<'a> {
+    /// The same for a call that goes on whether the guest waits for it or not: `on_target` says that nothing but the
+    /// target is waited for, and whoever knows that the guest waits looks there.
+    pub(super) fn aside(
+        lease: &'a Lease,
+        clock: &'a Clock,
+        on_target: &'a AtomicBool,
+    ) -> Result<Self, Failure> {
+        let call = Self::begin(lease, clock, None).inspect_err(|failure| {
+            lease.taint(failure.taint.clone());
+        })?;
+        Ok(Self {
+            on_target: Some(on_target),
+            ..call
+        })
+    }
+
+    /// From now on the call waits for its target, until the guard is dropped.
+    pub(super) fn wait_for_target(&self) -> Option<WaitGuard<'a>> {
+        match self.on_target {
+            None => Some(self.lease.waiting.begin()),
+            Some(on_target) => {
+                on_target.store(true, Ordering::Relaxed);
+                None
+            }
+        }
+    }
+
     /// Begins now and ends after `timeout_ms`, or a little before the job does.
     pub(super) fn begin(
         lease: &'a Lease,
@@ -100,6 +129,7 @@ impl<'a> Call<'a> {
             span,
             ends: now.after(span),
             stage: AtomicU8::new(Stage::Prepare as u8),
+            on_target: None,
         })
     }
 

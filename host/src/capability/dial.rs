@@ -28,7 +28,7 @@ pub(super) struct Dialled<'a> {
     pub(super) resolve_us: u64,
     pub(super) connect_us: u64,
     /// From the first try to connect on, the call waits for its target.
-    pub(super) waiting: WaitGuard<'a>,
+    pub(super) waiting: Option<WaitGuard<'a>>,
 }
 
 /// Where to.
@@ -55,7 +55,7 @@ pub(super) async fn dial<'a>(
     };
     let permit = lender.shared.socket(call).await;
     call.enter(Stage::Connect);
-    let waiting = call.lease.waiting.begin();
+    let waiting = call.wait_for_target();
     let start = call.now();
     let (stream, peer) = connect(lender, call, &addresses, to.port).await?;
     Ok(Dialled {

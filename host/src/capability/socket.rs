@@ -21,7 +21,7 @@ use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     os::fd::AsFd,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::AtomicBool,
     task::{Context, Poll, Waker, ready},
     time::Duration,
 };
@@ -133,6 +133,13 @@ pub(super) async fn settled<T>(
     result
 }
 
+/// What an error of an open socket means. One that is the host's own trouble taints the execution.
+pub fn failed(lease: &Lease, error: &io::Error) -> Failure {
+    let failure = Failure::io(Phase::Processing, error);
+    lease.taint(failure.taint.clone());
+    failure
+}
+
 /// Refuses to listen, to accept and to bind to anything but "any address, any port".
 #[must_use]
 pub fn no_listening(lease: &Lease, wanted: &str) -> Failure {
@@ -155,9 +162,8 @@ impl Lender {
     /// As the resolver's, and a denial if no grant of `tcp` or `udp` covers the name, or one of its addresses is in a
     /// network that is not granted.
     pub async fn look_up(&self, lease: &Lease, name: &str) -> Result<Vec<IpAddr>, Failure> {
-        let call = Call::begin(lease, &self.shared.clock, None).inspect_err(|failure| {
-            lease.taint(failure.taint.clone());
-        })?;
+        let never = AtomicBool::new(false);
+        let call = Call::aside(lease, &self.shared.clock, &never)?;
         let work = async {
             let host = Host::parse(name).map_err(Failure::invalid)?;
             if let Host::Address(address) = host {
@@ -189,16 +195,14 @@ impl Lender {
         options: &Options,
         on_target: &AtomicBool,
     ) -> Result<Stream, Failure> {
-        let call = Call::begin(lease, &self.shared.clock, None).inspect_err(|failure| {
-            lease.taint(failure.taint.clone());
-        })?;
+        let call = Call::aside(lease, &self.shared.clock, on_target)?;
         let work = async {
             egress::check_peer(lease, Transport::Tcp, peer)
                 .map_err(|denial| Failure::denied(Phase::Prepare, denial))?;
             self.shared.admit(lease, Phase::Prepare)?;
             let permit = self.shared.socket(&call).await;
             call.enter(Stage::Connect);
-            on_target.store(true, Ordering::Relaxed);
+            let _aside = call.wait_for_target();
             let stream = dial::open(self, peer, options)
                 .await
                 .map_err(|error| Failure::io(call.phase(), &error))?;
@@ -212,9 +216,8 @@ impl Lender {
     /// # Errors
     /// The host's own trouble.
     pub async fn datagrams(&self, lease: &Lease, family: IpFamily) -> Result<Datagrams, Failure> {
-        let call = Call::begin(lease, &self.shared.clock, None).inspect_err(|failure| {
-            lease.taint(failure.taint.clone());
-        })?;
+        let never = AtomicBool::new(false);
+        let call = Call::aside(lease, &self.shared.clock, &never)?;
         let any = match family {
             IpFamily::V6 => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
             IpFamily::Any | IpFamily::V4 => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
@@ -229,6 +232,8 @@ impl Lender {
                 socket,
                 permit,
                 pace: self.shared.pace(lease),
+                peer: None,
+                has_asked: false,
             })
         };
         settled(&call, work).await
@@ -270,19 +275,26 @@ impl Lender {
         if let Some(recorder) = &self.shared.recorder {
             return Err(Failure::io(Phase::Processing, &recorder.record(peer)));
         }
-        match socket.socket.try_send_to(bytes, peer) {
+        let sent = match socket.peer {
+            Some(_) => socket.socket.try_send(bytes),
+            None => socket.socket.try_send_to(bytes, peer),
+        };
+        match sent {
             Ok(sent) => {
+                socket.has_asked = true;
                 socket.permit.tenant.account.add_sent(sent as u64);
                 socket.charge(sent);
                 Ok(Some(()))
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-            Err(error) => {
-                let failure = Failure::io(Phase::Processing, &error);
-                lease.taint(failure.taint.clone());
-                Err(failure)
-            }
+            Err(error) => Err(failed(lease, &error)),
         }
+    }
+
+    /// Whether a datagram from there is for the guest.
+    #[must_use]
+    pub fn takes_datagrams(&self, lease: &Lease, from: SocketAddr) -> bool {
+        egress::check_peer(lease, Transport::Udp, from).is_ok()
     }
 }
 
@@ -291,6 +303,8 @@ pub struct Datagrams {
     socket: UdpSocket,
     permit: Permit,
     pace: Option<Pace>,
+    peer: Option<SocketAddr>,
+    has_asked: bool,
 }
 
 impl Datagrams {
@@ -308,6 +322,32 @@ impl Datagrams {
     /// The operating system's.
     pub fn configure(&self, options: &Options) -> io::Result<()> {
         options.apply(&self.socket)
+    }
+
+    /// Exchanges datagrams with that peer alone, which was checked before; none: with whoever is granted.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn connect(&mut self, peer: Option<SocketAddr>) -> io::Result<()> {
+        match peer {
+            Some(peer) => rustix::net::connect(&self.socket, &peer)?,
+            None if self.peer.is_some() => rustix::net::connect_unspec(&self.socket)?,
+            None => {}
+        }
+        self.peer = peer;
+        Ok(())
+    }
+
+    /// The only peer, if there is one.
+    #[must_use]
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.peer
+    }
+
+    /// Whether there is anybody who could answer.
+    #[must_use]
+    pub fn has_asked(&self) -> bool {
+        self.has_asked
     }
 
     /// Ready when a datagram can be taken, or nothing ever will be.

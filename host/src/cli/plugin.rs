@@ -156,17 +156,18 @@ fn grants(needs: &[Capability]) -> Vec<&'static str> {
     let mut lines = Vec::new();
     for need in needs {
         lines.push(match need {
-            Capability::Http => r#"grants.http = ["@settings.url"]"#,
-            Capability::Tcp => r#"grants.tcp = ["@settings.address"]"#,
+            Capability::Http | Capability::WasiHttp => r#"grants.http = ["@settings.url"]"#,
+            Capability::Tcp | Capability::WasiSockets => r#"grants.tcp = ["@settings.address"]"#,
             Capability::Docker => {
                 r#"grants.docker = { containers = ["web-*"], socket = "/var/run/docker.sock" }"#
             }
             Capability::Files => r#"grants.directories = [{ path = "./alerts", access = "append" }]"#,
         });
     }
+    lines.dedup();
     if needs
         .iter()
-        .any(|need| matches!(need, Capability::Http | Capability::Tcp))
+        .any(|need| !matches!(need, Capability::Docker | Capability::Files))
     {
         lines.push(r#"grants.networks = ["public"]"#);
     }

@@ -19,7 +19,7 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 /// Keys of `[plugins.NAME]`.
 pub const KEYS_PLUGIN: &[&str] = &["grants", "limits", "reuse"];
 /// Keys of `grants`.
-pub const KEYS_GRANTS: &[&str] = &["directories", "docker", "http", "networks", "tcp"];
+pub const KEYS_GRANTS: &[&str] = &["directories", "docker", "http", "networks", "tcp", "udp"];
 /// Keys of `grants.docker`.
 pub const KEYS_DOCKER_GRANT: &[&str] = &["containers", "socket"];
 /// Keys of an entry of `grants.directories`.
@@ -114,19 +114,21 @@ fn read_grants(reader: &mut Reader<'_>, table: &Table, named: &mut Vec<Spot<Vec<
             ),
         }
     }
-    for text in texts(reader, "tcp") {
-        match tcp_grant(&text.value) {
-            Ok(grant) => {
-                if let TcpGrant::Settings { host, port } = &grant {
-                    let paths = std::iter::once(host).chain(port);
-                    named.extend(paths.map(|path| Spot { at: text.at, value: path.clone() }));
+    for (key, into) in [("tcp", &mut grants.tcp), ("udp", &mut grants.udp)] {
+        for text in texts(reader, key) {
+            match tcp_grant(&text.value) {
+                Ok(grant) => {
+                    if let TcpGrant::Settings { host, port } = &grant {
+                        let paths = std::iter::once(host).chain(port);
+                        named.extend(paths.map(|path| Spot { at: text.at, value: path.clone() }));
+                    }
+                    into.push(grant);
                 }
-                grants.tcp.push(grant);
+                Err(wrong) => reader.report(
+                    Problem::new("bad-grant", text.at, format!("this grants no address: {wrong}"))
+                        .help("write \"@settings.address\", \"@settings.host:@settings.port\", \"db.example.com:5432\", \"*.example.com:5432\" or \"*:*\""),
+                ),
             }
-            Err(wrong) => reader.report(
-                Problem::new("bad-grant", text.at, format!("this grants no address: {wrong}"))
-                    .help("write \"@settings.address\", \"@settings.host:@settings.port\", \"db.example.com:5432\", \"*.example.com:5432\" or \"*:*\""),
-            ),
         }
     }
     for text in texts(reader, "networks") {
@@ -153,6 +155,7 @@ fn written_in_vain(table: &Table, grants: &Grants) -> Vec<&'static str> {
         ("http", grants.http.is_empty()),
         ("networks", grants.networks == NetworkSet::default()),
         ("tcp", grants.tcp.is_empty()),
+        ("udp", grants.udp.is_empty()),
     ];
     let written = |key| match table.get(key).map(|node| &node.value) {
         Some(Value::Array(items)) => !items.is_empty(),

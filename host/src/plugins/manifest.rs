@@ -92,7 +92,9 @@ impl Manifest {
                     Some(capability) => needs.push(capability),
                     None => problem(
                         raw.span().start,
-                        format!("needs: the host lends no `{need}`; it lends http, tcp, docker and files"),
+                        format!(
+                            "needs: the host lends no `{need}`; it lends http, tcp, docker, files, wasi-http and wasi-sockets"
+                        ),
                     ),
                 }
             }

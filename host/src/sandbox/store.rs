@@ -4,6 +4,7 @@ use super::{
     engine,
     errand::Errands,
     stdio::{LineStream, Running},
+    wasi,
 };
 use crate::{
     capability::{Lease, Lender, Taint},
@@ -71,6 +72,8 @@ struct Wasi {
     table: ResourceTable,
     running: Running,
     streams: [LineStream; 2],
+    /// Sockets and requests that are alive in the table, each of which holds one.
+    alive: wasi::Alive,
 }
 
 impl Wasi {
@@ -92,6 +95,7 @@ impl Wasi {
             table,
             running,
             streams,
+            alive: wasi::Alive::default(),
         }
     }
 
@@ -215,6 +219,27 @@ impl State {
             .tainted()
             .cloned()
             .or_else(|| failed.map(|error| Taint::Host(format!("no memory for the guest: {error}"))))
+    }
+}
+
+impl State {
+    /// The instance as `wasi:sockets` and `wasi:http` see it.
+    pub fn network(&mut self) -> wasi::View<'_> {
+        let own = self.wasi.get_or_insert_with(|| Box::new(Wasi::new(&self.lease)));
+        wasi::View {
+            table: &mut own.table,
+            lease: &self.lease,
+            lender: &self.lender,
+            alive: &own.alive,
+        }
+    }
+
+    /// Whether the guest has left sockets or requests behind.
+    #[must_use]
+    pub fn holds_network(&self) -> bool {
+        self.wasi
+            .as_ref()
+            .is_some_and(|wasi| Arc::strong_count(&wasi.alive) > 1)
     }
 }
 
