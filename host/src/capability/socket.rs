@@ -21,11 +21,11 @@ use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     os::fd::AsFd,
-    sync::atomic::AtomicBool,
+    sync::{Arc, atomic::AtomicBool},
     task::{Context, Poll, Waker, ready},
     time::Duration,
 };
-use tokio::net::UdpSocket;
+use tokio::{io::Interest, net::UdpSocket};
 
 /// Names that one execution can have looked up; the oldest is forgotten.
 const NAMES_MAX: usize = 64;
@@ -229,7 +229,7 @@ impl Lender {
                 .await
                 .map_err(|error| Failure::io(Phase::Prepare, &error))?;
             Ok(Datagrams {
-                socket,
+                socket: Arc::new(socket),
                 permit,
                 pace: self.shared.pace(lease),
                 peer: None,
@@ -300,7 +300,7 @@ impl Lender {
 
 /// A socket for datagrams. Gives its permit back when the descriptor is closed.
 pub struct Datagrams {
-    socket: UdpSocket,
+    socket: Arc<UdpSocket>,
     permit: Permit,
     pace: Option<Pace>,
     peer: Option<SocketAddr>,
@@ -321,7 +321,7 @@ impl Datagrams {
     /// # Errors
     /// The operating system's.
     pub fn configure(&self, options: &Options) -> io::Result<()> {
-        options.apply(&self.socket)
+        options.apply(&*self.socket)
     }
 
     /// Exchanges datagrams with that peer alone, which was checked before; none: with whoever is granted.
@@ -330,8 +330,8 @@ impl Datagrams {
     /// The operating system's.
     pub fn connect(&mut self, peer: Option<SocketAddr>) -> io::Result<()> {
         match peer {
-            Some(peer) => rustix::net::connect(&self.socket, &peer)?,
-            None if self.peer.is_some() => rustix::net::connect_unspec(&self.socket)?,
+            Some(peer) => rustix::net::connect(&*self.socket, &peer)?,
+            None if self.peer.is_some() => rustix::net::connect_unspec(&*self.socket)?,
             None => {}
         }
         self.peer = peer;
@@ -350,19 +350,25 @@ impl Datagrams {
         self.has_asked
     }
 
-    /// Ready when a datagram can be taken, or nothing ever will be.
-    pub fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if let Some(pace) = &mut self.pace {
-            ready!(pace.poll_ready(cx));
+    /// Ready when the tenant's bytes of this second are not used up.
+    pub fn poll_pace(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.pace {
+            Some(pace) => pace.poll_ready(cx),
+            None => Poll::Ready(()),
         }
-        self.socket.poll_recv_ready(cx).map(|_| ())
+    }
+
+    /// Waits until a datagram can be taken, or the system says that the last one reached nobody.
+    pub fn readable(&self) -> impl Future<Output = ()> + Send + use<> {
+        let socket = Arc::clone(&self.socket);
+        async move {
+            let _ = socket.ready(Interest::READABLE | Interest::ERROR).await;
+        }
     }
 
     /// Ready when a datagram can be sent.
     pub fn poll_writable(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if let Some(pace) = &mut self.pace {
-            ready!(pace.poll_ready(cx));
-        }
+        ready!(self.poll_pace(cx));
         self.socket.poll_send_ready(cx).map(|_| ())
     }
 
@@ -380,16 +386,18 @@ impl Datagrams {
                 self.charge(length);
                 Ok(Some((length, from)))
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                // What the system had to say was said; without this it would seem to have more.
+                let nothing = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
+                let _ = self.socket.try_io(Interest::ERROR, nothing);
+                Ok(None)
+            }
             Err(error) => Err(error),
         }
     }
 
     fn may_pass(&mut self) -> bool {
-        let mut cx = Context::from_waker(Waker::noop());
-        self.pace
-            .as_mut()
-            .is_none_or(|pace| pace.poll_ready(&mut cx).is_ready())
+        self.poll_pace(&mut Context::from_waker(Waker::noop())).is_ready()
     }
 
     fn charge(&self, bytes: usize) {

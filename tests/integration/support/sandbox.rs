@@ -216,6 +216,7 @@ pub struct Work {
     pub settings: Value,
     pub timeout: Duration,
     pub tenant: &'static str,
+    pub quotas: Quotas,
     pub expired: bool,
     pub profile: Arc<Profile>,
 }
@@ -228,6 +229,7 @@ impl Work {
             settings: json!({}),
             timeout: PATIENCE,
             tenant: "default",
+            quotas: Quotas::default(),
             expired: false,
             profile: profile(plugin, roomy(), Grants::default(), 0),
         }
@@ -255,6 +257,11 @@ impl Work {
 
     pub fn tenant(mut self, tenant: &'static str) -> Self {
         self.tenant = tenant;
+        self
+    }
+
+    pub fn quotas(mut self, quotas: Quotas) -> Self {
+        self.quotas = quotas;
         self
     }
 
@@ -300,7 +307,7 @@ impl Work {
         };
         let of = |kind| self.kind == kind;
         let class = Class {
-            tenant: Arc::new(Tenant::new(self.tenant, Quotas::default())),
+            tenant: Arc::new(Tenant::new(self.tenant, self.quotas)),
             labels: Arc::new([("team".into(), "core".into())]),
             policy: policy(),
             pulse: of(Kind::Pulse).then(|| Check {
@@ -399,6 +406,10 @@ pub fn loopback() -> Grants {
             port: None,
         })],
         tcp: vec![TcpGrant::Pattern {
+            host: HostPattern::Any,
+            port: None,
+        }],
+        udp: vec![TcpGrant::Pattern {
             host: HostPattern::Any,
             port: None,
         }],

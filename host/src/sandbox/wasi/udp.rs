@@ -16,7 +16,7 @@ use std::{
     future::poll_fn,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll, Waker},
+    task::{Context, Poll, Waker, ready},
 };
 use wasmtime::component::Resource;
 use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe};
@@ -99,11 +99,19 @@ impl Pollable for UdpSocket {
 #[wasmtime_wasi::async_trait]
 impl Pollable for Incoming {
     async fn ready(&mut self) {
+        let (mut readable, asked) = {
+            let socket = self.0.lock();
+            (Box::pin(socket.readable()), socket.has_asked())
+        };
+        let ready = |cx: &mut Context<'_>| {
+            ready!(self.0.lock().poll_pace(cx));
+            readable.as_mut().poll(cx)
+        };
         // Nobody answers a socket that has asked nothing.
-        if self.0.lock().has_asked() {
-            on_target(&self.0.lease, |cx| self.0.lock().poll_readable(cx)).await;
+        if asked {
+            on_target(&self.0.lease, ready).await;
         } else {
-            poll_fn(|cx| self.0.lock().poll_readable(cx)).await;
+            poll_fn(ready).await;
         }
     }
 }
