@@ -117,7 +117,7 @@ async fn connect(
 pub(super) async fn open(lender: &Lender, peer: SocketAddr, options: &Options) -> io::Result<TcpStream> {
     #[cfg(test)]
     if let Some(recorder) = &lender.shared.recorder {
-        return Err(recorder.record(peer));
+        return recorder.open(peer).await;
     }
     #[cfg(not(test))]
     let _ = lender;

@@ -25,7 +25,7 @@ pub mod stream;
 pub mod target;
 pub mod tcp;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod throttle;
 mod tls;
 mod tls_facts;

@@ -16,7 +16,7 @@ use super::{
     throttle::Pace,
 };
 use crate::domain::outcome::Denial;
-use rustix::net::sockopt;
+use rustix::net::{RecvFlags, sockopt};
 use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -380,18 +380,19 @@ impl Datagrams {
         if !self.may_pass() {
             return Ok(None);
         }
-        match self.socket.try_recv_from(buffer) {
+        // Tokio's own receives only look at what is readable, and an error is not.
+        let taken = self.socket.try_io(Interest::READABLE | Interest::ERROR, || {
+            let (_, length, from) = rustix::net::recvfrom(&*self.socket, buffer, RecvFlags::empty())?;
+            let from = from.and_then(|from| SocketAddr::try_from(from).ok());
+            Ok((length, from.ok_or(io::ErrorKind::InvalidData)?))
+        });
+        match taken {
             Ok((length, from)) => {
                 self.permit.tenant.account.add_received(length as u64);
                 self.charge(length);
                 Ok(Some((length, from)))
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                // What the system had to say was said; without this it would seem to have more.
-                let nothing = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
-                let _ = self.socket.try_io(Interest::ERROR, nothing);
-                Ok(None)
-            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
             Err(error) => Err(error),
         }
     }

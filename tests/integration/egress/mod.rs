@@ -18,7 +18,10 @@ use pulse_host::{
     plugins,
 };
 use serde_json::Value;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::{
+    io::Read,
+    net::{SocketAddr, TcpListener, TcpStream},
+};
 
 /// Chaos, and the guest that knows nothing of the host's own interfaces.
 fn lab(clock: Clock) -> Lab {
@@ -90,4 +93,14 @@ fn serve(each: impl Fn(TcpStream) + Send + Sync + Clone + 'static) -> SocketAddr
         }
     });
     address
+}
+
+/// Reads up to the blank line that ends a request's head, and nothing beyond it.
+fn read_head(stream: &mut impl Read) -> String {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).is_ok_and(|read| read == 1) {
+        head.push(byte[0]);
+    }
+    String::from_utf8_lossy(&head).into_owned()
 }

@@ -6,6 +6,8 @@
 //! target; one that sleeps or computes beside them does not.
 
 mod address;
+#[cfg(test)]
+mod evasion_tests;
 mod http;
 mod lookup;
 mod pending;

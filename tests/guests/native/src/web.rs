@@ -62,7 +62,12 @@ fn upload(body: OutgoingBody, settings: &Settings) -> Result<(), String> {
     for _ in 0..settings.count.unwrap_or(1) {
         stream
             .blocking_write_and_flush(chunk.as_bytes())
-            .map_err(|error| format!("upload: {error:?}"))?;
+            .map_err(|error| match error {
+                StreamError::LastOperationFailed(error) => {
+                    format!("upload: {:?}", wasip2::http::types::http_error_code(&error))
+                }
+                StreamError::Closed => "upload: closed".to_owned(),
+            })?;
     }
     drop(stream);
     OutgoingBody::finish(body, None).map_err(|code| format!("{code:?}"))

@@ -2,6 +2,8 @@
 //! there only as far as a guest can get with it: it can build an answer, and has nobody to give it to.
 
 mod body;
+#[cfg(test)]
+pub(super) mod evasion;
 mod fields;
 mod flow;
 mod request;
