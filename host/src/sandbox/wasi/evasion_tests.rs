@@ -486,6 +486,11 @@ async fn redirecting(to: Arc<Mutex<String>>) -> SocketAddr {
     testing::serve(move |mut stream| {
         let to = Arc::clone(&to);
         async move {
+            // Whoever speaks TLS to it would wait for an answer in TLS.
+            let mut first = [0];
+            if stream.peek(&mut first).await.is_err() || first != *b"G" {
+                return;
+            }
             testing::read_head(&mut stream).await;
             let location: String = to.lock().unwrap().chars().filter(|c| *c != '\t').collect();
             let answer = format!("HTTP/1.1 302 Found\r\nlocation: {location}\r\ncontent-length: 0\r\n\r\n");
