@@ -249,7 +249,10 @@ fn read_directory(reader: &mut Reader<'_>, item: &Node) -> Option<DirectoryGrant
 }
 
 /// Reads `@settings.url` or `scheme://host[:port]`.
-pub(super) fn http_grant(text: &str) -> Result<HttpGrant, String> {
+///
+/// # Errors
+/// What is wrong with it, for people.
+pub fn http_grant(text: &str) -> Result<HttpGrant, String> {
     if let Some(path) = settings_path(text)? {
         return Ok(HttpGrant::Settings(path));
     }
@@ -278,7 +281,10 @@ pub(super) fn http_grant(text: &str) -> Result<HttpGrant, String> {
 }
 
 /// Reads `@settings.address`, `@settings.host:@settings.port` or `host:port`.
-pub(super) fn tcp_grant(text: &str) -> Result<TcpGrant, String> {
+///
+/// # Errors
+/// What is wrong with it, for people.
+pub fn tcp_grant(text: &str) -> Result<TcpGrant, String> {
     if text.starts_with('@') {
         let (host, port) = match text.split_once(':') {
             Some((host, port)) => (host, Some(port)),
