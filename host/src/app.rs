@@ -212,6 +212,11 @@ pub fn run(prepared: Prepared) -> Result<()> {
     if !config.warnings.is_empty() {
         tracing::warn!("{}", config.warnings.render(false));
     }
+    let grants = config
+        .profiles
+        .iter()
+        .map(|(name, profile)| (name.clone(), Arc::clone(&profile.grants)));
+    lock::announce(&gate, &library, &config.host, &grants.collect());
     tracing::info!(
         "pulse-host {}: {} from {}, {}; Ctrl-C stops it",
         env!("CARGO_PKG_VERSION"),
@@ -220,11 +225,6 @@ pub fn run(prepared: Prepared) -> Result<()> {
         counted(library.iter().count() as u64, "plugin")
     );
     tracing::info!("{ceilings}");
-    let grants = config
-        .profiles
-        .iter()
-        .map(|(name, profile)| (name.clone(), Arc::clone(&profile.grants)));
-    lock::announce(&gate, &library, &config.host, &grants.collect());
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -248,7 +248,7 @@ pub fn run(prepared: Prepared) -> Result<()> {
 
 /// Components are compiled by this very program, as a child.
 fn compiler() -> Result<Compiler> {
-    let program = std::env::current_exe().context("the path of this program is unknown")?;
+    let program = sandbox::compile::own_program().context("the path of this program is unknown")?;
     Ok(Compiler::Child(program))
 }
 
