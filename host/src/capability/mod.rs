@@ -45,6 +45,7 @@ use std::{
 /// What a job without a plugin may use, which is nothing.
 static NOTHING: LazyLock<Profile> = LazyLock::new(|| Profile {
     plugin: "none".into(),
+    digest: "".into(),
     limits: Limits::default(),
     grants: Arc::default(),
     reuse: 0,

@@ -112,6 +112,7 @@ fn implied(config: Option<&Config>, facts: &Facts) -> Result<Profile, String> {
         .map_or((Limits::default(), 0), |profile| (profile.limits, profile.reuse));
     Ok(Profile {
         plugin: Arc::clone(&facts.name),
+        digest: Arc::clone(&facts.digest),
         limits,
         grants: Arc::new(grants),
         reuse,

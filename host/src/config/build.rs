@@ -93,10 +93,10 @@ pub(super) fn build<'a>(
         loaded: assembly.loaded,
         host_entry: builder.host_entry(),
         profiles: facts
-            .keys()
-            .map(|name| {
+            .iter()
+            .map(|(name, facts)| {
                 let limits = builder.plugin_limits(name);
-                (name.clone(), builder.profile(&Arc::from(name.as_str()), limits))
+                (name.clone(), builder.profile(facts, limits))
             })
             .collect(),
     }

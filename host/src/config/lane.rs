@@ -68,7 +68,7 @@ impl<'a> Builder<'a> {
             .map_or(timeout, |span| span.value)
             .min(self.document.host.settings.max_timeout);
         let limits = self.lane_limits(&facts.name, &layer.limits, timeout);
-        let profile = self.profile(&facts.name, limits);
+        let profile = self.profile(facts, limits);
         Some(Post {
             profile,
             timeout,
@@ -184,7 +184,8 @@ impl<'a> Builder<'a> {
         limits
     }
 
-    pub(super) fn profile(&mut self, plugin: &Arc<str>, limits: Limits) -> Arc<Profile> {
+    pub(super) fn profile(&mut self, facts: &Facts, limits: Limits) -> Arc<Profile> {
+        let plugin = &facts.name;
         let entry = self.document.plugins.get(plugin);
         let profile = self
             .profiles
@@ -192,6 +193,7 @@ impl<'a> Builder<'a> {
             .or_insert_with(|| {
                 Arc::new(Profile {
                     plugin: Arc::clone(plugin),
+                    digest: Arc::clone(&facts.digest),
                     limits,
                     grants: entry.map(|entry| Arc::clone(&entry.grants)).unwrap_or_default(),
                     reuse: entry.map_or(0, |entry| entry.reuse),

@@ -293,6 +293,7 @@ pub async fn describe(
 fn nothing(path: &std::path::Path, now: Mono, ends: Mono) -> Lease {
     let profile = Arc::new(Profile {
         plugin: path.display().to_string().into(),
+        digest: "".into(),
         limits: Limits::default(),
         grants: Arc::default(),
         reuse: 0,

@@ -182,6 +182,7 @@ fn try_load(sandbox: &Arc<Sandbox>, found: Found) -> Result<Plugin, Vec<String>>
     Ok(Plugin {
         facts: Facts {
             name: description.name.into(),
+            digest: found.digest.as_str().into(),
             version: description.version,
             summary,
             kinds: first.exports.kinds(),
