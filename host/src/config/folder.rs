@@ -14,7 +14,7 @@ use rustix::{
 use std::{
     cell::Cell,
     fs::File,
-    io::{Error, Read as _, Result},
+    io::{Error, ErrorKind, Read as _, Result},
     os::fd::{AsFd, OwnedFd},
     path::{Component, Path, PathBuf},
 };
@@ -33,6 +33,8 @@ pub(super) enum Files<'a> {
     Anywhere,
     /// A tenant's: in its folder.
     Within(&'a Folder),
+    /// A tenant's: in a copy, which was made of that folder.
+    Copied(&'a Folder, &'a Folder),
 }
 
 impl Files<'_> {
@@ -41,6 +43,11 @@ impl Files<'_> {
         match self {
             Self::Anywhere => File::open(path),
             Self::Within(folder) => folder.open_list(path),
+            Self::Copied(copy, origin) => copy.open_list(path).map_err(|error| {
+                // Why it was not copied says more than that it was not.
+                let why = (error.kind() == ErrorKind::NotFound).then(|| origin.open_list(path).err());
+                why.flatten().unwrap_or(error)
+            }),
         }
     }
 
@@ -48,7 +55,7 @@ impl Files<'_> {
     pub fn reopen(&self, path: &Path) -> Result<File> {
         match self {
             Self::Anywhere => File::open(path),
-            Self::Within(folder) => folder.open_file(path),
+            Self::Within(folder) | Self::Copied(folder, _) => folder.open_file(path),
         }
     }
 }
@@ -159,7 +166,8 @@ impl Folder {
         Path::new(&self.shown).join(name).display().to_string()
     }
 
-    fn open_list(&self, path: &Path) -> Result<File> {
+    /// Opens a list of targets below it, unless that would be too much.
+    pub fn open_list(&self, path: &Path) -> Result<File> {
         let file = self.open_file(path)?;
         let bytes = file.metadata()?.len();
         let left = self.left.get().checked_sub(bytes).ok_or_else(|| {

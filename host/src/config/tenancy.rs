@@ -26,7 +26,7 @@ use crate::domain::{
     time::Wall,
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -394,7 +394,10 @@ impl Office<'_> {
             let room = MONITORS_MAX.saturating_sub(self.first);
             let scope = Scope {
                 tenant: Arc::clone(&terms.tenant),
-                files: Files::Within(staged.as_ref().unwrap_or(folder)),
+                files: match &staged {
+                    Some(copy) => Files::Copied(copy, folder),
+                    None => Files::Within(folder),
+                },
                 refused: terms.refused.iter().map(String::as_str).collect(),
                 shared: terms.shared.clone(),
                 first: u32::try_from(self.first).unwrap_or(u32::MAX),
@@ -434,7 +437,7 @@ fn copy(
         let name = Path::new(&source.name).file_name().unwrap_or_default();
         stage.add(Path::new(name), source.text.as_bytes())?;
     }
-    let lists: Vec<&PathBuf> = document
+    let lists: BTreeSet<&PathBuf> = document
         .monitors
         .iter()
         .filter_map(|raw| match raw.targets.as_ref().map(|targets| &targets.value) {
@@ -443,7 +446,7 @@ fn copy(
         })
         .collect();
     for path in lists {
-        if let Ok(file) = folder.open_file(path) {
+        if let Ok(file) = folder.open_list(path) {
             stage.add(path, std::io::Read::take(file, super::folder::TARGETS_BYTES_MAX))?;
         }
     }
