@@ -1,12 +1,16 @@
 //! The only wiring: loads plugins and configuration, starts the workers and the scheduler, and stops them again.
 
+mod lock;
+
+pub use lock::{Survey, survey};
+
 use crate::{
     capability::log,
     clock::Clock,
     config::{self, Config, Draft, Problems, Progress, Silent},
     domain::{
         event::Event,
-        host::{HostSettings, PerKind},
+        host::{HostSettings, LockPolicy, PerKind},
         job::{Job, JobKey, MonitorId, Payload},
         outcome::{Outcome, Usage},
         plugin::Facts,
@@ -14,7 +18,10 @@ use crate::{
         time::Mono,
     },
     journal::{self, counted},
-    plugins,
+    plugins::{
+        self,
+        lock::{Gate, LockError},
+    },
     queue::{self, Bell, Inlet, ResultSender},
     sandbox::{
         self, Compiler, Executor, Library, Plugin, Sandbox, SandboxSettings, Workers,
@@ -33,6 +40,17 @@ use std::{
 /// Events that may wait for the journal; beyond that they are dropped and counted.
 const EVENTS_MAX: usize = 16 * 1024;
 
+/// Where plugins and configuration are.
+#[derive(Clone, Copy, Debug)]
+pub struct Places<'a> {
+    /// Folders with plugins, or single plugins.
+    pub plugins: &'a [PathBuf],
+    /// The configuration; none: where one is looked for.
+    pub config: Option<&'a Path>,
+    /// The lock of plugins; none: beside the configuration.
+    pub lock: Option<&'a Path>,
+}
+
 /// Plugins and configuration, loaded and valid; nothing runs yet.
 pub struct Prepared {
     /// Where the configuration was.
@@ -43,6 +61,7 @@ pub struct Prepared {
     pub library: Arc<Library>,
     /// What may run at the same time.
     ceilings: Ceilings,
+    gate: Gate,
     sandbox: Arc<Sandbox>,
     clock: Clock,
 }
@@ -58,6 +77,8 @@ enum Why {
     Nowhere(String),
     /// It says something that can't be.
     Problems(Problems),
+    /// The lock of plugins can't be used.
+    Lock(LockError),
 }
 
 impl Wrong {
@@ -67,6 +88,7 @@ impl Wrong {
         let mut text = match &self.why {
             Why::Nowhere(message) => format!("pulse-host: {message}\n"),
             Why::Problems(problems) => format!("{}\n", problems.render(color)),
+            Why::Lock(error) => format!("pulse-host: {error}\n"),
         };
         // An unknown plugin is often one that is there and can't be used.
         for plugin in &self.plugins {
@@ -88,6 +110,20 @@ impl Wrong {
                 "id": "no-configuration",
             }]),
             Why::Problems(problems) => serde_json::to_value(problems).unwrap_or_default(),
+            Why::Lock(error) => {
+                let (line, column) = match error {
+                    LockError::Broken { fault, .. } => (Some(fault.line), Some(fault.column)),
+                    _ => (None, None),
+                };
+                serde_json::json!([{
+                    "file": error.path(),
+                    "line": line,
+                    "column": column,
+                    "message": error.to_string(),
+                    "help": null,
+                    "id": "unusable-lock",
+                }])
+            }
         }
     }
 
@@ -100,6 +136,7 @@ impl Wrong {
                 let count = counted(problems.len() as u64, "problem");
                 format!("the configuration is wrong ({count}); check-config shows what")
             }
+            Why::Lock(error) => error.to_string().lines().next().unwrap_or_default().to_owned(),
         }
     }
 }
@@ -110,12 +147,8 @@ impl Wrong {
 /// # Errors
 /// When something that is no matter of configuration fails. What is wrong with the configuration is the inner
 /// error.
-pub fn prepare(
-    plugins: &[PathBuf],
-    config: Option<&Path>,
-    progress: &mut dyn Progress,
-) -> Result<Result<Prepared, Wrong>> {
-    let config_path = match config::default_paths(config) {
+pub fn prepare(places: Places<'_>, progress: &mut dyn Progress) -> Result<Result<Prepared, Wrong>> {
+    let config_path = match config::default_paths(places.config) {
         Ok(path) => path,
         Err(message) => {
             return Ok(Err(Wrong {
@@ -126,10 +159,19 @@ pub fn prepare(
     };
     let draft = Draft::load(&config_path);
     let mut settings = draft.host();
+    let gate = match lock::gate(places, Some(&config_path), settings.lock) {
+        Ok(gate) => gate,
+        Err(error) => {
+            return Ok(Err(Wrong {
+                why: Why::Lock(error),
+                plugins: Vec::new(),
+            }));
+        }
+    };
     let ceilings = capacity::fit(&mut settings);
     let clock = Clock::system();
     let sandbox = Sandbox::new(SandboxSettings::new(&settings, compiler()?), clock.clone())?;
-    let (library, unusable) = load_plugins(&sandbox, plugins);
+    let (library, unusable) = load_plugins(&sandbox, places.plugins, &gate);
     Ok(match draft.finish_telling(&facts(&library), progress) {
         Ok(mut config) => {
             config.host.queues = settings.queues;
@@ -141,6 +183,7 @@ pub fn prepare(
                 config,
                 library: Arc::new(library),
                 ceilings,
+                gate,
                 sandbox,
                 clock,
             })
@@ -162,6 +205,7 @@ pub fn run(prepared: Prepared) -> Result<()> {
         config_path,
         library,
         ceilings,
+        gate,
         sandbox,
         clock,
     } = prepared;
@@ -176,6 +220,11 @@ pub fn run(prepared: Prepared) -> Result<()> {
         counted(library.iter().count() as u64, "plugin")
     );
     tracing::info!("{ceilings}");
+    let grants = config
+        .profiles
+        .iter()
+        .map(|(name, profile)| (name.clone(), Arc::clone(&profile.grants)));
+    lock::announce(&gate, &library, &config.host, &grants.collect());
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -203,11 +252,24 @@ fn compiler() -> Result<Compiler> {
     Ok(Compiler::Child(program))
 }
 
-/// Finds and loads every plugin below the given paths.
-fn load_plugins(sandbox: &Arc<Sandbox>, paths: &[PathBuf]) -> (Library, Vec<plugins::Problem>) {
-    let (found, mut problems) = plugins::discover(paths);
-    let (library, more) = Library::load(sandbox, found);
+/// What looks like a plugin below the given paths, each to be read when its turn comes.
+fn candidates(
+    paths: &[PathBuf],
+) -> (
+    impl Iterator<Item = Result<plugins::Found, plugins::Problem>>,
+    Vec<plugins::Problem>,
+) {
+    let (candidates, problems) = plugins::candidates(paths);
+    (candidates.into_iter().map(|candidate| candidate.read()), problems)
+}
+
+/// Finds and loads every plugin below the given paths that the gate lets in.
+fn load_plugins(sandbox: &Arc<Sandbox>, paths: &[PathBuf], gate: &Gate) -> (Library, Vec<plugins::Problem>) {
+    let (candidates, mut problems) = candidates(paths);
+    let (loaded, more) = sandbox::load_all(sandbox, candidates);
     problems.extend(more);
+    let (library, refused) = Library::admit(loaded, gate);
+    problems.extend(refused);
     (library, problems)
 }
 
@@ -219,24 +281,35 @@ fn facts(library: &Library) -> BTreeMap<String, Facts> {
         .collect()
 }
 
-/// A sandbox for one execution at a time, in the data directory that the configuration names, if there is one.
-fn small_sandbox() -> Result<Arc<Sandbox>> {
-    let settings = Draft::from_text("", "", Path::new(".")).host();
+/// A sandbox for one execution at a time, with the host's settings if there are any.
+fn small_sandbox_for(settings: Option<HostSettings>) -> Result<Arc<Sandbox>> {
+    let settings = settings.unwrap_or_else(|| Draft::from_text("", "", Path::new(".")).host());
     let mut settings = SandboxSettings::new(&settings, compiler()?);
     settings.engines = std::num::NonZeroUsize::MIN;
     settings.slots = 16;
     Sandbox::new(settings, Clock::system())
 }
 
-/// Loads every plugin below the given paths, to look at them.
-///
-/// # Errors
-/// When this machine can't run wasm.
-pub fn load_for_inspection(paths: &[PathBuf]) -> Result<(Library, Vec<plugins::Problem>)> {
-    Ok(load_plugins(&small_sandbox()?, paths))
+fn small_sandbox() -> Result<Arc<Sandbox>> {
+    small_sandbox_for(None)
 }
 
-/// Loads one plugin: by its name in the given folders, or by its path.
+/// Loads every plugin that the lock lets in, to look at them.
+///
+/// # Errors
+/// When this machine can't run wasm, or the lock can't be used.
+pub fn load_for_inspection(places: Places<'_>) -> Result<(Library, Vec<plugins::Problem>)> {
+    let config = lock::configuration(places)?;
+    let settings = config.as_ref().map(|(_, draft)| draft.host());
+    let policy = settings
+        .as_ref()
+        .map(|settings| settings.lock)
+        .unwrap_or_default();
+    let gate = lock::gate(places, config.as_ref().map(|(path, _)| path.as_path()), policy)?;
+    Ok(load_plugins(&small_sandbox_for(settings)?, places.plugins, &gate))
+}
+
+/// Loads one plugin, whatever a lock says: by its name in the given folders, or by its path.
 ///
 /// # Errors
 /// When there is no such plugin, or it can't be used; says why.
@@ -248,7 +321,7 @@ pub fn inspect(paths: &[PathBuf], plugin: &str) -> Result<Plugin> {
         return sandbox::load(&sandbox, found)
             .map_err(|messages| anyhow!("{} is not usable: {}", path.display(), messages.join("; ")));
     }
-    let (library, problems) = load_plugins(&sandbox, paths);
+    let (library, problems) = load_plugins(&sandbox, paths, &Gate::wide_open());
     let names: Vec<String> = library
         .iter()
         .map(|plugin| plugin.facts.name.to_string())
@@ -315,13 +388,8 @@ impl Refused {
 /// # Errors
 /// When something that is no matter of configuration fails. What is wrong with the configuration, or that it holds
 /// no such monitor, is the inner error.
-pub fn probe_monitor(
-    plugins: &[PathBuf],
-    config: Option<&Path>,
-    name: &str,
-    color: bool,
-) -> Result<Result<Probed, Refused>> {
-    let prepared = match prepare(plugins, config, &mut Silent)? {
+pub fn probe_monitor(places: Places<'_>, name: &str, color: bool) -> Result<Result<Probed, Refused>> {
+    let prepared = match prepare(places, &mut Silent)? {
         Ok(prepared) => prepared,
         Err(wrong) => return Ok(Err(Refused::wrong(&wrong, color))),
     };
@@ -346,21 +414,21 @@ pub fn probe_monitor(
 /// # Errors
 /// When something that is no matter of plugin or settings fails. What is wrong with those is the inner error.
 pub fn probe_plugin(
-    plugins: &[PathBuf],
-    config: Option<&Path>,
+    places: Places<'_>,
     plugin: &str,
     settings: serde_json::Map<String, serde_json::Value>,
     color: bool,
 ) -> Result<Result<Probed, Refused>> {
     // Without a configuration there is nothing to be found, and nothing is needed.
-    let (sandbox, library, config) = if config::default_paths(config).is_ok() {
-        match prepare(plugins, config, &mut Silent)? {
+    let (sandbox, library, config) = if config::default_paths(places.config).is_ok() {
+        match prepare(places, &mut Silent)? {
             Ok(prepared) => (prepared.sandbox, prepared.library, Some(prepared.config)),
             Err(wrong) => return Ok(Err(Refused::wrong(&wrong, color))),
         }
     } else {
         let sandbox = small_sandbox()?;
-        let (library, problems) = load_plugins(&sandbox, plugins);
+        let gate = lock::gate(places, None, LockPolicy::default())?;
+        let (library, problems) = load_plugins(&sandbox, places.plugins, &gate);
         for problem in problems {
             tracing::warn!("plugin not usable: {problem}");
         }

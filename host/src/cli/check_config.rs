@@ -27,11 +27,7 @@ pub struct CheckConfigArgs {
 
 pub fn check_config(args: CheckConfigArgs) -> Result<ExitCode> {
     telemetry::start(args.sources.log_format, "warn");
-    let prepared = app::prepare(
-        &args.sources.plugins,
-        args.sources.config.as_deref(),
-        &mut Reading::new(),
-    )?;
+    let prepared = app::prepare(args.sources.places(), &mut Reading::new())?;
     match (prepared, args.output) {
         (Ok(prepared), Output::Text) => {
             let config = &prepared.config;

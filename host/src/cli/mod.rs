@@ -11,7 +11,7 @@ mod probe;
 mod progress;
 mod run;
 
-use crate::{sandbox::compile, telemetry::LogFormat};
+use crate::{app::Places, plugins::lock::LockError, sandbox::compile, telemetry::LogFormat};
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::{io::Write as _, path::PathBuf, process::ExitCode};
@@ -76,6 +76,9 @@ pub struct Sources {
     /// [default: ./pulse-host.toml, $XDG_CONFIG_HOME/pulse-host/, /etc/pulse-host/]
     #[arg(long, value_name = "PATH", env = "PULSE_HOST_CONFIG")]
     pub config: Option<PathBuf>,
+    /// The lock of plugins [default: plugins.lock beside the configuration]
+    #[arg(long, value_name = "FILE", env = "PULSE_HOST_LOCK")]
+    pub lock: Option<PathBuf>,
     /// How log lines on standard error look
     #[arg(
         long,
@@ -85,6 +88,16 @@ pub struct Sources {
         default_value_t
     )]
     pub log_format: LogFormat,
+}
+
+impl Sources {
+    fn places(&self) -> Places<'_> {
+        Places {
+            plugins: &self.plugins,
+            config: self.config.as_deref(),
+            lock: self.lock.as_deref(),
+        }
+    }
 }
 
 /// How results on standard output look.
@@ -127,7 +140,11 @@ pub fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
         eprintln!("pulse-host: {error:#}");
-        ExitCode::FAILURE
+        if error.is::<LockError>() {
+            ExitCode::from(WRONG)
+        } else {
+            ExitCode::FAILURE
+        }
     })
 }
 

@@ -14,11 +14,7 @@ pub struct RunArgs {
 
 pub fn run(args: RunArgs) -> Result<ExitCode> {
     telemetry::start(args.sources.log_format, "info");
-    let prepared = match app::prepare(
-        &args.sources.plugins,
-        args.sources.config.as_deref(),
-        &mut Reading::new(),
-    )? {
+    let prepared = match app::prepare(args.sources.places(), &mut Reading::new())? {
         Ok(prepared) => prepared,
         Err(wrong) => {
             eprint!("{}", wrong.text(telemetry::colored(&std::io::stderr())));

@@ -8,7 +8,7 @@ use super::{
     tree::{Node, Table},
 };
 use crate::domain::{
-    host::{HostSettings, QueueSettings},
+    host::{HostSettings, LockPolicy, QueueSettings},
     limits::Limits,
     spec::Kind,
 };
@@ -20,6 +20,7 @@ pub const KEYS_HOST: &[&str] = &[
     "drain",
     "grace",
     "interventions",
+    "lock",
     "max-hold",
     "max-timeout",
     "maxima",
@@ -112,6 +113,15 @@ impl Host {
                 reader.report(Problem::new("empty", path.at, "`data-dir` is empty"));
             } else {
                 settings.data_dir = reader.sources.resolve(path.at, &path.value);
+            }
+        }
+        if let Some(lock) = table.get("lock").and_then(|node| reader.string(node, "lock")) {
+            match LockPolicy::ALL.into_iter().find(|policy| policy.name() == lock.value.as_ref()) {
+                Some(policy) => settings.lock = policy,
+                None => reader.report(
+                    Problem::new("unknown-lock", lock.at, "a lock is not kept like this")
+                        .help("lock = \"exact\" takes no change, lock = \"within-grants\" takes what asks for no more"),
+                ),
             }
         }
         if let Some(workers) = table

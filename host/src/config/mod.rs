@@ -50,11 +50,13 @@ mod tests;
 
 pub use ad_hoc::ad_hoc;
 pub use paths::default_paths;
+pub use plugins::{http_grant, tcp_grant};
 pub use problem::Problems;
 pub use progress::{Progress, Silent};
 pub use tenancy::{Keep, Standing, TenantState};
 
 use crate::domain::{
+    grant::Grants,
     host::HostSettings,
     plugin::Facts,
     spec::{MonitorSpec, Profile},
@@ -155,6 +157,17 @@ impl Draft {
     #[must_use]
     pub fn host(&self) -> HostSettings {
         self.document.host.settings.clone()
+    }
+
+    /// What `[plugins.NAME]` grants, by name; none where the configuration can't be read at all.
+    #[must_use]
+    pub fn grants(&self) -> Option<BTreeMap<String, Arc<Grants>>> {
+        let plugins = self.document.plugins.iter();
+        self.readable.then(|| {
+            plugins
+                .map(|(name, entry)| (name.to_string(), Arc::clone(&entry.grants)))
+                .collect()
+        })
     }
 
     /// Checks it against the plugins, by name.

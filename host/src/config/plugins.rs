@@ -200,7 +200,10 @@ pub(super) fn read_directory(reader: &mut Reader<'_>, item: &Node) -> Option<Spo
 }
 
 /// Reads `@settings.url` or `scheme://host[:port]`.
-pub(super) fn http_grant(text: &str) -> Result<HttpGrant, String> {
+///
+/// # Errors
+/// What is wrong with it, for people.
+pub fn http_grant(text: &str) -> Result<HttpGrant, String> {
     if let Some(path) = settings_path(text)? {
         return Ok(HttpGrant::Settings(path));
     }
@@ -229,7 +232,10 @@ pub(super) fn http_grant(text: &str) -> Result<HttpGrant, String> {
 }
 
 /// Reads `@settings.address`, `@settings.host:@settings.port` or `host:port`.
-pub(super) fn tcp_grant(text: &str) -> Result<TcpGrant, String> {
+///
+/// # Errors
+/// What is wrong with it, for people.
+pub fn tcp_grant(text: &str) -> Result<TcpGrant, String> {
     if text.starts_with('@') {
         let (host, port) = match text.split_once(':') {
             Some((host, port)) => (host, Some(port)),

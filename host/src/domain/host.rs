@@ -68,6 +68,30 @@ pub struct RetryBudget {
     pub min_per_second: f64,
 }
 
+/// `lock`: what a plugin that is in the lock may become without anybody's accepting it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LockPolicy {
+    /// Nothing else than it is.
+    #[default]
+    Exact,
+    /// Whatever stays within what it had asked for and been granted.
+    WithinGrants,
+}
+
+impl LockPolicy {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Exact, Self::WithinGrants];
+
+    /// Its name as it stands in the configuration.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Exact => "exact",
+            Self::WithinGrants => "within-grants",
+        }
+    }
+}
+
 /// `[host]`, validated.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HostSettings {
@@ -75,6 +99,8 @@ pub struct HostSettings {
     pub tick: Duration,
     /// Where compiled components are kept.
     pub data_dir: PathBuf,
+    /// How strictly `plugins.lock` is kept.
+    pub lock: LockPolicy,
     /// Worker threads; none: one for each core.
     pub workers: Option<NonZeroUsize>,
     /// Greatest caps that a plugin or monitor may be given.
@@ -106,6 +132,7 @@ impl HostSettings {
         Self {
             tick: Duration::from_millis(10),
             data_dir,
+            lock: LockPolicy::default(),
             workers: None,
             maxima: Limits {
                 fuel: 1_000_000_000,

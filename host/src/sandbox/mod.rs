@@ -20,7 +20,7 @@ mod worker;
 
 pub use compile::Compiler;
 pub use execute::Executor;
-pub use plugin::{Library, Plugin, load};
+pub use plugin::{Library, Plugin, load, load_all};
 pub use worker::{Workers, count as worker_count};
 
 use crate::{

@@ -2,6 +2,7 @@
 //! when it is whole and nobody else could have written it.
 
 mod cache;
+mod lock;
 mod mutants;
 mod refused;
 
