@@ -218,12 +218,18 @@ impl<'a> Builder<'a> {
         let text = if assembly.monitors.len() > self.monitors_max {
             match self.tenant.quotas.monitors {
                 Some(most) if u64::try_from(self.monitors_max) == Ok(most) => {
-                    format!("more than {most} monitors, which is the quota of the tenant `{}`", self.tenant)
+                    format!(
+                        "more than {most} monitors, which is the quota of the tenant `{}`",
+                        self.tenant
+                    )
                 }
                 _ => format!("more than {MONITORS_MAX} monitors in all"),
             }
         } else if self.bytes_left == 0 {
-            format!("the names and settings of the monitors of the tenant `{}` take too much memory", self.tenant)
+            format!(
+                "the names and settings of the monitors of the tenant `{}` take too much memory",
+                self.tenant
+            )
         } else {
             return true;
         };

@@ -413,7 +413,10 @@ impl Builder<'_> {
         // In the scheduler a place is one in the list of all tenants' monitors.
         let place = |parents: &Arc<[u32]>| match self.first {
             0 => Arc::clone(parents),
-            first => parents.iter().map(|parent| first.saturating_add(*parent)).collect(),
+            first => parents
+                .iter()
+                .map(|parent| first.saturating_add(*parent))
+                .collect(),
         };
         let places: Vec<Arc<[u32]>> = followed.parents.iter().map(place).collect();
         for (spec, number) in assembly.monitors.iter_mut().zip(&followed.of) {

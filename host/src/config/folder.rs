@@ -272,7 +272,13 @@ mod tests {
             assert!(fast(bad).is_err(), "{bad}");
             assert!(slow(bad).is_err(), "{bad}");
         }
-        for bad in ["../b.toml", "/etc/passwd", "deep", "none.toml", "deep/../../b.toml"] {
+        for bad in [
+            "../b.toml",
+            "/etc/passwd",
+            "deep",
+            "none.toml",
+            "deep/../../b.toml",
+        ] {
             assert!(fast(bad).is_err(), "{bad}");
         }
 
@@ -299,7 +305,10 @@ mod tests {
         assert!(problems().is_empty());
         std::fs::write(dir.path().join("c.toml"), "#").unwrap();
         let problems = problems().to_string();
-        assert!(problems.contains("at most 4 MiB") && problems.contains("acme/c.toml"), "{problems}");
+        assert!(
+            problems.contains("at most 4 MiB") && problems.contains("acme/c.toml"),
+            "{problems}"
+        );
 
         let big = File::create(dir.path().join("big.csv")).unwrap();
         big.set_len(TARGETS_BYTES_MAX / 2 + 1).unwrap();

@@ -122,7 +122,13 @@ impl Written {
     }
 
     /// What is left of a plugin's grants. What is wider than those is reported.
-    pub fn narrow(&self, reader: &mut Reader<'_>, plugin: &str, defined: Option<At>, base: &Grants) -> Grants {
+    pub fn narrow(
+        &self,
+        reader: &mut Reader<'_>,
+        plugin: &str,
+        defined: Option<At>,
+        base: &Grants,
+    ) -> Grants {
         let mut narrow = base.clone();
         let mut wide = |at, key: &str, present: Vec<String>| {
             let text = format!("this grants more than [plugins.{plugin}] does");
@@ -143,7 +149,11 @@ impl Written {
         if let Some(entries) = &self.http {
             for entry in entries {
                 if !base.http.iter().any(|base| covers_http(base, &entry.value)) {
-                    wide(entry.at, "http", base.http.iter().map(ToString::to_string).collect());
+                    wide(
+                        entry.at,
+                        "http",
+                        base.http.iter().map(ToString::to_string).collect(),
+                    );
                 }
             }
             narrow.http_within = Some(values(Some(entries)));
@@ -151,13 +161,19 @@ impl Written {
         if let Some(entries) = &self.tcp {
             for entry in entries {
                 if !base.tcp.iter().any(|base| covers_tcp(base, &entry.value)) {
-                    wide(entry.at, "tcp", base.tcp.iter().map(ToString::to_string).collect());
+                    wide(
+                        entry.at,
+                        "tcp",
+                        base.tcp.iter().map(ToString::to_string).collect(),
+                    );
                 }
             }
             narrow.tcp_within = Some(values(Some(entries)));
         }
         if let Some(entries) = &self.networks {
-            let present = Network::ALL.into_iter().filter(|network| base.networks.contains(*network));
+            let present = Network::ALL
+                .into_iter()
+                .filter(|network| base.networks.contains(*network));
             for entry in entries {
                 if !base.networks.contains(entry.value) {
                     let names = present.clone().map(|network| network.name().to_owned());
@@ -174,21 +190,30 @@ impl Written {
             let covered = present.is_some_and(|base| {
                 base.socket == entry.value.socket
                     && entry.value.containers.iter().all(|name| {
-                        base.containers.iter().any(|pattern| covers_name(pattern.as_bytes(), name.as_bytes()))
+                        base.containers
+                            .iter()
+                            .any(|pattern| covers_name(pattern.as_bytes(), name.as_bytes()))
                     })
             });
             if !covered {
-                let names = present.map(|docker| docker.containers.clone()).unwrap_or_default();
+                let names = present
+                    .map(|docker| docker.containers.clone())
+                    .unwrap_or_default();
                 wide(entry.at, "docker", names);
             }
             narrow.docker = covered.then(|| entry.value.clone());
         }
         if let Some(entries) = &self.directories {
             let covered = |entry: &&Spot<DirectoryGrant>| {
-                base.directories.iter().any(|base| entry.value.path.starts_with(&base.path))
+                base.directories
+                    .iter()
+                    .any(|base| entry.value.path.starts_with(&base.path))
             };
             for entry in entries.iter().filter(|entry| !covered(entry)) {
-                let paths = base.directories.iter().map(|directory| directory.path.display().to_string());
+                let paths = base
+                    .directories
+                    .iter()
+                    .map(|directory| directory.path.display().to_string());
                 wide(entry.at, "directories", paths.collect());
             }
             let entries = entries.iter().filter(covered);
@@ -244,7 +269,9 @@ fn covers_tcp(base: &TcpGrant, narrow: &TcpGrant) -> bool {
 
 fn covers_host(base: &HostPattern, narrow: &HostPattern) -> bool {
     let below = |name: &str, suffix: &str| {
-        let front = name.strip_suffix(suffix).and_then(|front| front.strip_suffix('.'));
+        let front = name
+            .strip_suffix(suffix)
+            .and_then(|front| front.strip_suffix('.'));
         front.is_some_and(|front| !front.is_empty())
     };
     match (base, narrow) {
@@ -275,7 +302,10 @@ fn covers_name(base: &[u8], narrow: &[u8]) -> bool {
             return false;
         }
     }
-    base.get(at..).unwrap_or_default().iter().all(|byte| *byte == b'*')
+    base.get(at..)
+        .unwrap_or_default()
+        .iter()
+        .all(|byte| *byte == b'*')
 }
 
 #[cfg(test)]
@@ -315,11 +345,27 @@ mod tests {
 
     #[test]
     fn names_of_containers() {
-        for (base, narrow) in [("*", "*"), ("web-*", "web-1"), ("web-*", "web-a*"), ("*a*", "xay"), ("a", "a")] {
+        for (base, narrow) in [
+            ("*", "*"),
+            ("web-*", "web-1"),
+            ("web-*", "web-a*"),
+            ("*a*", "xay"),
+            ("a", "a"),
+        ] {
             assert!(covers_name(base.as_bytes(), narrow.as_bytes()), "{base} {narrow}");
         }
-        for (base, narrow) in [("web-*", "*"), ("web-*", "we*"), ("a*c", "a*"), ("a", "*"), ("a", "b"), ("", "a")] {
-            assert!(!covers_name(base.as_bytes(), narrow.as_bytes()), "{base} {narrow}");
+        for (base, narrow) in [
+            ("web-*", "*"),
+            ("web-*", "we*"),
+            ("a*c", "a*"),
+            ("a", "*"),
+            ("a", "b"),
+            ("", "a"),
+        ] {
+            assert!(
+                !covers_name(base.as_bytes(), narrow.as_bytes()),
+                "{base} {narrow}"
+            );
         }
     }
 }

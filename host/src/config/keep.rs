@@ -306,7 +306,10 @@ mod tests {
         assert!(shelf.last_good("acme", home).unwrap().is_none());
         keep(&shelf, &[("a.toml", "one"), ("lists/b.csv", "1\n2\n")]);
         let kept = shelf.last_good("acme", home).unwrap().unwrap();
-        assert_eq!((text(&kept, "a.toml"), text(&kept, "lists/b.csv")), ("one".into(), "1\n2\n".into()));
+        assert_eq!(
+            (text(&kept, "a.toml"), text(&kept, "lists/b.csv")),
+            ("one".into(), "1\n2\n".into())
+        );
         let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
         let root = dir.path().join("tenants/acme");
         assert_eq!((mode(&root), mode(&root.join("good.json"))), (0o700, 0o600));
@@ -315,7 +318,12 @@ mod tests {
         keep(&shelf, &[("a.toml", "two")]);
         let kept = shelf.last_good("acme", home).unwrap().unwrap();
         assert_eq!(text(&kept, "a.toml"), "two");
-        assert_eq!(names(&root).len(), 2, "the record and one copy: {:?}", names(&root));
+        assert_eq!(
+            names(&root).len(),
+            2,
+            "the record and one copy: {:?}",
+            names(&root)
+        );
         let before = names(&root);
         keep(&shelf, &[("a.toml", "two")]);
         assert_eq!(names(&root), before);

@@ -60,6 +60,7 @@ use crate::domain::{
     host::HostSettings,
     plugin::Facts,
     spec::{MonitorSpec, Profile},
+    tenant::Tenant,
 };
 use document::Document;
 use interpolate::Surroundings;
@@ -81,6 +82,8 @@ pub struct Config {
     pub profiles: BTreeMap<String, Arc<Profile>>,
     /// Where monitors came from that no table of their own describes, in the order of the tables.
     pub loaded: Vec<Loaded>,
+    /// Whose all of that is which stands in no tenant's configuration.
+    pub operator: Arc<Tenant>,
     /// What became of each tenant's configuration, by name.
     pub tenants: Vec<TenantState>,
     /// What is allowed, but was probably not meant.
@@ -220,8 +223,13 @@ impl Draft {
             let terms = builder.terms(facts);
             let host_entry = builder.host_entry();
             let profiles = builder.profiles(facts);
+            let operator = Arc::clone(&builder.tenant);
             // A copy is made of what is in force, and with this nothing will be.
-            let keep = if self.findings.is_empty() { keep } else { Keep::Nothing };
+            let keep = if self.findings.is_empty() {
+                keep
+            } else {
+                Keep::Nothing
+            };
             tenants = tenancy::settle(
                 &self.document,
                 &self.sources,
@@ -230,15 +238,16 @@ impl Draft {
                 &mut made.monitors,
                 progress,
             );
-            built = Some((made, host_entry, profiles));
+            built = Some((made, host_entry, profiles, operator));
         }
         match built {
-            Some((made, host_entry, profiles)) if self.findings.is_empty() => Ok(Config {
+            Some((made, host_entry, profiles, operator)) if self.findings.is_empty() => Ok(Config {
                 host: self.document.host.settings,
                 monitors: made.monitors,
                 loaded: made.loaded,
                 host_entry,
                 profiles,
+                operator,
                 tenants,
                 warnings: warnings.into_problems(self.sources, Severity::Warning),
             }),

@@ -132,7 +132,8 @@ impl Builder<'_> {
                 facts.insert(known.clone(), found.clone());
             } else if name.value.starts_with(&own) {
                 let text = format!("`{}` is the tenant's own, and need not be allowed", name.value);
-                self.warnings.report(Problem::new("allowed-anyway", name.at, text));
+                self.warnings
+                    .report(Problem::new("allowed-anyway", name.at, text));
             } else {
                 self.unknown_plugin(name.at, &name.value, None);
             }
@@ -173,7 +174,9 @@ impl Builder<'_> {
             (Some((_, plugin)), None) => Arc::clone(&plugin.grants),
             (plugin, Some((_, written))) => {
                 let defined: Option<At> = plugin.map(|(_, plugin)| plugin.at);
-                let base = plugin.map(|(_, plugin)| Arc::clone(&plugin.grants)).unwrap_or_default();
+                let base = plugin
+                    .map(|(_, plugin)| Arc::clone(&plugin.grants))
+                    .unwrap_or_default();
                 Arc::new(written.narrow(&mut self.reader, name, defined, &base))
             }
         };
@@ -198,7 +201,10 @@ impl Builder<'_> {
                     let known: Vec<&str> = self.document.notifiers.keys().map(AsRef::as_ref).collect();
                     let none = "notifiers are defined as [notifiers.NAME]";
                     let help = did_you_mean(&name.value, &known, "notifiers", none);
-                    let text = format!("there is no notifier `{}`", self.reader.quoted(name.at, &name.value));
+                    let text = format!(
+                        "there is no notifier `{}`",
+                        self.reader.quoted(name.at, &name.value)
+                    );
                     self.reader
                         .report(Problem::new("unknown-notifier", name.at, text).help(help));
                 }
@@ -311,11 +317,7 @@ impl Office<'_> {
     fn fall_back(&mut self, shelf: &Shelf, home: &Path, problems: Problems) -> Settled {
         let nothing = |problems, why: String, stale| Settled {
             built: Built::default(),
-            standing: Standing::None {
-                problems,
-                why,
-                stale,
-            },
+            standing: Standing::None { problems, why, stale },
             warnings: Findings::default().into_problems(Arc::default(), Severity::Warning),
             unkept: None,
         };
@@ -390,7 +392,11 @@ impl Office<'_> {
         }
         let mut built = None;
         if readable {
-            let quota = terms.tenant.quotas.monitors.and_then(|most| usize::try_from(most).ok());
+            let quota = terms
+                .tenant
+                .quotas
+                .monitors
+                .and_then(|most| usize::try_from(most).ok());
             let room = MONITORS_MAX.saturating_sub(self.first);
             let scope = Scope {
                 tenant: Arc::clone(&terms.tenant),

@@ -50,8 +50,6 @@ const MS: Duration = Duration::from_millis(1);
 /// What was written about a tenant.
 #[derive(Debug)]
 pub(super) struct TenantEntry {
-    /// Its name's place.
-    pub at: At,
     pub tenant: Arc<Tenant>,
     /// Its folder, or its only file.
     pub config: Option<Place>,
@@ -101,7 +99,9 @@ pub(super) fn read(reader: &mut Reader<'_>, node: Option<&Node>) -> BTreeMap<Arc
 fn wrong_name(name: &str) -> Option<String> {
     let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     if name == DEFAULT {
-        return Some(format!("`{DEFAULT}` is the tenant of everything that is the operator's own"));
+        return Some(format!(
+            "`{DEFAULT}` is the tenant of everything that is the operator's own"
+        ));
     }
     let good = (1..=NAME_BYTES_MAX).contains(&name.len())
         && name.bytes().all(fits)
@@ -112,7 +112,9 @@ fn wrong_name(name: &str) -> Option<String> {
 
 fn read_one(reader: &mut Reader<'_>, at: At, name: &str, table: &Table) -> TenantEntry {
     reader.known_keys(table, KEYS_TENANT, "`[tenants.NAME]`");
-    let config = table.get("config").and_then(|node| read_place(reader, node, "config"));
+    let config = table
+        .get("config")
+        .and_then(|node| read_place(reader, node, "config"));
     if table.get("config").is_none() {
         reader.report(
             Problem::new("missing-key", at, format!("the tenant `{name}` has no `config`")).help(format!(
@@ -146,10 +148,11 @@ fn read_one(reader: &mut Reader<'_>, at: At, name: &str, table: &Table) -> Tenan
     let mut tenant = Tenant::new(name, quotas);
     tenant.secrets = Arc::new(secrets);
     TenantEntry {
-        at,
         tenant: Arc::new(tenant),
         config,
-        plugins: table.get("plugins").and_then(|node| read_place(reader, node, "plugins")),
+        plugins: table
+            .get("plugins")
+            .and_then(|node| read_place(reader, node, "plugins")),
         allowed: names(reader, "allowed-plugins"),
         grants,
         shared: names(reader, "shared-notifiers"),
@@ -237,7 +240,11 @@ fn read_secrets(reader: &mut Reader<'_>, node: &Node) -> Secrets {
         values.insert(name.as_ref().into(), value.value.as_ref().into());
     }
     Secrets::new(values).unwrap_or_else(|error| {
-        reader.report(Problem::new("bad-secret", node.at, format!("these can't be looked for: {error}")));
+        reader.report(Problem::new(
+            "bad-secret",
+            node.at,
+            format!("these can't be looked for: {error}"),
+        ));
         Secrets::default()
     })
 }
@@ -259,8 +266,14 @@ fn keep_apart(reader: &mut Reader<'_>, tenants: &BTreeMap<Arc<str>, TenantEntry>
         let home = home(&place.path);
         if own.iter().any(|base| base.starts_with(&home)) {
             problems.push(
-                Problem::new("shared-folder", place.at, "this folder holds the operator's own configuration")
-                    .help(format!("give the tenant a folder of its own, such as \"tenants/{name}\"")),
+                Problem::new(
+                    "shared-folder",
+                    place.at,
+                    "this folder holds the operator's own configuration",
+                )
+                .help(format!(
+                    "give the tenant a folder of its own, such as \"tenants/{name}\""
+                )),
             );
             continue;
         }
@@ -296,7 +309,9 @@ fn overlap(place: &Place, other: &str, first: &Place) -> Problem {
 fn home(path: &Path) -> PathBuf {
     let real = real(path);
     match real.parent() {
-        Some(parent) if real.extension().is_some_and(|end| end == "toml") && !real.is_dir() => parent.to_owned(),
+        Some(parent) if real.extension().is_some_and(|end| end == "toml") && !real.is_dir() => {
+            parent.to_owned()
+        }
         _ => real,
     }
 }

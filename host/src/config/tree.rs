@@ -271,7 +271,10 @@ impl Grower<'_> {
             }
         })?;
         // Names, labels and the like go wherever alerts go.
-        if !settings && self.surroundings.are_a_tenants() && filled.as_ref().is_some_and(|text| text.contains(OPEN)) {
+        if !settings
+            && self.surroundings.are_a_tenants()
+            && filled.as_ref().is_some_and(|text| text.contains(OPEN))
+        {
             return Err(Problem::new("secret-place", at, "a secret can't stand here")
                 .help("secrets go into the settings of checks, repairs and notifiers"));
         }

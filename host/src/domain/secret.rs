@@ -235,7 +235,10 @@ impl fmt::Debug for Secrets {
 #[must_use]
 pub fn wrong(value: &str) -> Option<String> {
     if value.len() < BYTES_MIN {
-        return Some(format!("has {} bytes, and at least {BYTES_MIN} are needed", value.len()));
+        return Some(format!(
+            "has {} bytes, and at least {BYTES_MIN} are needed",
+            value.len()
+        ));
     }
     // Such a character is escaped wherever the host writes it, so that the value would not be found there.
     let strange = |c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t') || !is_plain(c);
@@ -271,9 +274,15 @@ fn add_forms(value: &str, forms: &mut BTreeSet<Box<str>>) {
     let printable = |byte: u8| byte.is_ascii_graphic();
     add(percent(value, unreserved).replace("%20", "+"));
     add(percent(value, unreserved));
-    add(percent(value, |byte| printable(byte) && !b"\"#<>?^`{}".contains(&byte)));
-    add(percent(value, |byte| printable(byte) && !b"\"#<>'".contains(&byte)));
-    add(percent(value, |byte| printable(byte) && !b"\"#<>?`{}/:;=@[\\]^|".contains(&byte)));
+    add(percent(value, |byte| {
+        printable(byte) && !b"\"#<>?^`{}".contains(&byte)
+    }));
+    add(percent(value, |byte| {
+        printable(byte) && !b"\"#<>'".contains(&byte)
+    }));
+    add(percent(value, |byte| {
+        printable(byte) && !b"\"#<>?`{}/:;=@[\\]^|".contains(&byte)
+    }));
     for (number, alphabet) in (0..).zip([BASE64, BASE64_URL].iter().cycle().take(6)) {
         add(base64_part(value.as_bytes(), number / 2, alphabet));
     }
@@ -316,7 +325,9 @@ fn base64_part(value: &[u8], before: usize, alphabet: &[u8; 64]) -> String {
     let skip = (3 - before) % 3;
     let mut text = String::with_capacity(value.len() * 4 / 3);
     for group in value.get(skip..).unwrap_or_default().chunks_exact(3) {
-        let number = group.iter().fold(0_usize, |sum, byte| sum << 8 | usize::from(*byte));
+        let number = group
+            .iter()
+            .fold(0_usize, |sum, byte| sum << 8 | usize::from(*byte));
         for shift in [18, 12, 6, 0] {
             let digit = alphabet.get(number >> shift & 63).copied().unwrap_or(b'=');
             text.push(char::from(digit));
@@ -463,16 +474,30 @@ mod tests {
         let secrets = secrets(&[("key", "-----BEGIN\nMIIEvQIBADANBg\nshort\n-----END-----")]);
         assert_eq!(secrets.redact("1: MIIEvQIBADANBg;"), "1: [secret];");
         assert_eq!(secrets.redact("short"), "short");
-        assert_eq!(secrets.redact("-----BEGIN\\nMIIEvQIBADANBg\\nshort\\n-----END-----"), "[secret]");
+        assert_eq!(
+            secrets.redact("-----BEGIN\\nMIIEvQIBADANBg\\nshort\\n-----END-----"),
+            "[secret]"
+        );
     }
 
     #[test]
     fn a_text_that_was_cut_within_a_value_does_not_end_with_its_beginning() {
         let secrets = secrets(&[("token", "correct-horse-battery")]);
         assert_eq!(secrets.redact("Bearer correct-horse-b…"), "Bearer …");
-        assert_eq!(secrets.redact("Bearer correct-horse-battery, corr…"), "Bearer [secret], …");
-        assert_eq!(secrets.redact("Bearer cor…"), "Bearer cor…", "too little to mean anything");
-        assert_eq!(secrets.redact("correct-horse"), "correct-horse", "this is all there was");
+        assert_eq!(
+            secrets.redact("Bearer correct-horse-battery, corr…"),
+            "Bearer [secret], …"
+        );
+        assert_eq!(
+            secrets.redact("Bearer cor…"),
+            "Bearer cor…",
+            "too little to mean anything"
+        );
+        assert_eq!(
+            secrets.redact("correct-horse"),
+            "correct-horse",
+            "this is all there was"
+        );
     }
 
     #[test]
@@ -503,7 +528,13 @@ mod tests {
 
     #[test]
     fn what_can_be_no_secret() {
-        for bad in ["", "1234567", "12345678\u{0}", "12345678\u{200b}", "12345678\u{fdd0}"] {
+        for bad in [
+            "",
+            "1234567",
+            "12345678\u{0}",
+            "12345678\u{200b}",
+            "12345678\u{fdd0}",
+        ] {
             assert!(wrong(bad).is_some(), "{bad:?}");
         }
         for good in ["12345678", "a\tb\r\nc d e", "pässword"] {

@@ -64,6 +64,13 @@ impl Plugin {
         self.first.exports.version()
     }
 
+    /// The same as a tenant's own: in its namespace, so that it is never taken for another's.
+    #[must_use]
+    pub fn of_tenant(mut self, tenant: &str) -> Self {
+        self.facts.name = format!("{tenant}/{}", self.facts.name).into();
+        self
+    }
+
     /// What a lock is about.
     #[must_use]
     pub fn loaded(&self) -> Loaded<'_> {
