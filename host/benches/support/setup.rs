@@ -39,6 +39,7 @@ pub fn load(host: &HostSettings, clock: &Clock, paths: &[PathBuf]) -> Result<(Ar
 pub fn profile(plugin: &str, grants: Grants, reuse: u32) -> Arc<Profile> {
     Arc::new(Profile {
         plugin: plugin.into(),
+        digest: "".into(),
         limits: Limits::default(),
         grants: Arc::new(grants),
         reuse,

@@ -1,7 +1,7 @@
 //! The lock of plugins, as far as the wiring knows it: where it is, who is let in by it, and what is to be said where
 //! there is none.
 
-use super::{Places, candidates, small_sandbox_for};
+use super::load::{Places, load_all, small_sandbox_for, tenants};
 use crate::{
     capability::log,
     config::{self, Draft},
@@ -13,7 +13,7 @@ use crate::{
         self,
         lock::{self, Gate, LockError, LockFile, Record},
     },
-    sandbox::{self, Library, Plugin},
+    sandbox::{Library, Plugin},
 };
 use anyhow::{Result, anyhow};
 use std::{
@@ -136,9 +136,11 @@ pub fn survey(places: Places<'_>) -> Result<Survey> {
         .unwrap_or_default();
     let lock = LockFile::read(&path)?;
     let sandbox = small_sandbox_for(settings)?;
-    let (candidates, mut problems) = candidates(places.plugins);
-    let (loaded, more) = sandbox::load_all(&sandbox, candidates);
-    problems.extend(more);
+    let tenants = config
+        .as_ref()
+        .map(|(_, draft)| tenants(draft))
+        .unwrap_or_default();
+    let (loaded, mut problems) = load_all(&sandbox, places.plugins, &tenants);
     // One that is as it was locked is the one that was meant, whoever else has its name.
     let locked: std::collections::BTreeSet<String> = loaded
         .iter()

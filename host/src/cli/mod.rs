@@ -10,6 +10,7 @@ mod plugin;
 mod probe;
 mod progress;
 mod run;
+mod tenants;
 
 use crate::{app::Places, plugins::lock::LockError, sandbox::compile, telemetry::LogFormat};
 use anyhow::Result;
@@ -53,6 +54,8 @@ enum Command {
     CheckConfig(check_config::CheckConfigArgs),
     /// Check one monitor once, now, and print the report
     Probe(probe::ProbeArgs),
+    /// Show the tenants: what they may use, and what they have used
+    Tenants(tenants::TenantsArgs),
     /// Look at plugins
     #[command(subcommand)]
     Plugin(plugin::PluginCommand),
@@ -132,6 +135,7 @@ pub fn main() -> ExitCode {
         Some(Command::Init(args)) => init::init(&args),
         Some(Command::CheckConfig(args)) => check_config::check_config(args),
         Some(Command::Probe(args)) => probe::probe(args),
+        Some(Command::Tenants(args)) => tenants::tenants(args),
         Some(Command::Plugin(command)) => plugin::plugin(command),
         Some(Command::Completions(args)) => completions::completions(args),
     };

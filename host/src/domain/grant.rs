@@ -15,6 +15,10 @@ pub struct Grants {
     pub docker: Option<DockerGrant>,
     /// `grants.directories`.
     pub directories: Vec<DirectoryGrant>,
+    /// What a tenant's own grants for the plugin leave of `http`: a URL must be covered by both. None: all.
+    pub http_within: Option<Vec<HttpGrant>>,
+    /// The same of `tcp`.
+    pub tcp_within: Option<Vec<TcpGrant>>,
 }
 
 /// One entry of `grants.http`.

@@ -23,6 +23,10 @@ pub const COMPONENT_BYTES_MAX: u64 = 64 << 20;
 const MANIFEST_BYTES_MAX: u64 = 64 << 10;
 /// Plugins in all folders together.
 const PLUGINS_MAX: usize = 4_096;
+/// Plugins of a tenant's own.
+const TENANT_PLUGINS_MAX: usize = 64;
+/// Their components together.
+const TENANT_BYTES_MAX: u64 = 256 << 20;
 /// Files and folders in a plugins folder that are looked at.
 const ENTRIES_MAX: usize = 16 * PLUGINS_MAX;
 /// Of one problem that is shown.
@@ -257,6 +261,44 @@ impl Candidate {
         }
         read(&self.path)
     }
+}
+
+/// What looks like a plugin in a tenant's folder. None of it may lead out of that.
+#[must_use]
+pub fn tenant_candidates(folder: &Path) -> (Vec<Candidate>, Vec<Problem>) {
+    let (mut candidates, mut problems) = candidates(&[folder.to_owned()]);
+    if candidates.len() > TENANT_PLUGINS_MAX {
+        problems.push(Problem {
+            path: folder.to_owned(),
+            message: format!(
+                "holds {} plugins; only the first {TENANT_PLUGINS_MAX} of a tenant's are taken",
+                candidates.len()
+            ),
+        });
+        candidates.truncate(TENANT_PLUGINS_MAX);
+    }
+    for candidate in &mut candidates {
+        candidate.found_in = Some(folder.to_owned());
+    }
+    (candidates, problems)
+}
+
+/// Reads them one after the other, as long as they are not too large together.
+pub fn bounded(candidates: Vec<Candidate>) -> impl Iterator<Item = Result<Found, Problem>> {
+    let mut left = TENANT_BYTES_MAX;
+    candidates.into_iter().map(move |candidate| {
+        let found = candidate.read()?;
+        left = left
+            .checked_sub(found.bytes.len() as u64)
+            .ok_or_else(|| Problem {
+                path: found.path.clone(),
+                message: format!(
+                    "is too much: the components of a tenant have at most {} MiB in all",
+                    TENANT_BYTES_MAX >> 20
+                ),
+            })?;
+        Ok(found)
+    })
 }
 
 /// What looks like a plugin below the given folders, and the given files; in the order of their paths.

@@ -64,6 +64,13 @@ impl Plugin {
         self.first.exports.version()
     }
 
+    /// The same as a tenant's own: in its namespace, so that it is never taken for another's.
+    #[must_use]
+    pub fn of_tenant(mut self, tenant: &str) -> Self {
+        self.facts.name = format!("{tenant}/{}", self.facts.name).into();
+        self
+    }
+
     /// What a lock is about.
     #[must_use]
     pub fn loaded(&self) -> Loaded<'_> {
@@ -254,6 +261,7 @@ fn try_load(sandbox: &Arc<Sandbox>, found: Found) -> Result<Plugin, Vec<String>>
     Ok(Plugin {
         facts: Facts {
             name: description.name.into(),
+            digest: found.digest.as_str().into(),
             version: description.version,
             summary,
             kinds: first.exports.kinds(),

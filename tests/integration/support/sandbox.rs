@@ -386,6 +386,7 @@ pub fn roomy() -> Limits {
 pub fn profile(plugin: &str, limits: Limits, grants: Grants, reuse: u32) -> Arc<Profile> {
     Arc::new(Profile {
         plugin: plugin.into(),
+        digest: "".into(),
         limits,
         grants: Arc::new(grants),
         reuse,

@@ -51,6 +51,7 @@ fn reach(entries: &[(&str, &str)]) -> Reach {
 fn http() -> Made {
     Made {
         facts: Facts {
+            digest: "1".into(),
             name: "http".into(),
             version: "0.1.0".into(),
             summary: "asks".into(),
