@@ -44,6 +44,7 @@ pub fn profile(plugin: &str, grants: Grants, reuse: u32) -> Arc<Profile> {
 pub fn profile_within(limits: Limits, plugin: &str, grants: Grants, reuse: u32) -> Arc<Profile> {
     Arc::new(Profile {
         plugin: plugin.into(),
+        digest: "".into(),
         limits,
         grants: Arc::new(grants),
         reuse,

@@ -94,6 +94,7 @@ impl LeaseMaker {
     pub(super) fn done(self) -> Lease {
         let profile = Arc::new(Profile {
             plugin: "test".into(),
+            digest: "".into(),
             limits: Limits::default(),
             grants: Arc::new(self.grants),
             reuse: 0,
