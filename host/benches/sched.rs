@@ -208,6 +208,7 @@ fn send_now(sender: &ResultSender, results: Vec<JobResult>) {
 fn monitors(count: usize, intervals: &[u64]) -> Vec<MonitorSpec> {
     let profile = Arc::new(Profile {
         plugin: "http".into(),
+        digest: "".into(),
         limits: Limits::default(),
         grants: Arc::default(),
         reuse: 0,

@@ -5,6 +5,7 @@
 
 mod cli;
 mod egress;
+mod hostile;
 mod loading;
 mod outcomes;
 mod pipeline;

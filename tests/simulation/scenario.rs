@@ -270,6 +270,7 @@ fn lane(plugin: &str, timeout: Duration) -> Lane {
 fn profile(plugin: &str) -> Arc<Profile> {
     Arc::new(Profile {
         plugin: plugin.into(),
+        digest: format!("digest of {plugin}").into(),
         limits: Limits::default(),
         grants: Arc::new(Grants::default()),
         reuse: 0,

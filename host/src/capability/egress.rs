@@ -22,7 +22,7 @@ const SHOWN_MAX: usize = 8;
 pub(super) fn check_http(lease: &Lease, target: &WebTarget) -> Result<(), Denial> {
     let settings = Settings::of(lease);
     let grants = &lease.profile().grants;
-    let granted = grants.http.iter().any(|grant| match grant {
+    let covers = |grant: &HttpGrant| match grant {
         HttpGrant::Settings(path) => settings.text(path).is_some_and(|text| {
             // As a rule it is the very URL.
             text == target.url.as_str() || WebTarget::parse(text).is_ok_and(|own| own.same_origin(target))
@@ -32,14 +32,17 @@ pub(super) fn check_http(lease: &Lease, target: &WebTarget) -> Result<(), Denial
                 && matches(&pattern.host, &target.host)
                 && pattern.port.is_none_or(|port| port == target.port)
         }
-    });
-    if granted {
+    };
+    if grants.http.iter().any(covers) && within(grants.http_within.as_ref(), covers) {
         return Ok(());
     }
     let wanted = target.origin();
     Err(Denial {
         capability: "http",
-        grant: line(lease, "http", grants.http.iter().map(shown_http), &wanted),
+        grant: match &grants.http_within {
+            Some(within) => line(lease, "http", within.iter().map(shown_http), &wanted),
+            None => line(lease, "http", grants.http.iter().map(shown_http), &wanted),
+        },
         wanted: one_line(&wanted),
     })
 }
@@ -60,18 +63,29 @@ impl Transport {
         }
     }
 
-    fn of(self, grants: &Grants) -> &[TcpGrant] {
+    fn of(self, grants: &Grants) -> &Vec<TcpGrant> {
         match self {
             Self::Tcp => &grants.tcp,
             Self::Udp => &grants.udp,
         }
     }
+
+    /// What is left of them for this tenant, if that is less.
+    fn within(self, grants: &Grants) -> Option<&Vec<TcpGrant>> {
+        match self {
+            Self::Tcp => grants.tcp_within.as_ref(),
+            Self::Udp => grants.udp_within.as_ref(),
+        }
+    }
+
+    fn covers(self, grants: &Grants, covers: impl Fn(&TcpGrant) -> bool + Copy) -> bool {
+        self.of(grants).iter().any(covers) && within(self.within(grants), covers)
+    }
 }
 
 /// Checks host and port against `grants.tcp` or `grants.udp`.
 pub(super) fn check_pair(lease: &Lease, transport: Transport, host: &Host, port: u16) -> Result<(), Denial> {
-    let granted = transport.of(&lease.profile().grants);
-    if covers(&Settings::of(lease), granted, host, port) {
+    if covers(lease, &Settings::of(lease), transport, host, port) {
         return Ok(());
     }
     Err(no_pair(lease, transport, &format!("{host}:{port}")))
@@ -81,13 +95,12 @@ pub(super) fn check_pair(lease: &Lease, transport: Transport, host: &Host, port:
 /// name was resolved to in this execution; what class of address it is in is checked in both cases.
 pub(super) fn check_peer(lease: &Lease, transport: Transport, peer: SocketAddr) -> Result<(), Denial> {
     let settings = Settings::of(lease);
-    let granted = transport.of(&lease.profile().grants);
     let address = Host::Address(peer.ip());
-    if !covers(&settings, granted, &address, peer.port()) {
+    if !covers(lease, &settings, transport, &address, peer.port()) {
         let names = lease.names();
         let mut named = names.of(peer.ip()).peekable();
         let wanted = named.peek().map_or(&address, |name| *name).clone();
-        if !named.any(|name| covers(&settings, granted, name, peer.port())) {
+        if !named.any(|name| covers(lease, &settings, transport, name, peer.port())) {
             return Err(no_pair(lease, transport, &format!("{wanted}:{}", peer.port())));
         }
     }
@@ -98,13 +111,16 @@ pub(super) fn check_peer(lease: &Lease, transport: Transport, peer: SocketAddr) 
 pub(super) fn check_name(lease: &Lease, host: &Host) -> Result<(), Denial> {
     let settings = Settings::of(lease);
     let grants = &lease.profile().grants;
-    let granted = |grant: &TcpGrant| match grant {
+    let covers = |grant: &TcpGrant| match grant {
         TcpGrant::Settings { host: path, port } => settings
             .pair(path, port.as_deref())
             .is_some_and(|(own, _)| own == *host),
         TcpGrant::Pattern { host: pattern, .. } => matches(pattern, host),
     };
-    if grants.tcp.iter().chain(&grants.udp).any(granted) {
+    if [Transport::Tcp, Transport::Udp]
+        .iter()
+        .any(|transport| transport.covers(grants, covers))
+    {
         return Ok(());
     }
     let mut denial = no_pair(lease, Transport::Tcp, &format!("{host}:*"));
@@ -112,8 +128,9 @@ pub(super) fn check_name(lease: &Lease, host: &Host) -> Result<(), Denial> {
     Err(denial)
 }
 
-fn covers(settings: &Settings<'_>, grants: &[TcpGrant], host: &Host, port: u16) -> bool {
-    grants.iter().any(|grant| match grant {
+/// Whether what is granted covers host and port.
+fn covers(lease: &Lease, settings: &Settings<'_>, transport: Transport, host: &Host, port: u16) -> bool {
+    transport.covers(&lease.profile().grants, |grant: &TcpGrant| match grant {
         TcpGrant::Settings {
             host: path,
             port: port_path,
@@ -128,13 +145,18 @@ fn covers(settings: &Settings<'_>, grants: &[TcpGrant], host: &Host, port: u16) 
 }
 
 fn no_pair(lease: &Lease, transport: Transport, wanted: &str) -> Denial {
-    let key = transport.name();
-    let present = transport.of(&lease.profile().grants).iter().map(shown_tcp);
+    let (key, grants) = (transport.name(), &lease.profile().grants);
+    let present = transport.within(grants).unwrap_or(transport.of(grants));
     Denial {
         capability: key,
-        grant: line(lease, key, present, wanted),
+        grant: line(lease, key, present.iter().map(shown_tcp), wanted),
         wanted: one_line(wanted),
     }
+}
+
+/// Whether what is left of a grant for this tenant covers it as well.
+fn within<G>(left: Option<&Vec<G>>, covers: impl Fn(&G) -> bool) -> bool {
+    left.is_none_or(|left| left.iter().any(covers))
 }
 
 /// Checks every address that a name resolved to against `grants.networks`. One that is not granted spoils all:

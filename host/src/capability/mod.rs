@@ -39,15 +39,19 @@ pub use lender::{Lender, Shared, sockets_max};
 use crate::domain::{job::Job, limits::Limits, outcome::Denial, spec::Profile, tenant::Tenant, time::Mono};
 use log::{Level, Line, LogBook};
 use socket::Names;
-use std::sync::{
-    Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError,
-    atomic::{AtomicU32, Ordering},
+use std::{
+    borrow::Cow,
+    sync::{
+        Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 use throttle::Throttle;
 
 /// What a job without a plugin may use, which is nothing.
 static NOTHING: LazyLock<Profile> = LazyLock::new(|| Profile {
     plugin: "none".into(),
+    digest: "".into(),
     limits: Limits::default(),
     grants: Arc::default(),
     reuse: 0,
@@ -68,6 +72,8 @@ pub struct Lease {
     throttle: OnceLock<Arc<Throttle>>,
     /// Which names it had looked up, and what they resolved to.
     names: Mutex<Names>,
+    /// The settings with the values of secrets, once somebody has asked for them.
+    filled: OnceLock<String>,
 }
 
 impl Lease {
@@ -82,6 +88,7 @@ impl Lease {
             taint: OnceLock::new(),
             throttle: OnceLock::new(),
             names: Mutex::default(),
+            filled: OnceLock::new(),
         }
     }
 
@@ -108,9 +115,13 @@ impl Lease {
     /// The job's settings, a JSON object: `@settings.…` grants look into it.
     #[must_use]
     pub fn settings(&self) -> &str {
-        self.job
-            .assignment()
-            .map_or("{}", |assignment| assignment.settings)
+        if let Some(filled) = self.filled.get() {
+            return filled;
+        }
+        match self.job.settings() {
+            Cow::Borrowed(settings) => settings,
+            Cow::Owned(filled) => self.filled.get_or_init(|| filled),
+        }
     }
 
     /// Writes one line, or counts it as refused when the execution has written enough.

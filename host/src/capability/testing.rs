@@ -108,6 +108,7 @@ impl LeaseMaker {
     pub(crate) fn done(self) -> Lease {
         let profile = Arc::new(Profile {
             plugin: "test".into(),
+            digest: "".into(),
             limits: Limits::default(),
             grants: Arc::new(self.grants),
             reuse: 0,

@@ -21,6 +21,7 @@ fn facts() -> BTreeMap<String, Facts> {
     let facts = |name: &str, kinds: &[Kind], needs: &[Capability], required: Value, properties: Value| {
         let facts = Facts {
             name: name.into(),
+            digest: name.into(),
             version: "0.1.0".to_owned(),
             summary: String::new(),
             kinds: kinds.to_vec(),
@@ -609,6 +610,7 @@ fn wrong_schemas_are_said_to_be_and_circles_end() {
     let mut facts = facts();
     let circle = |schema: Value| Facts {
         name: "http".into(),
+        digest: "1".into(),
         version: String::new(),
         summary: String::new(),
         kinds: vec![Kind::Pulse],

@@ -251,6 +251,7 @@ mod tests {
             lane: Lane {
                 profile: Arc::new(Profile {
                     plugin: "p".into(),
+                    digest: "1".into(),
                     limits: Limits::default(),
                     grants: Arc::new(Grants::default()),
                     reuse: 0,

@@ -68,6 +68,8 @@ impl Capability {
 pub struct Facts {
     /// Its name, everywhere.
     pub name: Arc<str>,
+    /// SHA-256 of its component in hexadecimal.
+    pub digest: Arc<str>,
     /// Semantic version.
     pub version: String,
     /// One line for people.

@@ -57,6 +57,8 @@ impl std::fmt::Display for Kind {
 pub struct Profile {
     /// The plugin's name, as in `[plugins.NAME]` and in its manifest.
     pub plugin: Arc<str>,
+    /// SHA-256 of its component in hexadecimal: a plugin that is replaced is another one, whatever it is called.
+    pub digest: Arc<str>,
     /// Caps of one execution, within the operator's maxima.
     pub limits: Limits,
     /// What the plugin may reach.

@@ -104,6 +104,7 @@ mod tests {
         let [one, same] = [(); 2].map(|()| {
             Arc::new(Profile {
                 plugin: "a".into(),
+                digest: "".into(),
                 limits: Limits::default(),
                 grants: Arc::default(),
                 reuse: 9,

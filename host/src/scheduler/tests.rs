@@ -32,6 +32,7 @@ fn lane() -> Lane {
     Lane {
         profile: Arc::new(Profile {
             plugin: "p".into(),
+            digest: "1".into(),
             limits: Limits::default(),
             grants: Arc::new(Grants::default()),
             reuse: 0,

@@ -123,6 +123,7 @@ fn whoever_hangs_waits_for_himself() {
         let check = spec.pulse.as_mut().unwrap();
         check.profile = Arc::new(Profile {
             plugin: "hangs".into(),
+            digest: "2".into(),
             ..Arc::into_inner(lane().profile).unwrap()
         });
         spec
