@@ -380,12 +380,18 @@ impl Datagrams {
         if !self.may_pass() {
             return Ok(None);
         }
-        // Tokio's own receives only look at what is readable, and an error is not.
-        let taken = self.socket.try_io(Interest::READABLE | Interest::ERROR, || {
-            let (_, length, from) = rustix::net::recvfrom(&*self.socket, buffer, RecvFlags::empty())?;
+        // Tokio's own receives only look at what is readable, and an error is not; it takes one interest at a time.
+        let mut take = || {
+            let (_, length, from) = rustix::net::recvfrom(&*self.socket, &mut *buffer, RecvFlags::empty())?;
             let from = from.and_then(|from| SocketAddr::try_from(from).ok());
             Ok((length, from.ok_or(io::ErrorKind::InvalidData)?))
-        });
+        };
+        let taken = match self.socket.try_io(Interest::READABLE, &mut take) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.socket.try_io(Interest::ERROR, &mut take)
+            }
+            taken => taken,
+        };
         match taken {
             Ok((length, from)) => {
                 self.permit.tenant.account.add_received(length as u64);

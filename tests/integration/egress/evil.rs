@@ -3,7 +3,7 @@
 //!
 //! The clock stands still, so that no machine is too slow; only timers end what waits.
 
-use super::{denial, lab, native, read_head, report, serve, words};
+use super::{lab, native, read_head, report, serve, words};
 use crate::support::{
     sandbox::{Lab, Work, loopback},
     tls,
@@ -24,7 +24,7 @@ use std::{
 };
 
 /// What ends by a timer ends by this one.
-const BRIEF: Duration = Duration::from_millis(400);
+const BRIEF: Duration = Duration::from_secs(1);
 /// How long a server that dribbles waits between two bytes.
 const DRIBBLE: Duration = Duration::from_millis(20);
 
@@ -242,28 +242,6 @@ fn tls_that_goes_wrong_is_the_targets_failure() {
         for work in pages("https", address) {
             is_the_targets(&lab, name, work);
         }
-    }
-}
-
-#[test]
-fn redirects_to_what_is_not_granted_are_denied() {
-    let lab = still();
-    for location in [
-        "http://169.254.169.254/latest/meta-data/",
-        "http://[::ffff:a9fe:a9fe]/",
-        "//169.254.169.254/",
-        "https://10.0.0.1/",
-    ] {
-        let address = serve(move |mut stream| {
-            read_head(&mut stream);
-            let answer = format!("HTTP/1.1 302 Found\r\nlocation: {location}\r\ncontent-length: 0\r\n\r\n");
-            let _ = stream.write_all(answer.as_bytes());
-        });
-        let [lent, own] = pages("http", address);
-        let result = lab.run(&lent);
-        assert_eq!(denial(&result).capability, "http", "{location}");
-        // Its language's own client sees the redirect, and would have to ask again.
-        assert!(matches!(lab.run(&own).outcome, Outcome::Answer(_)), "{location}");
     }
 }
 

@@ -70,6 +70,8 @@ pub struct Progress {
     pub frame: Option<Bytes>,
     /// How the body ended, once all of it was taken: with trailers, without, or not at all.
     pub end: Option<Result<Option<HeaderMap>, Failure>>,
+    /// Whether there was a head, which may have been taken.
+    answered: bool,
 }
 
 /// An exchange.
@@ -112,9 +114,9 @@ impl Exchange {
                     Err(failure) => Err(failure),
                 };
                 let mut progress = lock(&progress);
-                match (result, &progress.head) {
-                    (Err(failure), None) => progress.head = Some(Err(failure)),
-                    (result, _) => progress.end = Some(result),
+                match result {
+                    Err(failure) if !progress.answered => progress.head = Some(Err(failure)),
+                    result => progress.end = Some(result),
                 }
             }
         };
@@ -208,7 +210,11 @@ async fn read(
     let answer = within(call, patience.first_byte, async { answer.await.map_err(failed) }).await?;
     let (head, mut incoming) = answer.into_parts();
     exchange::check_head(call, &head)?;
-    lock(progress).head = Some(Ok(head));
+    {
+        let mut progress = lock(progress);
+        progress.head = Some(Ok(head));
+        progress.answered = true;
+    }
     call.enter(Stage::Transfer);
     let mut bytes = 0;
     loop {
