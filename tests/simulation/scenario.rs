@@ -256,6 +256,7 @@ fn settings(rng: &mut Rng, scale: &Scale) -> HostSettings {
         }
     };
     settings.max_hold = rng.secs(5, 300);
+    (settings.quarantine, settings.correlated) = (None, None);
     settings
 }
 

@@ -37,6 +37,7 @@ mod source;
 mod syntax;
 mod template;
 mod tree;
+mod trouble;
 
 #[cfg(test)]
 mod tests;

@@ -107,6 +107,7 @@ pub fn dispatch(
     let size = window.batch_of(room.min(needed));
     desk.needed.0.get_mut(kind).take(room, most, &mut buffers.taken);
     touch(monitors, &buffers.taken);
+    desk.quarantine.plan();
     let now = desk.now();
     let expires = now.mono.after(desk.settings.0.queue_wait);
     let mut tickets = buffers.taken.drain(..);
@@ -197,6 +198,7 @@ pub fn dispatch(
             };
             let desk = &mut *desk;
             let number = desk.out.0.start(flight, &mut desk.alarm.0);
+            desk.quarantine.sent(kind, job.flow, job.deadline);
             if let Some(lane) = monitor.lane_mut(job.lane) {
                 lane.pend(job.attempt, number);
             }

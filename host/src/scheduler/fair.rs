@@ -57,7 +57,7 @@ struct Turn {
 }
 
 /// Users beyond that share the last queue.
-const FLOWS_MAX: usize = u16::MAX as usize;
+pub(super) const FLOWS_MAX: usize = u16::MAX as usize;
 /// So many tickets a queue may give out before others are looked at again.
 const TURN: usize = 16;
 

@@ -9,6 +9,7 @@
 mod budget;
 mod code;
 pub mod components;
+pub mod correlated;
 mod depend;
 mod dispatch;
 mod fair;
@@ -18,6 +19,7 @@ mod ingest;
 mod intervention;
 mod publish;
 mod pulse;
+pub mod quarantine;
 mod recover;
 pub mod reload;
 mod resources;
@@ -26,6 +28,7 @@ mod timers;
 pub mod view;
 pub mod wheel;
 pub mod window;
+pub mod words;
 
 #[cfg(test)]
 mod tests;
@@ -36,7 +39,8 @@ use crate::{
         event::Event,
         health::{Episodes, Now},
         host::{HostSettings, PerKind},
-        spec::{Kind, MonitorSpec},
+        spec::{Class, Kind, MonitorSpec, Policy},
+        tenant::Tenant,
         time::Mono,
     },
     queue::{Bell, Outlet, ResultReceiver},
@@ -46,12 +50,13 @@ use bevy_ecs::{
     schedule::{
         IntoScheduleConfigs, LogLevel, Schedule, ScheduleBuildSettings, SingleThreadedExecutor, SystemSet,
     },
+    system::SystemState,
     world::World,
 };
 use components::{FIRST_STATE, Monitor};
 use resources::{
-    Alarm, Attempts, Budgets, Draining, Due, Endings, EpisodeSource, HostDesk, Inbox, Journal, Needed, Out,
-    Outlets, Publisher, Settings, TAG_PULSE, Tally, Time, Windows,
+    Alarm, Attempts, Budgets, Desk, Draining, Due, Endings, EpisodeSource, HostDesk, Inbox, Journal, Needed,
+    Out, Outlets, Publisher, Settings, TAG_PULSE, Tally, Time, Windows,
 };
 use stats::{Snapshot, Stats};
 use std::{
@@ -132,6 +137,8 @@ impl Scheduler {
         })));
         world.insert_resource(Out::default());
         world.insert_resource(Attempts::default());
+        world.insert_resource(quarantine::Quarantine::new(parts.settings.quarantine));
+        world.insert_resource(correlated::Correlated::new(parts.settings.correlated));
         world.insert_resource(Settings(parts.settings));
         world.insert_resource(Time {
             clock: parts.clock,
@@ -147,7 +154,10 @@ impl Scheduler {
         world.insert_resource(Journal::default());
         world.insert_resource(EpisodeSource(Episodes::starting_at(now.wall)));
         world.insert_resource(depend::Family::default());
-        world.insert_resource(HostDesk::default());
+        world.insert_resource(HostDesk {
+            spec: Some(parts.host_entry.clone().unwrap_or_else(nobody)),
+            ..HostDesk::default()
+        });
         world.insert_resource(Draining::default());
         world.insert_resource(Tally(Snapshot::default()));
         world.insert_resource(Publisher {
@@ -170,8 +180,9 @@ impl Scheduler {
     }
 
     fn add_host_entry(&mut self, spec: MonitorSpec, now: Mono) {
-        let entity = self.world.spawn(Monitor::new(spec, now, 0)).id();
-        self.world.resource_mut::<HostDesk>().entity = Some(entity);
+        let entity = self.world.spawn(Monitor::new(spec.clone(), now, 0)).id();
+        let mut host = self.world.resource_mut::<HostDesk>();
+        (host.entity, host.spec) = (Some(entity), Some(spec));
     }
 
     /// Adds monitors. They lie in memory in the order in which they fall due, so that what is due together is read
@@ -185,13 +196,15 @@ impl Scheduler {
         order.sort_unstable();
         let world = &mut self.world;
         let mut ready = Vec::with_capacity(monitors.len());
+        let mut state: SystemState<Desk<'_>> = SystemState::new(world);
         for (_, slot, place) in &order {
-            let Some(spec) = monitors.get(*place as usize) else {
+            let (Some(spec), Ok(mut desk)) = (monitors.get(*place as usize), state.get_mut(world)) else {
                 continue;
             };
-            let needed = &mut world.resource_mut::<Needed>().0.pulse;
-            let plugin = spec.pulse.as_ref().map(|check| &check.profile.plugin);
-            let flow = plugin.map_or(0, |plugin| needed.flow(&spec.tenant.name, plugin));
+            let flow = spec.pulse.as_ref().map_or(0, |check| {
+                let profile = &check.profile;
+                desk.flow(Kind::Pulse, &spec.tenant.name, &profile.plugin, profile)
+            });
             let mut monitor = Monitor::new(spec.clone(), *slot, flow);
             monitor.pulse.wait(*slot);
             ready.push(monitor);
@@ -317,6 +330,29 @@ impl Unfinished {
     }
 }
 
+/// Whose facts those of the host are, if nobody hears of them.
+fn nobody() -> MonitorSpec {
+    let policy = Policy {
+        interval: Duration::from_secs(60),
+        retry_interval: Duration::from_secs(60),
+        failure_threshold: 1,
+        success_threshold: 1,
+        page_after: Duration::from_secs(60),
+        repeat: None,
+        fault_threshold: 1,
+    };
+    let class = Class {
+        tenant: Arc::new(Tenant::unlimited()),
+        labels: Arc::new([]),
+        policy,
+        pulse: None,
+        intervention: None,
+        sinks: Arc::new([]),
+        parents: Arc::new([]),
+    };
+    MonitorSpec::new(Arc::new(class), None, "pulse-host", None)
+}
+
 fn schedule() -> Schedule {
     let mut schedule = Schedule::default();
     // One thread: the systems share almost everything, and the hand-over to a pool costs more than a run.
@@ -337,7 +373,9 @@ fn schedule() -> Schedule {
             .chain(),
     );
     schedule.add_systems((
-        ingest::drain_results.in_set(Step::Ingest),
+        (quarantine::turn, correlated::turn, ingest::drain_results)
+            .chain()
+            .in_set(Step::Ingest),
         (recover::turn_wheel, recover::recover)
             .chain()
             .in_set(Step::Recover),
@@ -347,6 +385,8 @@ fn schedule() -> Schedule {
             timers::advance,
             depend::advance,
             code::advance,
+            quarantine::advance,
+            correlated::tell,
             code::tell_host_news,
         )
             .chain()

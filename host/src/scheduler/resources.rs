@@ -3,13 +3,16 @@
 use super::{
     budget::{Interventions, Retries},
     components::{Case, Lane, RepairLane},
+    correlated::Correlated,
     depend::Family,
     fair::Fair,
     flights::Flights,
     follow::lane_of,
+    quarantine::Quarantine,
     stats::{Snapshot, Stats},
     wheel::Wheel,
     window::Window,
+    words,
 };
 use crate::{
     clock::Clock,
@@ -19,14 +22,14 @@ use crate::{
         host::{HostSettings, PerKind},
         job::{JobKey, JobResult, MonitorId},
         outcome::Outcome,
-        spec::{Kind, MonitorSpec},
+        spec::{Kind, MonitorSpec, Profile},
         time::Mono,
     },
     queue::{Outlet, ResultReceiver, Results},
 };
 use bevy_ecs::change_detection::{Res, ResMut};
 use bevy_ecs::{entity::Entity, resource::Resource, system::SystemParam};
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 /// An entry of the wheel: the pulse of the monitor in its key waits until then.
 pub const TAG_PULSE: u16 = 0;
@@ -188,6 +191,8 @@ pub struct HostDesk {
     pub entity: Option<Entity>,
     /// What happened in this run: (title, body).
     pub news: Vec<(String, String)>,
+    /// Whose facts those of the host itself are.
+    pub spec: Option<MonitorSpec>,
 }
 
 /// Whether the host is stopping: no pulse and no intervention starts any more.
@@ -223,6 +228,10 @@ pub struct Desk<'w> {
     pub family: ResMut<'w, Family>,
     /// Trouble of the prober.
     pub host: ResMut<'w, HostDesk>,
+    /// Plugins that are not run.
+    pub quarantine: ResMut<'w, Quarantine>,
+    /// Failures of many monitors at once.
+    pub correlated: ResMut<'w, Correlated>,
 }
 
 impl Desk<'_> {
@@ -240,6 +249,34 @@ impl Desk<'_> {
             spec: spec.clone(),
             fact,
         });
+    }
+
+    /// Puts a fact about the host itself on record. Loud: the host's own sinks hear of it.
+    pub fn note_host(&mut self, fact: Fact, loud: bool) {
+        if loud {
+            self.host.news.extend(words::of(&fact));
+        }
+        let Some(spec) = self.host.spec.clone() else {
+            return;
+        };
+        let monitor = self.host.entity.unwrap_or(Entity::PLACEHOLDER);
+        self.journal.0.push(Event {
+            at: self.time.now.wall,
+            monitor: MonitorId(monitor.to_bits()),
+            spec,
+            fact,
+        });
+    }
+
+    /// The number of the queue of that kind in which jobs of that profile wait, if they are of that tenant.
+    pub fn flow(&mut self, kind: Kind, tenant: &Arc<str>, user: &Arc<str>, profile: &Profile) -> u16 {
+        let flow = self.needed.0.get_mut(kind).flow(tenant, user);
+        self.quarantine
+            .bind(kind, flow, tenant, profile, self.time.now.mono);
+        if kind == Kind::Pulse {
+            self.correlated.bind(flow, tenant);
+        }
+        flow
     }
 
     /// Counts an outcome that is applied at that time.
@@ -269,8 +306,8 @@ impl Desk<'_> {
     pub fn case<'m>(&mut self, spec: &MonitorSpec, case: &'m mut Option<Box<Case>>) -> &'m mut Case {
         case.get_or_insert_with(|| {
             let repair = spec.intervention.as_ref().map_or(0, |repair| {
-                let plugin = &repair.lane.profile.plugin;
-                self.needed.0.intervention.flow(&spec.tenant.name, plugin)
+                let profile = &repair.lane.profile;
+                self.flow(Kind::Intervention, &spec.tenant.name, &profile.plugin, profile)
             });
             Box::new(Case {
                 sinks: spec.sinks.iter().map(|sink| lane_of(self, spec, sink)).collect(),
@@ -281,6 +318,7 @@ impl Desk<'_> {
                     lost: None,
                 },
                 held: false,
+                onset: Mono::NEVER,
                 wake_at: Mono::NEVER,
                 entry_at: Mono::NEVER,
             })

@@ -416,7 +416,7 @@ impl Model {
             ended,
             spent,
         };
-        doings.held = facts.iter().any(|fact| matches!(fact, Fact::Held));
+        doings.held = facts.iter().any(|fact| matches!(fact, Fact::Held { .. }));
         match self
             .health
             .episode
@@ -435,7 +435,10 @@ impl Model {
                 let stays = was == Phase::Needed && lane.phase == Phase::Needed;
                 let quiet = (stays || lane.phase == Phase::Waiting)
                     && !facts.iter().any(|fact| {
-                        matches!(fact, Fact::Exhausted(_) | Fact::Held | Fact::Intervening { .. })
+                        matches!(
+                            fact,
+                            Fact::Exhausted(_) | Fact::Held { .. } | Fact::Intervening { .. }
+                        )
                     });
                 ledger.check(Rule::RepairOnlyInIncident, &self.name, quiet, || {
                     format!("no incident is open, and its intervention is {lane:?}: {facts:?}")
