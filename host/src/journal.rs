@@ -98,6 +98,7 @@ fn write(event: &Event) {
             _ => tracing::debug!("{name}: {} after {}: {summary}", to.name(), from.name()),
         },
         Fact::Fault { class, message } => tracing::debug!("{name} could not be checked ({class}): {message}"),
+        Fact::Withheld { .. } => tracing::debug!("{name} was not checked: its plugin is quarantined"),
         Fact::Opened { incident } => tracing::debug!("{name}: episode {} begins", incident.id),
         Fact::Incident { incident, failures } => {
             let times = if *failures == 1 {

@@ -40,6 +40,12 @@ pub enum Fact {
         /// One line.
         message: String,
     },
+    /// A pulse was not run, because its plugin is quarantined.
+    Withheld {
+        /// Whether the tenant's own executions are the reason: then nobody knows how the target is. If not, nothing is
+        /// known to be wrong, and only room for probes is wanting.
+        fault: bool,
+    },
     /// The first bad report.
     Opened {
         /// The episode.

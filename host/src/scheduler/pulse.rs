@@ -22,9 +22,6 @@ use bevy_ecs::{
 };
 use std::time::Duration;
 
-/// What stands in a fault's fact in the place of the outcome's class, where nothing was run.
-const QUARANTINED: &str = "quarantined";
-
 /// Gives every pulse that ended to the state machine.
 pub fn advance(
     mut desk: Desk<'_>,
@@ -137,17 +134,13 @@ fn hold(desk: &mut Desk<'_>, entity: Entity, monitor: &mut Monitor, own: bool, e
     let now = desk.now();
     let flow = monitor.pulse.flow();
     desk.tally.0.held_pulses += 1;
+    desk.note(entity, &monitor.spec, Fact::Withheld { fault: own });
     let mut message = String::new();
     // Where only others had trouble with it, nothing is known to be wrong.
     if own {
         message = desk.quarantine.reason(Kind::Pulse, flow);
         let Monitor { spec, health, .. } = monitor;
         health.on_fault(spec, &message, now, &mut desk.episodes.0, effects);
-        let fact = Fact::Fault {
-            class: QUARANTINED,
-            message: message.clone(),
-        };
-        desk.note(entity, spec, fact);
         // The host's own sinks have heard of the plugin, which says it all.
         if let Some(index) = effects
             .facts

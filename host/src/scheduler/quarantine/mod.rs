@@ -40,6 +40,9 @@ pub const PROBES: u32 = 3;
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// What was held is checked again at least that much apart, on average.
 const RELEASE_GAP: Duration = Duration::from_millis(1);
+/// A tenant's name and a component's digest.
+pub type Name = (Arc<str>, Arc<str>);
+
 /// No key.
 const NONE: u32 = u32::MAX;
 
@@ -81,7 +84,7 @@ pub struct Quarantine {
     settings: Option<QuarantineSettings>,
     keys: Vec<Option<Key>>,
     free: Vec<u32>,
-    numbers: HashMap<(Arc<str>, Arc<str>), u32>,
+    numbers: HashMap<Name, u32>,
     strains: HashMap<Arc<str>, Strain>,
     /// The key of each queue of each kind.
     of_flow: PerKind<Vec<u32>>,
@@ -282,7 +285,12 @@ impl Quarantine {
     /// A round of probes begins.
     fn try_again(&mut self, number: u32, now: Mono) {
         if let Some(key) = self.at(number) {
-            key.state = State::Trying(Round::begins(now));
+            // What an earlier round sent is still a probe.
+            let since = match key.state {
+                State::Trying(round) => round.since,
+                State::Open { .. } | State::Closed => now,
+            };
+            key.state = State::Trying(Round::begins(since));
             let count = key.held.len().min(PROBES as usize);
             let first: Vec<Entity> = key.held.drain(..count).collect();
             self.probes.extend(first);
@@ -564,8 +572,8 @@ impl Quarantine {
     }
 
     /// Forgets every plugin that no tenant uses any more. What was held because of it is checked again.
-    pub fn retain(&mut self, used: &HashSet<(Arc<str>, Arc<str>)>) {
-        let gone: Vec<((Arc<str>, Arc<str>), u32)> = self
+    pub fn retain(&mut self, used: &HashSet<Name>) {
+        let gone: Vec<(Name, u32)> = self
             .numbers
             .iter()
             .filter(|(name, _)| !used.contains(*name))
