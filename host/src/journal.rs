@@ -9,13 +9,11 @@ use crate::{
         event::{Event, Fact},
         health::{InterventionEnd, State},
         host::PerKind,
+        host_news,
         spec::Kind,
         time::Mono,
     },
-    scheduler::{
-        stats::{Snapshot, Stats},
-        words::of as told,
-    },
+    scheduler::stats::{Snapshot, Stats},
 };
 use std::time::Duration;
 
@@ -161,7 +159,7 @@ fn write(event: &Event) {
         | Fact::Readmitted { .. }
         | Fact::RepairsPaused { .. }
         | Fact::RepairsResume { .. } => {
-            if let Some((title, body)) = told(&event.fact) {
+            if let Some((title, body)) = host_news::of(&event.fact) {
                 tracing::warn!("{title}: {}", body.replace('\n', "; "));
             }
         }

@@ -16,6 +16,7 @@ mod pool;
 mod schema;
 mod stdio;
 mod store;
+mod turns;
 mod worker;
 
 pub use compile::Compiler;

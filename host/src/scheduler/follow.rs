@@ -170,7 +170,7 @@ pub fn undeliverable(
 /// The lane of a monitor's sink, with nothing in its box.
 pub fn lane_of(desk: &mut Desk<'_>, spec: &MonitorSpec, sink: &Sink) -> SinkLane {
     SinkLane {
-        lane: Lane::new(desk.flow(Kind::Code, &spec.tenant.name, &sink.name, &sink.lane.profile)),
+        lane: Lane::new(desk.flow(Kind::Code, &spec.tenant, &sink.name, &sink.lane.profile)),
         outbox: Outbox::default(),
     }
 }

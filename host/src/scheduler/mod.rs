@@ -20,6 +20,7 @@ mod intervention;
 mod publish;
 mod pulse;
 pub mod quarantine;
+mod ration;
 mod recover;
 pub mod reload;
 mod resources;
@@ -28,7 +29,6 @@ mod timers;
 pub mod view;
 pub mod wheel;
 pub mod window;
-pub mod words;
 
 #[cfg(test)]
 mod tests;
@@ -46,6 +46,7 @@ use crate::{
     queue::{Bell, Outlet, ResultReceiver},
 };
 use bevy_ecs::{
+    change_detection::Mut,
     entity::Entity,
     schedule::{
         IntoScheduleConfigs, LogLevel, Schedule, ScheduleBuildSettings, SingleThreadedExecutor, SystemSet,
@@ -56,7 +57,7 @@ use bevy_ecs::{
 use components::{FIRST_STATE, Monitor};
 use resources::{
     Alarm, Attempts, Budgets, Desk, Draining, Due, Endings, EpisodeSource, HostDesk, Inbox, Journal, Needed,
-    Out, Outlets, Publisher, Settings, TAG_PULSE, Tally, Time, Windows,
+    Out, Outlets, Publisher, Settings, TAG_PULSE, Tally, Tenants, Time, Windows,
 };
 use stats::{Snapshot, Stats};
 use std::{
@@ -149,6 +150,7 @@ impl Scheduler {
         world.insert_resource(Due::default());
         world.insert_resource(Endings::default());
         world.insert_resource(Needed::default());
+        world.insert_resource(Tenants::default());
         world.insert_resource(Inbox(parts.results));
         world.insert_resource(Outlets(parts.outlets));
         world.insert_resource(Journal::default());
@@ -203,7 +205,7 @@ impl Scheduler {
             };
             let flow = spec.pulse.as_ref().map_or(0, |check| {
                 let profile = &check.profile;
-                desk.flow(Kind::Pulse, &spec.tenant.name, &profile.plugin, profile)
+                desk.flow(Kind::Pulse, &spec.tenant, &profile.plugin, profile)
             });
             let mut monitor = Monitor::new(spec.clone(), *slot, flow);
             monitor.pulse.wait(*slot);
@@ -288,7 +290,7 @@ impl Scheduler {
 
     fn close(&mut self) {
         let world = &mut self.world;
-        world.resource_scope(|world, mut tally: bevy_ecs::change_detection::Mut<'_, Tally>| {
+        world.resource_scope(|world, mut tally: Mut<'_, Tally>| {
             world.resource::<Publisher>().stats.publish(&mut tally.0);
         });
         for kind in Kind::ALL {

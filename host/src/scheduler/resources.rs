@@ -5,14 +5,14 @@ use super::{
     components::{Case, Lane, RepairLane},
     correlated::Correlated,
     depend::Family,
-    fair::Fair,
+    fair::{Fair, User},
     flights::Flights,
     follow::lane_of,
     quarantine::Quarantine,
+    ration::Rations,
     stats::{Snapshot, Stats},
     wheel::Wheel,
     window::Window,
-    words,
 };
 use crate::{
     clock::Clock,
@@ -20,9 +20,11 @@ use crate::{
         event::{Event, Fact},
         health::{Effects, Episodes, Now},
         host::{HostSettings, PerKind},
+        host_news,
         job::{JobKey, JobResult, MonitorId},
         outcome::Outcome,
         spec::{Kind, MonitorSpec, Profile},
+        tenant::Tenant,
         time::Mono,
     },
     queue::{Outlet, ResultReceiver, Results},
@@ -148,6 +150,10 @@ pub struct Ended {
 #[derive(Resource, Default)]
 pub struct Needed(pub PerKind<Fair>);
 
+/// What each tenant has and may have.
+#[derive(Resource, Default)]
+pub struct Tenants(pub Rations);
+
 /// The channels.
 #[derive(Resource)]
 pub struct Outlets(pub PerKind<Outlet>);
@@ -210,6 +216,8 @@ pub struct Desk<'w> {
     pub alarm: ResMut<'w, Alarm>,
     /// Lanes that are due.
     pub needed: ResMut<'w, Needed>,
+    /// What each tenant has and may have.
+    pub tenants: ResMut<'w, Tenants>,
     /// Jobs that are out.
     pub out: ResMut<'w, Out>,
     /// How many may be.
@@ -254,7 +262,7 @@ impl Desk<'_> {
     /// Puts a fact about the host itself on record. Loud: the host's own sinks hear of it.
     pub fn note_host(&mut self, fact: Fact, loud: bool) {
         if loud {
-            self.host.news.extend(words::of(&fact));
+            self.host.news.extend(host_news::of(&fact));
         }
         let Some(spec) = self.host.spec.clone() else {
             return;
@@ -268,17 +276,6 @@ impl Desk<'_> {
         });
     }
 
-    /// The number of the queue of that kind in which jobs of that profile wait, if they are of that tenant.
-    pub fn flow(&mut self, kind: Kind, tenant: &Arc<str>, user: &Arc<str>, profile: &Profile) -> u16 {
-        let flow = self.needed.0.get_mut(kind).flow(tenant, user);
-        self.quarantine
-            .bind(kind, flow, tenant, profile, self.time.now.mono);
-        if kind == Kind::Pulse {
-            self.correlated.bind(flow, tenant);
-        }
-        flow
-    }
-
     /// Counts an outcome that is applied at that time.
     pub fn count(&mut self, kind: Kind, result: &JobResult, applied: Mono) {
         let tally = &mut self.tally.0;
@@ -290,16 +287,32 @@ impl Desk<'_> {
         }
     }
 
-    /// A pending lane's job is out no more.
-    pub fn land(&mut self, lane: Lane) {
+    /// A pending lane's job is out no more; the result, if it came back.
+    pub fn land(&mut self, lane: Lane, result: Option<&JobResult>) {
         if let Some(number) = lane.flight()
             && let Some(flight) = self.out.0.land(number)
         {
             let kind = flight.lane.kind();
-            self.needed.0.get_mut(kind).back(flight.flow);
+            let (queues, tenants) = (self.needed.0.get_mut(kind), &mut self.tenants.0);
+            queues.back(tenants, flight.flow);
+            if let Some(result) = result {
+                queues.charge(tenants, flight.flow, result, self.time.now.mono);
+            }
             let counts = self.tally.0.kinds.get_mut(kind);
             counts.pending = counts.pending.saturating_sub(1);
         }
+    }
+
+    /// The queue of a tenant's lane of that kind. `name`: its plugin, or for codes its notifier.
+    pub fn flow(&mut self, kind: Kind, tenant: &Arc<Tenant>, name: &Arc<str>, profile: &Profile) -> u16 {
+        let user = user(kind, tenant, name, profile);
+        let now = self.time.now.mono;
+        let flow = self.needed.0.get_mut(kind).flow(&mut self.tenants.0, user, now);
+        self.quarantine.bind(kind, flow, &tenant.name, profile, now);
+        if kind == Kind::Pulse {
+            self.correlated.bind(flow, &tenant.name);
+        }
+        flow
     }
 
     /// The monitor's case, made now if there is none.
@@ -307,7 +320,7 @@ impl Desk<'_> {
         case.get_or_insert_with(|| {
             let repair = spec.intervention.as_ref().map_or(0, |repair| {
                 let profile = &repair.lane.profile;
-                self.flow(Kind::Intervention, &spec.tenant.name, &profile.plugin, profile)
+                self.flow(Kind::Intervention, &spec.tenant, &profile.plugin, profile)
             });
             Box::new(Case {
                 sinks: spec.sinks.iter().map(|sink| lane_of(self, spec, sink)).collect(),
@@ -323,6 +336,17 @@ impl Desk<'_> {
                 entry_at: Mono::NEVER,
             })
         })
+    }
+}
+
+/// Who has a queue of that kind.
+#[must_use]
+pub fn user<'a>(kind: Kind, tenant: &'a Arc<Tenant>, name: &'a Arc<str>, profile: &Profile) -> User<'a> {
+    User {
+        tenant,
+        name,
+        memory_bytes: profile.limits.memory_bytes,
+        code: kind == Kind::Code,
     }
 }
 

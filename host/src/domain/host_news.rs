@@ -1,6 +1,6 @@
 //! What the host's own sinks are told about the host itself.
 
-use crate::domain::{event::Fact, tenant};
+use super::{event::Fact, tenant};
 use std::sync::Arc;
 
 /// Title and body; none for facts that are not about the host.
