@@ -331,23 +331,24 @@ impl Quarantine {
         let Some(key) = self.at(number) else {
             return;
         };
-        if !fresh && !widens {
-            return;
-        }
-        key.told |= fresh && !already && !widens;
-        let news = News {
+        // Who hears that it is sick at large need not hear of each tenant.
+        let loud = fresh && !already && !widens;
+        key.told |= loud;
+        let news = |tenant, loud| News {
             fact: Fact::Quarantined {
                 plugin: Arc::clone(&key.plugin),
-                digest,
-                tenant: (!widens).then(|| Arc::clone(&key.tenant)),
+                digest: Arc::clone(&digest),
+                tenant,
                 faults: key.sum.sick,
                 of: key.sum.sick.saturating_add(key.sum.well),
                 message: Arc::clone(&key.reason),
                 pause,
             },
-            loud: !already,
+            loud,
         };
-        self.news.push(news);
+        let own = fresh.then(|| news(Some(Arc::clone(&key.tenant)), loud));
+        let wide = widens.then(|| news(None, true));
+        self.news.extend(own.into_iter().chain(wide));
     }
 
     /// Whether enough tenants are in trouble with it, and none is well.

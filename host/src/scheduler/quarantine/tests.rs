@@ -327,7 +327,14 @@ fn conspirators_do_not_switch_off_who_is_well() {
     ward.pass(3600);
     ward.crash(0, 4);
     ward.crash(1, 4);
-    assert_eq!(ward.news(), [(true, of("bad"), true), (true, None, true)]);
+    assert_eq!(
+        ward.news(),
+        [
+            (true, of("bad"), true),
+            (true, of("evil"), false),
+            (true, None, true)
+        ]
+    );
     assert!(!ward.is_open(2), "it has no fault of its own");
     ward.crash(2, 2);
     assert!(!ward.is_open(2), "two are not enough");
