@@ -257,7 +257,8 @@ impl Correlated {
         (pool.hit, pool.seen) = (hit, seen);
         self.news.extend(pool.decide(settings, hit, now));
         let most = self.all.count.mostly(self.all.count.fresh, settings.ratio)
-            && self.seen > 1
+            // One alone pauses by itself.
+            && self.hit > 1
             && self.hit as f64 >= settings.ratio * self.seen as f64;
         self.news.extend(self.all.decide(settings, most, now));
     }

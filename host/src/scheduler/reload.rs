@@ -19,6 +19,7 @@ use super::{
 use crate::domain::{
     health::{Effects, InterventionEnd, Pace},
     spec::{Class, Kind, MonitorSpec},
+    time::Mono,
 };
 use bevy_ecs::{
     change_detection::DetectChangesMut as _,
@@ -202,8 +203,10 @@ fn change(desk: &mut Desk<'_>, entity: Entity, monitor: &mut Monitor, spec: Moni
     desk.tenants.0.number(&spec.tenant, now.mono);
     let interval = monitor.spec.policy.interval;
     let other_check = !monitor.spec.checks_the_same(&spec);
-    if other_check || spec.policy.interval != interval {
-        // It is counted anew, as what it is then.
+    // It weighs something else now, or counts for another plugin: it is counted anew, as what it was.
+    let recount = other_check || spec.policy.interval != interval;
+    let stood = (monitor.pulse.standing(), is_fresh(monitor));
+    if recount {
         let Monitor {
             spec, pulse, case, ..
         } = &mut *monitor;
@@ -221,6 +224,15 @@ fn change(desk: &mut Desk<'_>, entity: Entity, monitor: &mut Monitor, spec: Moni
             let flow = desk.flow(Kind::Pulse, tenant, &profile.plugin, profile);
             monitor.pulse.set_flow(flow);
         }
+    }
+    if recount {
+        let Monitor {
+            spec, pulse, case, ..
+        } = &mut *monitor;
+        if stood == (Standing::Failing, true) {
+            stand(desk, spec, pulse, case, Standing::WasAlive);
+        }
+        stand(desk, spec, pulse, case, stood.0);
     }
     // What is due already comes as it would have; everything else keeps to the grid, which may be another one now.
     if monitor.spec.policy.interval != interval {
@@ -240,6 +252,14 @@ fn change(desk: &mut Desk<'_>, entity: Entity, monitor: &mut Monitor, spec: Moni
         wait_for_pulse(desk, entity, &mut monitor.pulse, soon);
     }
     follow(desk, entity, monitor, &mut effects, "the configuration changed");
+}
+
+/// Whether it is counted among those that failed freshly.
+fn is_fresh(monitor: &Monitor) -> bool {
+    monitor
+        .case
+        .as_ref()
+        .is_some_and(|case| case.onset != Mono::NEVER)
 }
 
 /// The monitor's new configuration, and its sinks with what waits for them.

@@ -85,6 +85,9 @@ struct Ward {
     out: HashSet<Arc<str>>,
     opened: bool,
     closed: bool,
+    /// It closed, and the process had stood still since it opened: who was called for a probe in that very time waits
+    /// for his next slot.
+    blurred: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -188,6 +191,7 @@ impl Wards {
                     ledger.see("out of quarantine");
                     loud += usize::from(open.is_some_and(|open| open.loud));
                     ward.closed = true;
+                    ward.blurred = open.is_some_and(|open| open.blurred);
                     ward.since = tick.now;
                     ward.out.clear();
                 }
@@ -284,41 +288,25 @@ impl Wards {
                 format!("held because {} is in quarantine, and it is not", key.1)
             })?;
         }
-        let mut touched: HashMap<&Key, Vec<&Heard>> = HashMap::new();
+        let closed: HashSet<Key> = self
+            .wards
+            .iter()
+            .filter(|(_, ward)| ward.closed && !ward.blurred)
+            .map(|(key, _)| key.clone())
+            .collect();
+        let mut touched: HashMap<Key, Vec<&Heard>> = HashMap::new();
         for heard in &all.heard {
-            touched.entry(&heard.key).or_default().push(heard);
+            touched.entry(heard.key.clone()).or_default().push(heard);
+        }
+        for (key, ward) in &self.wards {
+            if ward.opened || ward.closed {
+                touched.entry(key.clone()).or_default();
+            }
         }
         for (key, heard) in touched {
             let at_large = self.at_large.contains(&key.1);
             let ward = self.wards.entry(key.clone()).or_default();
-            ward.hear(ledger, tick, settings, key, &heard, at_large)?;
-        }
-        let closed: HashSet<Key> = self
-            .wards
-            .iter()
-            .filter(|(_, ward)| ward.closed)
-            .map(|(key, _)| key.clone())
-            .collect();
-        for (key, ward) in self
-            .wards
-            .iter_mut()
-            .filter(|(_, ward)| ward.opened || ward.closed)
-        {
-            let fits = !(ward.opened || ward.closed);
-            ledger.check(Rule::QuarantineForCause, &key.0, fits, || {
-                format!(
-                    "{} went into quarantine, or out of it, and nothing was heard of it",
-                    key.1
-                )
-            })?;
-        }
-        if !all.sent.is_empty() {
-            for turn in &all.sent {
-                let Some(ward) = self.wards.get_mut(&turn.key) else {
-                    continue;
-                };
-                ward.send(ledger, tick, settings, &turn.key, &turn.who)?;
-            }
+            ward.hear(ledger, tick, settings, &key, &heard, at_large)?;
         }
         for ward in self.wards.values_mut().filter(|ward| !ward.out.is_empty()) {
             for who in &all.ended {
@@ -328,12 +316,18 @@ impl Wards {
                 ward.out.clear();
             }
         }
+        for turn in &all.sent {
+            if let Some(ward) = self.wards.get_mut(&turn.key) {
+                ward.send(ledger, tick, settings, &turn.key, &turn.who)?;
+            }
+        }
         if !tick.stalled.is_zero() {
             for open in self.wards.values_mut().filter_map(|ward| ward.open.as_mut()) {
                 open.blurred = true;
             }
         }
-        if closed.is_empty() || tick.draining {
+        // After a stall everything that fell due in it is spread anyway.
+        if closed.is_empty() || tick.draining || !tick.stalled.is_zero() {
             return Ok(());
         }
         for model in models
@@ -397,7 +391,7 @@ impl Ward {
             let before = within(true, short, false).saturating_sub(well);
             let by_rate = enough(within(false, long, true), before);
             let by_signs = at_large && self.streak + sick >= SIGNS;
-            ledger.check(Rule::QuarantineForCause, &key.0, sick > 0 && (by_rate || by_signs), || {
+            ledger.check(Rule::QuarantineForCause, &key.0, sick > 0 && by_rate || by_signs, || {
                 format!(
                     "{} went into quarantine after {} faults and {before} good ends, {sick} of the faults now, {} in a row before",
                     key.1,

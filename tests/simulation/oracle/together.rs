@@ -51,6 +51,8 @@ struct Pause {
     since: Mono,
     /// What failed before it, at most and at least.
     before: (usize, usize),
+    /// Another configuration came since: what failed before may be gone.
+    blurred: bool,
 }
 
 /// All tenants.
@@ -60,6 +62,8 @@ pub struct Together {
     pauses: HashMap<Option<Arc<str>>, Pause>,
     began: Vec<Option<Arc<str>>>,
     ended: Vec<(Option<Arc<str>>, Pause, bool)>,
+    /// Until then, what a reload changed may be counted as fresh or not.
+    blurred_until: Mono,
     reloaded: bool,
 }
 
@@ -71,6 +75,7 @@ impl Together {
             pauses: HashMap::new(),
             began: Vec::new(),
             ended: Vec::new(),
+            blurred_until: Mono(0),
             reloaded: false,
         }
     }
@@ -90,6 +95,7 @@ impl Together {
                     let pause = Pause {
                         since: tick.now,
                         before: (0, 0),
+                        blurred: false,
                     };
                     (tenant, self.pauses.insert(tenant.clone(), pause).is_none())
                 }
@@ -122,6 +128,9 @@ impl Together {
     pub fn reloaded(&mut self, models: &[Model]) {
         let known: HashSet<MonitorId> = models.iter().map(|model| model.id).collect();
         self.stands.retain(|id, _| known.contains(id));
+        for pause in self.pauses.values_mut() {
+            pause.blurred = true;
+        }
         self.reloaded = true;
     }
 
@@ -139,6 +148,10 @@ impl Together {
             return Ok(());
         }
         let now = tick.now;
+        if std::mem::take(&mut self.reloaded) {
+            self.blurred_until = now.after(settings.window);
+        }
+        let clear = now >= self.blurred_until;
         for model in models.iter().filter(|model| !model.is_host()) {
             self.stands.entry(model.id).or_default().follow(model, now);
         }
@@ -169,7 +182,7 @@ impl Together {
             ledger.check(
                 Rule::PauseForCause,
                 tenant.as_deref().unwrap_or("host"),
-                fits,
+                fits || !clear,
                 || format!("interventions pause: {sums:?}"),
             )?;
             if let (Some(pause), Some(tenant)) = (self.pauses.get_mut(tenant), tenant)
@@ -190,7 +203,7 @@ impl Together {
                 })?;
             } else if let Some(sum) = tenant.as_ref().and_then(|tenant| sums.get(tenant))
                 && !began.contains(tenant)
-                && !self.reloaded
+                && !pause.blurred
             {
                 let left = sum.failing_low.saturating_sub(pause.before.1);
                 let most = left > 0 && left as f64 >= settings.ratio / 2.0 * (left as f64 + sum.alive_high);
@@ -207,9 +220,12 @@ impl Together {
                 && (sum.hit.len() >= 2 || sum.plugins.len() < 2);
             let paused = self.pauses.contains_key(&key);
             let over = ended.iter().any(|(tenant, _, _)| *tenant == key);
-            ledger.check(Rule::PauseWhenDue, tenant, !due || paused || over, || {
-                format!("most fail at once, and interventions go on: {sum:?}")
-            })?;
+            ledger.check(
+                Rule::PauseWhenDue,
+                tenant,
+                !due || paused || over || !clear,
+                || format!("most fail at once, and interventions go on: {sum:?}"),
+            )?;
             if let Some(pause) = self.pauses.get(&key) {
                 let last = pause
                     .since
@@ -227,7 +243,6 @@ impl Together {
                 )?;
             }
         }
-        self.reloaded = false;
         self.holds(ledger, all, &sums, settings)
     }
 
