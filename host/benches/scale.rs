@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, bail};
 use pulse_host::{
     app::{Host, Plan},
     clock::Clock,
-    config::{Config, Draft, Silent},
+    config::{Config, Draft},
     domain::{histogram::Histogram, host::HostSettings, plugin::Facts},
     sandbox::{Library, Sandbox},
     scheduler::stats::{Snapshot, Stats},
@@ -163,7 +163,7 @@ fn plugins(paths: &[PathBuf]) -> Result<Loaded> {
 fn read(loaded: &Loaded, text: &str, rows: usize) -> Result<(Config, Duration)> {
     let since = loaded.clock.mono();
     let draft = Draft::from_text("scale.toml", text, Path::new("/"));
-    let config = draft.finish_telling(&loaded.facts, &mut Silent)?;
+    let config = draft.finish(&loaded.facts)?;
     let took = loaded.clock.mono().since(since);
     if config.monitors.len() != rows {
         bail!("{} monitors of {rows} rows", config.monitors.len());

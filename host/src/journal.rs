@@ -10,20 +10,30 @@ use crate::{
         health::{InterventionEnd, State},
         host::PerKind,
         host_news,
-        spec::Kind,
+        spec::{Kind, MonitorSpec},
+        tenant::{DEFAULT, Tenant, Used},
         time::Mono,
     },
     scheduler::stats::{Snapshot, Stats},
 };
-use std::time::Duration;
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 const BURST: f64 = 200.0;
 const PER_SECOND: f64 = 50.0;
 /// How often one line sums up.
-const SUMMARY_EVERY: Duration = Duration::from_secs(10);
+pub const SUMMARY_EVERY: Duration = Duration::from_secs(10);
 
-/// Logs events until their channel closes.
-pub async fn keep(events: async_channel::Receiver<Event>, stats: Stats, clock: Clock) {
+/// Tenants that a summary tells of: those that used most of the workers' time.
+const TENANTS_SHOWN_MAX: usize = 20;
+
+/// Logs events until their channel closes. The first of the tenants is the operator's own.
+pub async fn keep(
+    events: async_channel::Receiver<Event>,
+    stats: Stats,
+    clock: Clock,
+    tenants: Vec<Arc<Tenant>>,
+) {
+    let mut used: Vec<Used> = tenants.iter().map(|tenant| tenant.account.used()).collect();
     let mut limiter = Limiter::new(clock.mono());
     let mut last = Snapshot::default();
     let mut summary = tokio::time::interval(SUMMARY_EVERY);
@@ -42,6 +52,7 @@ pub async fn keep(events: async_channel::Receiver<Event>, stats: Stats, clock: C
                 let snapshot = stats.snapshot();
                 sum_up(&last, &snapshot);
                 last = snapshot;
+                sum_up_tenants(&tenants, &mut used);
             }
         }
     }
@@ -84,7 +95,7 @@ impl Limiter {
 
 /// One line for one fact.
 fn write(event: &Event) {
-    let name = event.spec.name();
+    let name = shown(&event.spec);
     match &event.fact {
         Fact::State { from, to, summary } => match (from, to) {
             (State::Unknown, State::Up) => tracing::info!("{name} is up: {summary}"),
@@ -167,6 +178,74 @@ fn write(event: &Event) {
             tracing::debug!("{name}: {} that was given up came back ({class})", one(*kind));
         }
     }
+}
+
+/// `shop`; another tenant's `acme/shop`, since everybody may have a shop.
+#[must_use]
+pub fn shown(spec: &MonitorSpec) -> Cow<'_, str> {
+    let tenant = &*spec.tenant.name;
+    if tenant == DEFAULT {
+        Cow::Borrowed(spec.name())
+    } else {
+        Cow::Owned(format!("{tenant}/{}", spec.name()))
+    }
+}
+
+/// One line for each tenant that has done something in the last ten seconds, if there are any but the operator.
+fn sum_up_tenants(tenants: &[Arc<Tenant>], before: &mut [Used]) {
+    let mut busy: Vec<(&Arc<Tenant>, Used)> = tenants
+        .iter()
+        .zip(before)
+        .map(|(tenant, before)| {
+            let now = tenant.account.used();
+            (tenant, since(&std::mem::replace(before, now), &now))
+        })
+        .filter(|(_, used)| used.jobs > 0 || used.denials > 0)
+        .collect();
+    if tenants.len() < 2 {
+        return;
+    }
+    busy.sort_by_key(|(_, used)| std::cmp::Reverse((used.cpu, used.jobs)));
+    for (tenant, used) in busy.iter().take(TENANTS_SHOWN_MAX) {
+        tracing::info!(
+            "tenant {tenant} in the last {} s: {}",
+            SUMMARY_EVERY.as_secs(),
+            said(used)
+        );
+    }
+    if busy.len() > TENANTS_SHOWN_MAX {
+        tracing::info!("and {} more tenants", busy.len() - TENANTS_SHOWN_MAX);
+    }
+}
+
+/// What was used in between.
+fn since(before: &Used, now: &Used) -> Used {
+    Used {
+        jobs: now.jobs.saturating_sub(before.jobs),
+        fuel: now.fuel.saturating_sub(before.fuel),
+        cpu: now.cpu.saturating_sub(before.cpu),
+        memory_byte_ms: now.memory_byte_ms.saturating_sub(before.memory_byte_ms),
+        requests: now.requests.saturating_sub(before.requests),
+        bytes_sent: now.bytes_sent.saturating_sub(before.bytes_sent),
+        bytes_received: now.bytes_received.saturating_sub(before.bytes_received),
+        denials: now.denials.saturating_sub(before.denials),
+        ..*now
+    }
+}
+
+fn said(used: &Used) -> String {
+    let mut line = format!(
+        "{}, {:.0?} of CPU time, {}, {} KiB sent, {} KiB received",
+        counted(used.jobs, "job"),
+        used.cpu,
+        counted(used.requests, "request"),
+        used.bytes_sent.div_ceil(1024),
+        used.bytes_received.div_ceil(1024)
+    );
+    if used.denials > 0 {
+        line.push_str(&format!(", {}", counted(used.denials, "denial")));
+    }
+    line
 }
 
 /// `a pulse`, `an intervention`, `a code`.
@@ -263,6 +342,28 @@ mod tests {
         assert_eq!(counted(0_u64, "check"), "0 checks");
         assert_eq!(counted(1_u64, "check"), "1 check");
         assert_eq!(Kind::ALL.map(one), ["a pulse", "an intervention", "a code"]);
+    }
+
+    #[test]
+    fn a_tenant_is_told_what_it_used_since_the_last_time() {
+        let ms = Duration::from_millis;
+        let tenants: Vec<_> = [DEFAULT, "acme"]
+            .map(|name| Arc::new(Tenant::new(name, Default::default())))
+            .into();
+        let before = tenants[1].account.used();
+        tenants[1].account.add_job(5, ms(20), 1, ms(1));
+        tenants[1].account.add_denial();
+        tenants[1].account.add_sent(1);
+        let middle = tenants[1].account.used();
+        let line = said(&since(&before, &middle));
+        assert_eq!(
+            line,
+            "1 job, 20ms of CPU time, 0 requests, 1 KiB sent, 0 KiB received, 1 denial"
+        );
+        assert_eq!(since(&middle, &tenants[1].account.used()).jobs, 0);
+        let mut used: Vec<_> = tenants.iter().map(|_| Used::default()).collect();
+        sum_up_tenants(&tenants, &mut used);
+        assert_eq!(used[1], middle, "the next one starts from here");
     }
 
     #[test]

@@ -22,7 +22,7 @@ const SHOWN_MAX: usize = 8;
 pub(super) fn check_http(lease: &Lease, target: &WebTarget) -> Result<(), Denial> {
     let settings = Settings::of(lease);
     let grants = &lease.profile().grants;
-    let granted = grants.http.iter().any(|grant| match grant {
+    let covers = |grant: &HttpGrant| match grant {
         HttpGrant::Settings(path) => settings.text(path).is_some_and(|text| {
             // As a rule it is the very URL.
             text == target.url.as_str() || WebTarget::parse(text).is_ok_and(|own| own.same_origin(target))
@@ -32,14 +32,17 @@ pub(super) fn check_http(lease: &Lease, target: &WebTarget) -> Result<(), Denial
                 && matches(&pattern.host, &target.host)
                 && pattern.port.is_none_or(|port| port == target.port)
         }
-    });
-    if granted {
+    };
+    if grants.http.iter().any(covers) && within(grants.http_within.as_ref(), covers) {
         return Ok(());
     }
     let wanted = target.origin();
     Err(Denial {
         capability: "http",
-        grant: line(lease, "http", grants.http.iter().map(shown_http), &wanted),
+        grant: match &grants.http_within {
+            Some(within) => line(lease, "http", within.iter().map(shown_http), &wanted),
+            None => line(lease, "http", grants.http.iter().map(shown_http), &wanted),
+        },
         wanted: one_line(&wanted),
     })
 }
@@ -48,7 +51,7 @@ pub(super) fn check_http(lease: &Lease, target: &WebTarget) -> Result<(), Denial
 pub(super) fn check_tcp(lease: &Lease, host: &Host, port: u16) -> Result<(), Denial> {
     let settings = Settings::of(lease);
     let grants = &lease.profile().grants;
-    let granted = grants.tcp.iter().any(|grant| match grant {
+    let covers = |grant: &TcpGrant| match grant {
         TcpGrant::Settings {
             host: path,
             port: None,
@@ -70,16 +73,24 @@ pub(super) fn check_tcp(lease: &Lease, host: &Host, port: u16) -> Result<(), Den
             host: pattern,
             port: own,
         } => matches(pattern, host) && own.is_none_or(|own| own == port),
-    });
-    if granted {
+    };
+    if grants.tcp.iter().any(covers) && within(grants.tcp_within.as_ref(), covers) {
         return Ok(());
     }
     let wanted = format!("{host}:{port}");
     Err(Denial {
         capability: "tcp",
-        grant: line(lease, "tcp", grants.tcp.iter().map(shown_tcp), &wanted),
+        grant: match &grants.tcp_within {
+            Some(within) => line(lease, "tcp", within.iter().map(shown_tcp), &wanted),
+            None => line(lease, "tcp", grants.tcp.iter().map(shown_tcp), &wanted),
+        },
         wanted: one_line(&wanted),
     })
+}
+
+/// Whether what is left of a grant for this tenant covers it as well.
+fn within<G>(left: Option<&Vec<G>>, covers: impl Fn(&G) -> bool) -> bool {
+    left.is_none_or(|left| left.iter().any(covers))
 }
 
 /// Checks every address that a name resolved to against `grants.networks`. One that is not granted spoils all:

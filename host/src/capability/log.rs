@@ -1,7 +1,8 @@
 //! `log`: lines that a plugin writes into the host's log.
 //!
 //! Architecture invariant: a guest can neither flood the log (lines and bytes of one execution are bounded, what
-//! was refused is counted) nor forge it (control characters and those that reorder text are escaped).
+//! was refused is counted) nor forge it (control characters and those that reorder text are escaped), and no line
+//! shows a secret of its tenant.
 
 use super::Lease;
 use std::fmt::Write;
@@ -73,7 +74,9 @@ impl LogBook {
             self.refused = self.refused.saturating_add(1);
             return;
         }
-        let message = escaped(message, LINE_BYTES_MAX);
+        let mut message = escaped(message, LINE_BYTES_MAX);
+        // Behind the cut, where it costs what is shown and not what was written; an end within a value is seen to.
+        of.tenant().secrets.redact_in(&mut message);
         self.lines += 1;
         self.bytes += message.len();
         let (monitor, tenant, plugin) = (of.monitor(), &*of.tenant().name, &*of.profile().plugin);

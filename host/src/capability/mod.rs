@@ -34,9 +34,12 @@ pub use lender::{Lender, Shared, sockets_max};
 
 use crate::domain::{job::Job, limits::Limits, outcome::Denial, spec::Profile, tenant::Tenant, time::Mono};
 use log::{Level, Line, LogBook};
-use std::sync::{
-    Arc, LazyLock, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    borrow::Cow,
+    sync::{
+        Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 /// What a job without a plugin may use, which is nothing.
@@ -58,6 +61,8 @@ pub struct Lease {
     /// Whether the guest waits for its target at this moment.
     pub waiting: Waiting,
     log: Mutex<LogBook>,
+    /// The settings with the values of secrets, once somebody has asked for them.
+    filled: OnceLock<String>,
 }
 
 impl Lease {
@@ -69,6 +74,7 @@ impl Lease {
             ends,
             waiting: Waiting::default(),
             log: Mutex::new(log),
+            filled: OnceLock::new(),
         }
     }
 
@@ -95,9 +101,13 @@ impl Lease {
     /// The job's settings, a JSON object: `@settings.…` grants look into it.
     #[must_use]
     pub fn settings(&self) -> &str {
-        self.job
-            .assignment()
-            .map_or("{}", |assignment| assignment.settings)
+        if let Some(filled) = self.filled.get() {
+            return filled;
+        }
+        match self.job.settings() {
+            Cow::Borrowed(settings) => settings,
+            Cow::Owned(filled) => self.filled.get_or_init(|| filled),
+        }
     }
 
     /// Writes one line, or counts it as refused when the execution has written enough.

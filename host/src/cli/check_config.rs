@@ -5,10 +5,15 @@ use super::{
     progress::{Reading, grouped},
     put, put_json,
 };
-use crate::{app, journal::counted, telemetry};
+use crate::{
+    app,
+    config::{Keep, Loaded, TenantState},
+    journal::counted,
+    telemetry,
+};
 use anyhow::Result;
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::process::ExitCode;
 
 #[derive(Debug, Args)]
@@ -16,7 +21,7 @@ use std::process::ExitCode;
 Examples:
   pulse-host check-config --config /etc/pulse-host/
   pulse-host check-config --config - --output json < my.toml
-Exit code 0: valid. 2: it is not, and every problem was printed.")]
+Exit code 0: valid. 2: it is not, or a tenant's is not, and every problem was printed.")]
 pub struct CheckConfigArgs {
     #[command(flatten)]
     sources: Sources,
@@ -27,17 +32,20 @@ pub struct CheckConfigArgs {
 
 pub fn check_config(args: CheckConfigArgs) -> Result<ExitCode> {
     telemetry::start(args.sources.log_format, "warn");
-    let prepared = app::prepare(
-        &args.sources.plugins,
-        args.sources.config.as_deref(),
-        &mut Reading::new(),
-    )?;
+    let prepared = app::prepare(args.sources.places(), Keep::Nothing, &mut Reading::new())?;
     match (prepared, args.output) {
         (Ok(prepared), Output::Text) => {
             let config = &prepared.config;
-            if !config.warnings.is_empty() {
-                let color = telemetry::colored(&std::io::stderr());
-                eprintln!("{}", config.warnings.render(color));
+            let color = telemetry::colored(&std::io::stderr());
+            let tenants = config.tenants.iter().map(|state| &state.warnings);
+            for warnings in std::iter::once(&config.warnings).chain(tenants) {
+                if !warnings.is_empty() {
+                    eprintln!("{}", warnings.render(color));
+                }
+            }
+            if config.tenants.iter().any(is_wrong) {
+                eprint!("{}", app::tenants_text(&config.tenants, color));
+                return Ok(ExitCode::from(WRONG));
             }
             let mut text = format!(
                 "{} is valid: {}, {}\n",
@@ -45,28 +53,34 @@ pub fn check_config(args: CheckConfigArgs) -> Result<ExitCode> {
                 counted(config.monitors.len() as u64, "monitor"),
                 counted(prepared.library.iter().count() as u64, "plugin")
             );
-            for loaded in &config.loaded {
+            tell_lists(&config.loaded, "", &mut text);
+            for state in &config.tenants {
                 text.push_str(&format!(
-                    "  {} from {}: {}\n",
-                    grouped(loaded.monitors as u64),
-                    loaded.file.as_deref().unwrap_or("a list in it"),
-                    loaded.name
+                    "  tenant {}: {} in {}\n",
+                    state.tenant,
+                    counted(state.monitors as u64, "monitor"),
+                    state.config
                 ));
+                tell_lists(&state.loaded, "  ", &mut text);
             }
             put(&text)?;
         }
-        (Ok(prepared), Output::Json) => put_json(&json!({
-            "valid": true,
-            "config": prepared.config_path,
-            "monitors": prepared.config.monitors.len(),
-            "targets": prepared.config.loaded.iter().map(|loaded| json!({
-                "file": loaded.file,
-                "name": loaded.name,
-                "monitors": loaded.monitors,
-            })).collect::<Vec<_>>(),
-            "warnings": prepared.config.warnings,
-            "problems": [],
-        }))?,
+        (Ok(prepared), Output::Json) => {
+            let config = &prepared.config;
+            let wrong = config.tenants.iter().any(is_wrong);
+            put_json(&json!({
+                "valid": !wrong,
+                "config": prepared.config_path,
+                "monitors": config.monitors.len(),
+                "targets": config.loaded.iter().map(list_json).collect::<Vec<_>>(),
+                "tenants": config.tenants.iter().map(tenant_json).collect::<Vec<_>>(),
+                "warnings": config.warnings,
+                "problems": app::tenants_json(&config.tenants),
+            }))?;
+            if wrong {
+                return Ok(ExitCode::from(WRONG));
+            }
+        }
         (Err(wrong), Output::Text) => {
             eprint!("{}", wrong.text(telemetry::colored(&std::io::stderr())));
             return Ok(ExitCode::from(WRONG));
@@ -77,4 +91,38 @@ pub fn check_config(args: CheckConfigArgs) -> Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn is_wrong(state: &TenantState) -> bool {
+    state.standing.problems().is_some()
+}
+
+fn tell_lists(lists: &[Loaded], indent: &str, text: &mut String) {
+    for loaded in lists {
+        text.push_str(&format!(
+            "{indent}  {} from {}: {}\n",
+            grouped(loaded.monitors as u64),
+            loaded.file.as_deref().unwrap_or("a list in it"),
+            loaded.name
+        ));
+    }
+}
+
+fn list_json(loaded: &Loaded) -> Value {
+    json!({
+        "file": loaded.file,
+        "name": loaded.name,
+        "monitors": loaded.monitors,
+    })
+}
+
+fn tenant_json(state: &TenantState) -> Value {
+    json!({
+        "name": state.tenant.name,
+        "config": state.config,
+        "monitors": state.monitors,
+        "standing": state.standing.to_string(),
+        "targets": state.loaded.iter().map(list_json).collect::<Vec<_>>(),
+        "warnings": state.warnings,
+    })
 }

@@ -10,8 +10,9 @@ mod plugin;
 mod probe;
 mod progress;
 mod run;
+mod tenants;
 
-use crate::{sandbox::compile, telemetry::LogFormat};
+use crate::{app::Places, plugins::lock::LockError, sandbox::compile, telemetry::LogFormat};
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::{io::Write as _, path::PathBuf, process::ExitCode};
@@ -53,6 +54,8 @@ enum Command {
     CheckConfig(check_config::CheckConfigArgs),
     /// Check one monitor once, now, and print the report
     Probe(probe::ProbeArgs),
+    /// Show the tenants: what they may use, and what they have used
+    Tenants(tenants::TenantsArgs),
     /// Look at plugins
     #[command(subcommand)]
     Plugin(plugin::PluginCommand),
@@ -76,6 +79,9 @@ pub struct Sources {
     /// [default: ./pulse-host.toml, $XDG_CONFIG_HOME/pulse-host/, /etc/pulse-host/]
     #[arg(long, value_name = "PATH", env = "PULSE_HOST_CONFIG")]
     pub config: Option<PathBuf>,
+    /// The lock of plugins [default: plugins.lock beside the configuration]
+    #[arg(long, value_name = "FILE", env = "PULSE_HOST_LOCK")]
+    pub lock: Option<PathBuf>,
     /// How log lines on standard error look
     #[arg(
         long,
@@ -85,6 +91,16 @@ pub struct Sources {
         default_value_t
     )]
     pub log_format: LogFormat,
+}
+
+impl Sources {
+    fn places(&self) -> Places<'_> {
+        Places {
+            plugins: &self.plugins,
+            config: self.config.as_deref(),
+            lock: self.lock.as_deref(),
+        }
+    }
 }
 
 /// How results on standard output look.
@@ -102,7 +118,9 @@ pub enum Output {
 pub fn main() -> ExitCode {
     let mut words = std::env::args_os().skip(1);
     if words.next().is_some_and(|word| word == compile::SUBCOMMAND) {
-        return compile_component(words.map(PathBuf::from).collect());
+        // What the host starts as a child, under limits. It is no subcommand like the others, so that neither help nor
+        // completions offer it.
+        return compile::child_main(&words.collect::<Vec<_>>());
     }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -117,6 +135,7 @@ pub fn main() -> ExitCode {
         Some(Command::Init(args)) => init::init(&args),
         Some(Command::CheckConfig(args)) => check_config::check_config(args),
         Some(Command::Probe(args)) => probe::probe(args),
+        Some(Command::Tenants(args)) => tenants::tenants(args),
         Some(Command::Plugin(command)) => plugin::plugin(command),
         Some(Command::Completions(args)) => completions::completions(args),
     };
@@ -127,28 +146,16 @@ pub fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
         eprintln!("pulse-host: {error:#}");
-        ExitCode::FAILURE
+        if error.is::<LockError>() {
+            ExitCode::from(WRONG)
+        } else {
+            ExitCode::FAILURE
+        }
     })
 }
 
 /// The command line or the configuration is wrong.
 const WRONG: u8 = 2;
-
-/// What the host starts as a child, under limits: compiles the component FROM into TO. It is no subcommand like the
-/// others, so that neither help nor completions offer it.
-fn compile_component(paths: Vec<PathBuf>) -> ExitCode {
-    let compiled = match paths.as_slice() {
-        [from, to] => compile::child(from, to),
-        _ => Err(format!("{} needs two paths", compile::SUBCOMMAND)),
-    };
-    match compiled {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(message) => {
-            eprintln!("pulse-host: {message}");
-            ExitCode::FAILURE
-        }
-    }
-}
 
 /// Writes to standard output. `println!` would panic where nobody reads it any more.
 fn put(text: &str) -> Result<()> {

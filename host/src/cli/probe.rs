@@ -78,12 +78,12 @@ pub fn probe(args: ProbeArgs) -> Result<ExitCode> {
 }
 
 fn look(args: &ProbeArgs) -> Result<Result<Probed, Refused>> {
-    let (plugins, config) = (args.sources.plugins.as_slice(), args.sources.config.as_deref());
+    let places = args.sources.places();
     let color = telemetry::colored(&std::io::stderr());
     match (&args.monitor, &args.plugin) {
-        (Some(monitor), _) => app::probe_monitor(plugins, config, monitor, color),
+        (Some(monitor), _) => app::probe_monitor(places, monitor, color),
         (None, Some(plugin)) => match settings(&args.set) {
-            Ok(settings) => app::probe_plugin(plugins, config, plugin, settings, color),
+            Ok(settings) => app::probe_plugin(places, plugin, settings, color),
             Err(error) => Ok(Err(Refused::line(error.to_string()))),
         },
         (None, None) => Ok(Err(Refused::line(

@@ -1,7 +1,7 @@
 //! `run`: the host itself.
 
 use super::{Sources, WRONG, progress::Reading};
-use crate::{app, telemetry};
+use crate::{app, config::Keep, telemetry};
 use anyhow::Result;
 use clap::Args;
 use std::process::ExitCode;
@@ -14,11 +14,7 @@ pub struct RunArgs {
 
 pub fn run(args: RunArgs) -> Result<ExitCode> {
     telemetry::start(args.sources.log_format, "info");
-    let prepared = match app::prepare(
-        &args.sources.plugins,
-        args.sources.config.as_deref(),
-        &mut Reading::new(),
-    )? {
+    let prepared = match app::prepare(args.sources.places(), Keep::Good, &mut Reading::new())? {
         Ok(prepared) => prepared,
         Err(wrong) => {
             eprint!("{}", wrong.text(telemetry::colored(&std::io::stderr())));

@@ -3,6 +3,7 @@
 use super::{
     Config,
     build::PULSE_TIMEOUT,
+    lane::key,
     needs,
     read::{list, nearest},
     schema::{Schema, pointer},
@@ -101,8 +102,9 @@ fn implied(config: Option<&Config>, facts: &Facts) -> Result<Profile, String> {
     let grants = needs::implied(facts);
     if let Some(missing) = needs::missing(facts, &grants).into_iter().next() {
         return Err(format!(
-            "plugin `{name}` needs grants.{}; add to [plugins.{name}]: {}",
+            "plugin `{name}` needs grants.{}; add to [plugins.{}]: {}",
             missing.grant,
+            key(&facts.name),
             missing.line,
             name = facts.name
         ));

@@ -113,7 +113,7 @@ impl<'a> Builder<'a> {
             None | Some(Targets::Broken) => raw.name.at,
             Some(Targets::Inline(items)) => items.get(origin.line as usize)?.at,
             Some(Targets::File { path, shown, .. }) => {
-                let text = reread(path, origin.offset);
+                let text = reread(self.files.reopen(path), origin.offset);
                 self.reader.findings.excerpts.add(shown, origin.line, &text)
             }
         })

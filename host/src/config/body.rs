@@ -11,7 +11,8 @@ use super::{
     template::{Template, push_json},
     tree::{Node, Table, Value},
 };
-use std::{fmt::Write as _, sync::Arc};
+use crate::domain::secret::{OPEN, Secrets};
+use std::{borrow::Cow, fmt::Write as _, sync::Arc};
 
 /// How rows were read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +35,8 @@ pub(super) struct Body<'a> {
     holes: Vec<Hole>,
     /// The settings with what the rows have in common.
     pub sample: serde_json::Value,
+    /// What the texts may name. The sample has their values.
+    secrets: Arc<Secrets>,
 }
 
 #[derive(Debug)]
@@ -50,6 +53,8 @@ struct Hole {
     pointer: String,
     at: At,
     template: Template,
+    /// Secrets that it names: no row can name another one.
+    secrets: usize,
     /// One placeholder and nothing else, which keeps its type, and what the schema wants there.
     lone: Option<(usize, Wants)>,
 }
@@ -62,6 +67,7 @@ impl<'a> Body<'a> {
         plugin: &'a str,
         schema: Arc<Schema<'a>>,
         table: &Table,
+        secrets: &Arc<Secrets>,
     ) -> Option<Self> {
         let mut body = Self {
             owner,
@@ -71,6 +77,7 @@ impl<'a> Body<'a> {
             pieces: Vec::new(),
             holes: Vec::new(),
             sample: serde_json::Value::Null,
+            secrets: Arc::clone(secrets),
         };
         body.table(draft, table, &mut Vec::new());
         if body.holes.is_empty() {
@@ -84,6 +91,7 @@ impl<'a> Body<'a> {
             }
         }
         body.sample = serde_json::from_str(&text).unwrap_or_default();
+        secrets.fill_value(&mut body.sample);
         Some(body)
     }
 
@@ -142,6 +150,7 @@ impl<'a> Body<'a> {
                     pointer: pointer(path.iter().map(String::as_str)),
                     at: node.at,
                     template,
+                    secrets: text.matches(OPEN).count(),
                     lone,
                 });
             }
@@ -181,6 +190,13 @@ impl<'a> Body<'a> {
             };
             hole_text.clear();
             hole.template.fill(row, hole_text).ok()?;
+            let filled = if self.secrets.is_empty() {
+                Cow::Borrowed(hole_text.as_str())
+            } else if hole_text.matches(OPEN).count() == hole.secrets {
+                self.secrets.fill_text(hole_text)
+            } else {
+                return None;
+            };
             let bare = hole
                 .lone
                 .and_then(|(slot, wants)| bare(row.cell(slot), hole_text, wants, types));
@@ -193,16 +209,21 @@ impl<'a> Body<'a> {
                 }
                 (None, serde_json::Value::String(old)) => {
                     old.clear();
-                    old.push_str(hole_text);
+                    old.push_str(&filled);
                     quote(hole_text, into);
                 }
                 (None, spot) => {
-                    *spot = hole_text.as_str().into();
+                    *spot = filled.as_ref().into();
                     quote(hole_text, into);
                 }
             }
         }
         Some(())
+    }
+
+    /// Whether that text can't be put in, since it could be taken for the name of a secret.
+    pub fn refuses(&self, text: &str) -> bool {
+        !self.secrets.is_empty() && text.contains(OPEN)
     }
 
     /// What the plugin's schema has to say of the sample.

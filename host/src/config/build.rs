@@ -7,6 +7,7 @@ use super::{
     Loaded,
     assembly::Assembly,
     document::{Document, HOST_ENTRY},
+    folder::Files,
     layer::{InterventionLayer, Layer},
     problem::{Findings, Problem},
     progress::Progress,
@@ -47,28 +48,69 @@ const BUDGET: Budget = Budget {
 const SINKS_MAX: usize = 64;
 
 /// What the builder makes.
+#[derive(Debug, Default)]
 pub(super) struct Built {
     pub monitors: Vec<MonitorSpec>,
     pub loaded: Vec<Loaded>,
-    pub host_entry: Option<MonitorSpec>,
-    pub profiles: BTreeMap<String, Arc<Profile>>,
+}
+
+/// All monitors together; they are numbered with `u32`, and a million is what the host is made for.
+pub(super) const MONITORS_MAX: usize = 16_000_000;
+
+/// Whose configuration is built, and within which bounds.
+#[derive(Debug)]
+pub(super) struct Scope<'a> {
+    pub tenant: Arc<Tenant>,
+    /// Where files that it names may be.
+    pub files: Files<'a>,
+    /// Plugins that are there, but not for it.
+    pub refused: Vec<&'a str>,
+    /// The operator's notifiers that it may use.
+    pub shared: BTreeMap<Arc<str>, Arc<Sink>>,
+    /// How many monitors there are before its own.
+    pub first: u32,
+    /// How many it may have.
+    pub monitors_max: usize,
+    /// Bytes of names and settings that it may have.
+    pub bytes_max: usize,
+}
+
+impl Scope<'_> {
+    /// That of the operator.
+    pub fn operator() -> Self {
+        Self {
+            tenant: Arc::new(Tenant::unlimited()),
+            files: Files::Anywhere,
+            refused: Vec::new(),
+            shared: BTreeMap::new(),
+            first: 0,
+            monitors_max: MONITORS_MAX,
+            bytes_max: usize::MAX,
+        }
+    }
 }
 
 /// Puts everything together. Reports into the findings; what is returned is of use only without any.
-pub(super) fn build<'a>(
+pub(super) fn builder<'a>(
     document: &'a Document,
     facts: &'a BTreeMap<String, Facts>,
     sources: &'a Sources,
     findings: &'a mut Findings,
     warnings: &'a mut Findings,
-    progress: &mut dyn Progress,
-) -> Built {
-    let mut builder = Builder {
+    scope: Scope<'a>,
+) -> Builder<'a> {
+    Builder {
         document,
         facts,
         reader: Reader { sources, findings },
         warnings,
-        tenant: Arc::new(Tenant::unlimited()),
+        tenant: scope.tenant,
+        files: scope.files,
+        refused: scope.refused,
+        shared: scope.shared,
+        first: scope.first,
+        monitors_max: scope.monitors_max,
+        bytes_left: scope.bytes_max,
         no_parents: Arc::new([]),
         schemas: HashMap::new(),
         checked: HashSet::new(),
@@ -80,25 +122,6 @@ pub(super) fn build<'a>(
         sinks: BTreeMap::new(),
         sink_lists: HashMap::new(),
         bases: HashMap::new(),
-    };
-    builder.check_plugins();
-    builder.build_sinks();
-    let mut assembly = Assembly::default();
-    for (table, raw) in (0..).zip(&document.monitors) {
-        builder.add(table, raw, &mut assembly, progress);
-    }
-    builder.connect(&mut assembly);
-    Built {
-        monitors: assembly.monitors,
-        loaded: assembly.loaded,
-        host_entry: builder.host_entry(),
-        profiles: facts
-            .iter()
-            .map(|(name, facts)| {
-                let limits = builder.plugin_limits(name);
-                (name.clone(), builder.profile(facts, limits))
-            })
-            .collect(),
     }
 }
 
@@ -130,7 +153,8 @@ type InterventionKey = (
     Duration,
 );
 
-/// All the shared parts of a class; the pointers are those of interned values.
+/// All the shared parts of a class but its tenant, who is the same for all that one builder makes; the pointers are
+/// those of interned values.
 type ClassKey = (
     *const [Label],
     Policy,
@@ -146,6 +170,12 @@ pub(super) struct Builder<'a> {
     pub reader: Reader<'a>,
     pub warnings: &'a mut Findings,
     pub tenant: Arc<Tenant>,
+    pub files: Files<'a>,
+    pub refused: Vec<&'a str>,
+    shared: BTreeMap<Arc<str>, Arc<Sink>>,
+    pub first: u32,
+    pub monitors_max: usize,
+    bytes_left: usize,
     /// Of who depends on nobody.
     pub no_parents: Arc<[u32]>,
     /// By plugin; none where the schema itself is wrong.
@@ -166,11 +196,75 @@ pub(super) struct Builder<'a> {
 }
 
 impl<'a> Builder<'a> {
-    /// `[plugins.NAME]` must name a plugin, and its grants settings which that plugin has.
-    fn check_plugins(&mut self) {
+    /// Builds all monitors.
+    pub fn build(&mut self, progress: &mut dyn Progress) -> Built {
+        self.build_sinks();
+        let mut assembly = Assembly::default();
+        for (table, raw) in (0..).zip(&self.document.monitors) {
+            self.add(table, raw, &mut assembly, progress);
+            if !self.is_within_bounds(&mut assembly, raw.name.at) {
+                break;
+            }
+        }
+        self.connect(&mut assembly);
+        Built {
+            monitors: assembly.monitors,
+            loaded: assembly.loaded,
+        }
+    }
+
+    /// Whether a tenant's configuration stays within what it may take; says it once if not.
+    pub(super) fn is_within_bounds(&mut self, assembly: &mut Assembly, at: At) -> bool {
+        let text = if assembly.monitors.len() > self.monitors_max {
+            match self.tenant.quotas.monitors {
+                Some(most) if u64::try_from(self.monitors_max) == Ok(most) => {
+                    format!(
+                        "more than {most} monitors, which is the quota of the tenant `{}`",
+                        self.tenant
+                    )
+                }
+                _ => format!("more than {MONITORS_MAX} monitors in all"),
+            }
+        } else if self.bytes_left == 0 {
+            format!(
+                "the names and settings of the monitors of the tenant `{}` take too much memory",
+                self.tenant
+            )
+        } else {
+            return true;
+        };
+        assembly.gaps = true;
+        self.reader.report(Problem::new("quota", at, text));
+        false
+    }
+
+    /// That much is kept for a monitor.
+    pub(super) fn spend(&mut self, bytes: usize) {
+        self.bytes_left = self.bytes_left.saturating_sub(bytes);
+    }
+
+    /// Whether too much was kept.
+    pub(super) fn is_spent(&self) -> bool {
+        self.bytes_left == 0
+    }
+
+    /// What each plugin may reach and use.
+    pub fn profiles(&mut self, facts: &BTreeMap<String, Facts>) -> BTreeMap<String, Arc<Profile>> {
+        facts
+            .iter()
+            .map(|(name, facts)| {
+                let limits = self.plugin_limits(name);
+                (name.clone(), self.profile(facts, limits))
+            })
+            .collect()
+    }
+
+    /// `[plugins.NAME]` must name a plugin, and its grants settings which that plugin has. A tenant's own plugins are
+    /// among `all`; that one of them is not there is the tenant's trouble, and nobody else's.
+    pub fn check_plugins(&mut self, all: &BTreeMap<String, Facts>) {
         for (name, entry) in &self.document.plugins {
-            let Some(facts) = self.facts.get(name.as_ref()) else {
-                self.unknown_plugin(entry.at, name, None);
+            let Some(facts) = all.get(name.as_ref()) else {
+                self.no_such_plugin(entry.at, name);
                 continue;
             };
             let known = property_names(&facts.schema, &facts.schema);
@@ -192,8 +286,32 @@ impl<'a> Builder<'a> {
         }
     }
 
+    fn no_such_plugin(&mut self, at: At, name: &str) {
+        let tenant = name.split_once('/').and_then(|(tenant, plugin)| {
+            let entry = self.document.tenants.get(tenant)?;
+            entry.plugins.as_ref()?;
+            Some((tenant, plugin))
+        });
+        let Some((tenant, plugin)) = tenant else {
+            return self.unknown_plugin(at, name, None);
+        };
+        let text = format!("the tenant `{tenant}` has no usable plugin `{plugin}`");
+        self.warnings.report(Problem::new("unknown-plugin", at, text));
+    }
+
     fn build_sinks(&mut self) {
+        self.sinks = std::mem::take(&mut self.shared)
+            .into_iter()
+            .map(|(name, sink)| (name, Some(sink)))
+            .collect();
         for (name, notifier) in &self.document.notifiers {
+            if self.sinks.contains_key(name) {
+                let text = format!("the notifier `{name}` is the operator's, who shares it");
+                let help = "it can be used as it is; give this one another name";
+                self.reader
+                    .report(Problem::new("duplicate-name", notifier.at, text).help(help));
+                continue;
+            }
             let owner = Owner {
                 who: format!("the notifier `{name}`"),
                 at: notifier.at,
@@ -219,7 +337,7 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn host_entry(&mut self) -> Option<MonitorSpec> {
+    pub fn host_entry(&mut self) -> Option<MonitorSpec> {
         let notify = &self.document.host.notify;
         if notify.is_empty() {
             return None;
@@ -236,6 +354,11 @@ impl<'a> Builder<'a> {
             parents: Arc::new([]),
         };
         Some(MonitorSpec::new(Arc::new(class), None, HOST_ENTRY, None))
+    }
+
+    /// The notifiers that could be built.
+    pub fn sinks(&self) -> &BTreeMap<Arc<str>, Option<Arc<Sink>>> {
+        &self.sinks
     }
 
     /// The one list of labels that says this.

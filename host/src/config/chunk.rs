@@ -63,12 +63,11 @@ pub(super) struct Chunks {
 }
 
 impl Chunks {
-    /// Opens a file.
+    /// Begins to read a file.
     ///
     /// # Errors
-    /// It can't be opened, is no regular file, or is too large.
-    pub fn open(path: &Path, format: Format) -> std::io::Result<Self> {
-        let mut file = File::open(path)?;
+    /// It can't be read, is no regular file, or is too large.
+    pub fn new(mut file: File, format: Format) -> std::io::Result<Self> {
         let metadata = file.metadata()?;
         if !metadata.is_file() {
             return Err(std::io::Error::other("it is no regular file"));
@@ -236,10 +235,10 @@ pub(super) fn records(chunk: &Chunk, format: Format, mut see: impl FnMut(u32, u3
 }
 
 /// The record that begins at that offset, as far as it is shown; empty if it is no longer there.
-pub(super) fn reread(path: &Path, offset: u32) -> String {
+pub(super) fn reread(file: std::io::Result<File>, offset: u32) -> String {
     const SHOWN_BYTES_MAX: u64 = 8 << 10;
-    let read = || -> std::io::Result<Vec<u8>> {
-        let mut file = File::open(path)?;
+    let read = move || -> std::io::Result<Vec<u8>> {
+        let mut file = file?;
         file.seek(SeekFrom::Start(u64::from(offset)))?;
         let mut bytes = Vec::new();
         file.take(SHOWN_BYTES_MAX).read_to_end(&mut bytes)?;
@@ -260,7 +259,7 @@ mod tests {
     fn read(text: &[u8], format: Format) -> Vec<(u32, String, bool)> {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(text).unwrap();
-        let mut chunks = Chunks::open(file.path(), format).unwrap();
+        let mut chunks = Chunks::new(File::open(file.path()).unwrap(), format).unwrap();
         let mut all = Vec::new();
         let mut buffer = Vec::new();
         while let Some(chunk) = chunks.next(buffer).unwrap() {
@@ -269,7 +268,7 @@ mod tests {
                 let record = String::from_utf8(record.to_vec()).unwrap();
                 if !chunk.too_long {
                     assert_eq!(
-                        reread(file.path(), offset),
+                        reread(File::open(file.path()), offset),
                         record.split('\n').next().unwrap().trim_end_matches('\r')
                     );
                 }
@@ -334,6 +333,6 @@ mod tests {
     fn an_empty_file_has_no_records() {
         assert!(read(b"", Format::Csv).is_empty());
         assert_eq!(read(b"\n\n", Format::Ndjson).len(), 2);
-        assert!(Chunks::open(Path::new("/"), Format::Csv).is_err());
+        assert!(Chunks::new(File::open("/").unwrap(), Format::Csv).is_err());
     }
 }

@@ -410,8 +410,18 @@ impl Builder<'_> {
     /// Gives every monitor its parents.
     fn tie(&mut self, followed: &Followed, assembly: &mut Assembly) {
         let mut classes: HashMap<(*const Class, u32), Arc<Class>> = HashMap::new();
+        // In the scheduler a place is one in the list of all tenants' monitors.
+        let place = |parents: &Arc<[u32]>| match self.first {
+            0 => Arc::clone(parents),
+            first => parents
+                .iter()
+                .map(|parent| first.saturating_add(*parent))
+                .collect(),
+        };
+        let places: Vec<Arc<[u32]>> = followed.parents.iter().map(place).collect();
         for (spec, number) in assembly.monitors.iter_mut().zip(&followed.of) {
-            let Some(parents) = followed.get(*number) else {
+            let index = (*number as usize).checked_sub(1);
+            let Some(parents) = index.and_then(|index| places.get(index)) else {
                 continue;
             };
             let key = (Arc::as_ptr(spec.class()), *number);

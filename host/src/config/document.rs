@@ -2,14 +2,16 @@
 
 use super::{
     chunk::Format,
+    folder::beneath,
     host::Host,
     interpolate::Surroundings,
     layer::{KEYS_DEFAULTS, KEYS_MONITOR, Layer},
     notifier::{self, Notifier},
     plugins::{self, PluginEntry},
     problem::Problem,
-    read::{Reader, Spot},
+    read::{Party, Reader, Spot},
     source::At,
+    tenants::{self, TenantEntry},
     tree::{Node, Table, Value},
 };
 use crate::domain::host::HostSettings;
@@ -20,7 +22,21 @@ use std::{
 };
 
 /// What a configuration consists of.
-pub const KEYS_TOP: &[&str] = &["defaults", "host", "monitor", "notifiers", "plugins", "templates"];
+pub const KEYS_TOP: &[&str] = &[
+    "defaults",
+    "host",
+    "monitor",
+    "notifiers",
+    "plugins",
+    "templates",
+    "tenants",
+];
+/// What a tenant's configuration consists of.
+pub const KEYS_TENANT_TOP: &[&str] = &["defaults", "monitor", "notifiers", "templates"];
+/// What to say of the rest.
+const ONLY_OPERATOR: &str = "only the operator's own files have it";
+/// Templates that one monitor uses.
+const USES_MAX: usize = 64;
 
 /// What to say of `name` and the like in defaults and templates.
 const ONLY_MONITORS: &str = "only a [[monitor]] has it; it may use several templates";
@@ -37,6 +53,7 @@ pub(super) struct Document {
     pub defaults: Layer,
     pub templates: BTreeMap<Arc<str>, Layer>,
     pub monitors: Vec<RawMonitor>,
+    pub tenants: BTreeMap<Arc<str>, TenantEntry>,
 }
 
 /// One `[[monitor]]`.
@@ -57,6 +74,7 @@ pub(super) struct RawMonitor {
 pub(super) enum Targets {
     /// One in each row of a file.
     File {
+        /// Absolute, or below a tenant's folder.
         path: PathBuf,
         /// As the operator would name it.
         shown: String,
@@ -74,23 +92,50 @@ impl Document {
         reader.known_keys(root, KEYS_TOP, "a configuration");
         // First, since everything else is bounded by it.
         let host = Host::read(reader, root.get("host"), surroundings);
-        let defaults = root
-            .get("defaults")
-            .and_then(|node| reader.table(node, "defaults"))
-            .map(|table| {
-                reader.known_keys_beside(table, KEYS_DEFAULTS, "`[defaults]`", KEYS_MONITOR, ONLY_MONITORS);
-                Layer::read(reader, table, &host.settings)
-            })
-            .unwrap_or_default();
+        let defaults = read_defaults(reader, root, &host.settings);
         Self {
             plugins: plugins::read(reader, root.get("plugins"), &host.settings),
             notifiers: notifier::read(reader, root.get("notifiers"), &host.settings),
             defaults,
             templates: read_templates(reader, root.get("templates"), &host.settings),
-            monitors: read_monitors(reader, root.get("monitor"), &host.settings),
+            monitors: read_monitors(reader, root.get("monitor"), &host.settings, Party::Operator),
+            tenants: tenants::read(reader, root.get("tenants")),
             host,
         }
     }
+
+    /// Reads all of a tenant's: what is the operator's is given, and can't be written.
+    pub fn of_tenant(
+        reader: &mut Reader<'_>,
+        root: &Table,
+        settings: &HostSettings,
+        plugins: BTreeMap<Arc<str>, PluginEntry>,
+    ) -> Self {
+        let place = "a tenant's configuration";
+        reader.known_keys_beside(root, KEYS_TENANT_TOP, place, KEYS_TOP, ONLY_OPERATOR);
+        Self {
+            host: Host {
+                settings: settings.clone(),
+                notify: Vec::new(),
+            },
+            plugins,
+            notifiers: notifier::read(reader, root.get("notifiers"), settings),
+            defaults: read_defaults(reader, root, settings),
+            templates: read_templates(reader, root.get("templates"), settings),
+            monitors: read_monitors(reader, root.get("monitor"), settings, Party::Tenant),
+            tenants: BTreeMap::new(),
+        }
+    }
+}
+
+fn read_defaults(reader: &mut Reader<'_>, root: &Table, host: &HostSettings) -> Layer {
+    root.get("defaults")
+        .and_then(|node| reader.table(node, "defaults"))
+        .map(|table| {
+            reader.known_keys_beside(table, KEYS_DEFAULTS, "`[defaults]`", KEYS_MONITOR, ONLY_MONITORS);
+            Layer::read(reader, table, host)
+        })
+        .unwrap_or_default()
 }
 
 fn read_templates(
@@ -113,7 +158,12 @@ fn read_templates(
     templates
 }
 
-fn read_monitors(reader: &mut Reader<'_>, node: Option<&Node>, host: &HostSettings) -> Vec<RawMonitor> {
+fn read_monitors(
+    reader: &mut Reader<'_>,
+    node: Option<&Node>,
+    host: &HostSettings,
+    party: Party,
+) -> Vec<RawMonitor> {
     let Some(items) =
         node.and_then(|node| reader.array(node, "monitor", "tables, each written as [[monitor]]"))
     else {
@@ -128,7 +178,7 @@ fn read_monitors(reader: &mut Reader<'_>, node: Option<&Node>, host: &HostSettin
         reader.known_keys(table, KEYS_MONITOR, "a monitor");
         let targets = table.get("targets").map(|node| Spot {
             at: node.at,
-            value: read_targets(reader, node),
+            value: read_targets(reader, node, party),
         });
         let key = table.get("key").and_then(|node| reader.string(node, "key"));
         if let Some(key) = &key
@@ -141,10 +191,15 @@ fn read_monitors(reader: &mut Reader<'_>, node: Option<&Node>, host: &HostSettin
             );
         }
         let name = read_name(reader, item, table, targets.is_some(), &mut names);
-        let uses = table
+        let mut uses = table
             .get("use")
             .and_then(|node| reader.strings(node, "use"))
             .unwrap_or_default();
+        if let Some(beyond) = uses.get(USES_MAX) {
+            let text = format!("more than {USES_MAX} templates for one monitor");
+            reader.report(Problem::new("out-of-range", beyond.at, text));
+            uses.truncate(USES_MAX);
+        }
         monitors.push(RawMonitor {
             name,
             uses,
@@ -156,7 +211,7 @@ fn read_monitors(reader: &mut Reader<'_>, node: Option<&Node>, host: &HostSettin
     monitors
 }
 
-fn read_targets(reader: &mut Reader<'_>, node: &Node) -> Targets {
+fn read_targets(reader: &mut Reader<'_>, node: &Node, party: Party) -> Targets {
     match &node.value {
         Value::Array(items) => {
             let tables = items
@@ -165,7 +220,18 @@ fn read_targets(reader: &mut Reader<'_>, node: &Node) -> Targets {
             Targets::Inline(tables.cloned().collect())
         }
         Value::String(text) => {
-            let path = reader.sources.resolve(node.at, text);
+            let path = match party {
+                Party::Operator => reader.sources.resolve(node.at, text),
+                Party::Tenant => match beneath(Path::new(text.as_ref())) {
+                    Some(path) => path,
+                    None => {
+                        let wrong = "this names no file in the tenant's own folder";
+                        let help = "write the path as it is from there, without `..`";
+                        reader.report(Problem::new("bad-targets", node.at, wrong).help(help));
+                        return Targets::Broken;
+                    }
+                },
+            };
             let Some(format) = Format::of(&path) else {
                 reader.report(
                     Problem::new("bad-targets", node.at, "this names no list of targets").help(
@@ -174,11 +240,7 @@ fn read_targets(reader: &mut Reader<'_>, node: &Node) -> Targets {
                 );
                 return Targets::Broken;
             };
-            let beside = reader.sources.get(node.at).map(|source| Path::new(&source.name));
-            let shown = match beside.and_then(Path::parent) {
-                Some(parent) => parent.join(text.as_ref()).display().to_string(),
-                None => text.to_string(),
-            };
+            let shown = reader.sources.shown(node.at, text);
             Targets::File { path, shown, format }
         }
         Value::Broken => Targets::Broken,

@@ -24,6 +24,7 @@ use super::{
 use crate::domain::spec::{Class, MonitorSpec};
 use std::{
     collections::HashMap,
+    path::Path,
     sync::{Arc, mpsc},
 };
 
@@ -31,8 +32,6 @@ use std::{
 const THREADS_MAX: usize = 8;
 /// Pieces on their way to each thread and back.
 const PIECES_PER_THREAD: usize = 2;
-/// All monitors together; they are numbered with `u32`, and a million is what the host is made for.
-const MONITORS_MAX: usize = 16_000_000;
 
 /// How the records of a file are read.
 enum Ground {
@@ -213,7 +212,7 @@ impl<'a> Builder<'a> {
         let before = assembly.monitors.len();
         match &targets.value {
             Targets::Inline(items) => self.expand_inline(items, &mut intake, assembly),
-            Targets::File { path, shown, format } => match Chunks::open(path, *format) {
+            Targets::File { path, shown, format } => match self.open(path, *format) {
                 Ok(chunks) => {
                     progress.begin(shown, chunks.bytes);
                     self.expand_file(
@@ -247,6 +246,10 @@ impl<'a> Builder<'a> {
             let text = format!("{what}, so `{}` makes no monitor", raw.name.value);
             self.warnings.report(Problem::new("no-targets", targets.at, text));
         }
+    }
+
+    fn open(&self, path: &Path, format: Format) -> std::io::Result<Chunks> {
+        Chunks::new(self.files.open(path)?, format)
     }
 
     fn unreadable(&mut self, assembly: &mut Assembly, at: At, shown: &str, error: &std::io::Error) {
@@ -417,16 +420,11 @@ impl<'a> Builder<'a> {
                 progress.advance(work.batch.made.len() as u64 + work.bad, done);
                 spare.push(work);
                 let hopeless = intake.shown >= ROWS_SHOWN_MAX && !intake.own_problem;
-                ended |= hopeless || assembly.monitors.len() > MONITORS_MAX;
+                ended |= hopeless || self.is_spent() || assembly.monitors.len() > self.monitors_max;
             }
         });
         if let Some(error) = failed {
             self.unreadable(assembly, at, shown, &error);
-        }
-        if assembly.monitors.len() > MONITORS_MAX {
-            assembly.gaps = true;
-            let text = format!("more than {MONITORS_MAX} monitors");
-            self.reader.report(Problem::new("out-of-range", at, text));
         }
     }
 
@@ -514,6 +512,7 @@ impl<'a> Builder<'a> {
     fn take(&mut self, batch: &Batch, intake: &mut Intake<'_, 'a>, assembly: &mut Assembly) {
         for made in &batch.made {
             if let Some((class, list)) = self.class_of_row(batch, made, intake, assembly) {
+                self.spend(made.name_bytes + made.settings_bytes);
                 let spec = MonitorSpec::new(class, made.key, batch.name(made), batch.settings(made));
                 let origin = Origin {
                     table: intake.table,
@@ -542,6 +541,7 @@ impl<'a> Builder<'a> {
         }
         let (class, depends_on) = self.class_of_parts(intake.shared, parts)?;
         let list = assembly.list(intake.table, depends_on);
+        self.spend(parts.len());
         let fresh = (class, list);
         if intake.recipe.is_uniform() {
             intake.uniform = Some(fresh.clone());

@@ -9,7 +9,7 @@ use super::{
     trouble::{read_correlated, read_quarantine},
 };
 use crate::domain::{
-    host::{HostSettings, QueueSettings},
+    host::{CompilerSettings, HostSettings, LockPolicy, QueueSettings},
     limits::Limits,
     spec::Kind,
 };
@@ -17,11 +17,13 @@ use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
 /// Keys of `[host]`.
 pub const KEYS_HOST: &[&str] = &[
+    "compiler",
     "correlated-failure",
     "data-dir",
     "drain",
     "grace",
     "interventions",
+    "lock",
     "max-hold",
     "max-timeout",
     "maxima",
@@ -32,6 +34,16 @@ pub const KEYS_HOST: &[&str] = &[
     "retry-budget",
     "tick",
     "workers",
+];
+/// Keys of `[host.compiler]`.
+pub const KEYS_COMPILER: &[&str] = &[
+    "cache-age",
+    "cache-size",
+    "cpu",
+    "max-size",
+    "memory",
+    "threads",
+    "timeout",
 ];
 /// Keys of `[host.queues]`.
 pub const KEYS_QUEUES: &[&str] = &["code", "intervention", "pulse"];
@@ -123,6 +135,15 @@ impl Host {
                 settings.data_dir = reader.sources.resolve(path.at, &path.value);
             }
         }
+        if let Some(lock) = table.get("lock").and_then(|node| reader.string(node, "lock")) {
+            match LockPolicy::ALL.into_iter().find(|policy| policy.name() == lock.value.as_ref()) {
+                Some(policy) => settings.lock = policy,
+                None => reader.report(
+                    Problem::new("unknown-lock", lock.at, "a lock is not kept like this")
+                        .help("lock = \"exact\" takes no change, lock = \"within-grants\" takes what asks for no more"),
+                ),
+            }
+        }
         if let Some(workers) = table
             .get("workers")
             .and_then(|node| reader.small(node, "workers", 1..=1024))
@@ -132,6 +153,9 @@ impl Host {
         if let Some(node) = table.get("maxima") {
             let given = PartialLimits::read(reader, node, "maxima", &LIMITS_MAX);
             settings.maxima = given.over(&settings.maxima);
+        }
+        if let Some(node) = table.get("compiler") {
+            read_compiler(reader, node, &mut settings.compiler);
         }
         if let Some(budget) = table
             .get("interventions")
@@ -168,6 +192,40 @@ impl Host {
                 }
             }
         }
+    }
+}
+
+fn read_compiler(reader: &mut Reader<'_>, node: &Node, compiler: &mut CompilerSettings) {
+    let Some(table) = reader.table(node, "compiler") else {
+        return;
+    };
+    reader.known_keys(table, KEYS_COMPILER, "`[host.compiler]`");
+    const MIB: u64 = 1 << 20;
+    let mut size = |key: &'static str, target: &mut u64, low, high| {
+        if let Some(size) = table.get(key).and_then(|node| reader.size(node, key, low..=high)) {
+            *target = size.value;
+        }
+    };
+    // With less than that not even an empty component is compiled.
+    size("memory", &mut compiler.memory_bytes, 256 * MIB, 1 << 40);
+    size("max-size", &mut compiler.component_bytes, 1 << 10, 64 * MIB);
+    size("cache-size", &mut compiler.cache_bytes, MIB, 1 << 40);
+    let mut time = |key: &'static str, target: &mut Duration, low, high| {
+        if let Some(time) = table
+            .get(key)
+            .and_then(|node| reader.duration(node, key, low..=high))
+        {
+            *target = time.value;
+        }
+    };
+    time("cpu", &mut compiler.cpu, Duration::from_secs(1), HOUR);
+    time("timeout", &mut compiler.timeout, Duration::from_secs(1), HOUR);
+    time("cache-age", &mut compiler.cache_age, HOUR, 3_650 * DAY);
+    if let Some(threads) = table
+        .get("threads")
+        .and_then(|node| reader.small(node, "threads", 1..=64))
+    {
+        compiler.threads = threads.value;
     }
 }
 

@@ -1,12 +1,19 @@
-//! `${env:NAME}`, `${file:PATH}` and `$$` in string values.
+//! `${env:NAME}`, `${file:PATH}` and `$$` in string values; in a tenant's `${secret:NAME}`.
 //!
-//! Invariant: only operator files are interpolated, never what an API or a tenant sends; a value that is missing
-//! is a problem, never an empty string.
+//! Invariant: environment and files are for the operator's configuration only, never for what an API or a tenant sends;
+//! a value that is missing is a problem, never an empty string. A secret stays a name here: it gets its value where a
+//! plugin is handed its settings.
 
+use super::read::{list, nearest};
+use crate::domain::{
+    secret::{CLOSE, OPEN},
+    tenant::Tenant,
+};
 use std::{
     ffi::OsString,
     io::Read,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 /// Greatest size of a file that `${file:PATH}` reads: a secret or a certificate, not a data set.
@@ -15,6 +22,8 @@ const FILE_BYTES_MAX: u64 = 64 << 10;
 /// What of the world outside its files a configuration can see.
 pub(super) struct Surroundings {
     env: Box<Lookup>,
+    /// Whose configuration sees nothing of the world but this one's secrets.
+    tenant: Option<Arc<Tenant>>,
 }
 
 /// The value of an environment variable.
@@ -25,7 +34,21 @@ impl Surroundings {
     pub fn process() -> Self {
         Self {
             env: Box::new(|name| std::env::var_os(name)),
+            tenant: None,
         }
+    }
+
+    /// Those of a tenant's configuration.
+    pub fn of(tenant: &Arc<Tenant>) -> Self {
+        Self {
+            env: Box::new(|_| None),
+            tenant: Some(Arc::clone(tenant)),
+        }
+    }
+
+    /// Whether this is a tenant's configuration.
+    pub fn are_a_tenants(&self) -> bool {
+        self.tenant.is_some()
     }
 
     /// Exactly these variables.
@@ -38,6 +61,7 @@ impl Surroundings {
                     .find(|(known, _)| *known == name)
                     .map(|(_, value)| OsString::from(value))
             }),
+            tenant: None,
         }
     }
 
@@ -112,7 +136,14 @@ pub(super) fn interpolate(
 }
 
 fn look_up(reference: &str, base: &Path, surroundings: &Surroundings) -> Result<String, Failure> {
+    if let Some(tenant) = &surroundings.tenant {
+        return secret(reference, tenant);
+    }
     match reference.split_once(':') {
+        Some(("secret", _)) => Err(Failure {
+            message: "only a tenant's configuration names its secrets".to_owned(),
+            help: Some("here a value comes from `${env:NAME}` or `${file:PATH}`".to_owned()),
+        }),
         Some(("env", name)) if !name.is_empty() => {
             let value = surroundings.var(name).ok_or_else(|| Failure {
                 message: format!("the environment variable `{name}` is not set"),
@@ -133,6 +164,34 @@ fn look_up(reference: &str, base: &Path, surroundings: &Surroundings) -> Result<
         _ => Err(Failure {
             message: format!("`${{{reference}}}` is no known reference"),
             help: Some("`${env:NAME}` and `${file:PATH}` are; write `$$` for a plain dollar sign".to_owned()),
+        }),
+    }
+}
+
+/// What stands for a tenant's secret.
+fn secret(reference: &str, tenant: &Tenant) -> Result<String, Failure> {
+    let known: Vec<&str> = tenant.secrets.names().collect();
+    match reference.split_once(':') {
+        Some(("secret", name)) if known.contains(&name) => Ok(format!("{OPEN}{name}{CLOSE}")),
+        Some(("secret", name)) => Err(Failure {
+            message: format!("there is no secret `{name}`"),
+            help: Some(match nearest(name, &known) {
+                Some(near) => format!("did you mean `${{secret:{near}}}`?"),
+                None if known.is_empty() => {
+                    format!("the operator gives secrets by name: secrets.NAME in [tenants.{tenant}]")
+                }
+                None => format!("secrets are {}", list(&known)),
+            }),
+        }),
+        Some(("env" | "file", _)) => Err(Failure {
+            message: format!("`${{{reference}}}` is for the operator's own files"),
+            help: Some(format!(
+                "let the operator make it a secret: secrets.NAME = \"${{{reference}}}\" in [tenants.{tenant}]; here it is `${{secret:NAME}}`"
+            )),
+        }),
+        _ => Err(Failure {
+            message: format!("`${{{reference}}}` is no known reference"),
+            help: Some("`${secret:NAME}` is; write `$$` for a plain dollar sign".to_owned()),
         }),
     }
 }

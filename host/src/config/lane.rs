@@ -14,6 +14,7 @@ use crate::domain::{
     limits::Limits,
     plugin::Facts,
     spec::{Kind, Lane, Profile},
+    tenant::DEFAULT,
 };
 use std::{collections::hash_map, sync::Arc, time::Duration};
 
@@ -94,7 +95,22 @@ impl<'a> Builder<'a> {
             .filter(|facts| kind.is_none_or(|kind| facts.kinds.contains(&kind)))
             .map(|facts| facts.name.as_ref())
             .collect();
+        if self.refused.contains(&name) {
+            let tenant = &self.tenant;
+            let text = format!("the plugin `{name}` is not allowed for the tenant `{tenant}`");
+            let help = format!(
+                "the operator allows it with allowed-plugins = [\"{name}\"] in [tenants.{tenant}]; {}",
+                kind.map_or_else(String::new, |kind| self.offer(kind))
+            );
+            return self
+                .reader
+                .report(Problem::new("not-allowed", at, text).help(help));
+        }
+        let own = format!("{}/{name}", self.tenant);
         let help = match (nearest(name, &known), kind) {
+            _ if self.facts.contains_key(&own) => {
+                format!("did you mean `{own}`? A tenant's own plugins are called so")
+            }
             (Some(near), _) => format!("did you mean `{near}`?"),
             (None, Some(kind)) => self.offer(kind),
             (None, None) if known.is_empty() => "no plugin was found at all; see --plugins".to_owned(),
@@ -113,6 +129,9 @@ impl<'a> Builder<'a> {
             .filter(|facts| facts.kinds.contains(&kind))
             .map(|facts| facts.name.as_ref())
             .collect();
+        if known.is_empty() && &*self.tenant.name != DEFAULT {
+            return format!("there is no other plugin for {kind}");
+        }
         if known.is_empty() {
             return format!("no plugin for {kind} was found; see --plugins");
         }
@@ -137,8 +156,10 @@ impl<'a> Builder<'a> {
                 "missing-grant",
                 at,
                 format!(
-                    "plugin `{name}` needs grants.{}; add to [plugins.{name}]: {}",
-                    missing.grant, missing.line
+                    "plugin `{name}` needs grants.{}; add to [plugins.{}]: {}",
+                    missing.grant,
+                    key(name),
+                    missing.line
                 ),
             );
             if let Some(entry) = entry {
@@ -220,11 +241,14 @@ impl<'a> Builder<'a> {
         if let Some((_, shared)) = self.checked.get(&(name, Arc::clone(&text))) {
             return Some(Arc::clone(shared));
         }
+        let mut filled = json;
+        self.tenant.secrets.fill_value(&mut filled);
         let complaints = match self.schema(owner, name, facts) {
-            Some(schema) => schema.check(&json),
+            Some(schema) => schema.check(&filled),
             None => return None,
         };
         if complaints.is_empty() {
+            self.spend(text.len());
             self.checked.insert((name, Arc::clone(&text)));
             return Some(text);
         }
@@ -331,6 +355,15 @@ fn place(table: &Table, path: &[String], key: Option<&str>) -> Option<At> {
             _ => None,
         },
         (Below::Node(node), None) => Some(node.at),
+    }
+}
+
+/// A name as a key of TOML: that of a tenant's plugin has a slash in it.
+pub(super) fn key(name: &str) -> String {
+    if name.contains('/') {
+        format!("\"{name}\"")
+    } else {
+        name.to_owned()
     }
 }
 

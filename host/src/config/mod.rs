@@ -4,8 +4,10 @@
 //! against what the plugins say of themselves. Both collect: a configuration is either whole and right, or all of
 //! its problems are shown at once, each with its place.
 //!
-//! Architecture invariant: nothing here changes anything outside the process, and nothing starts from a
-//! configuration that has a problem.
+//! A tenant's configuration is read, checked and built by itself (`tenancy.rs`): what is wrong with it is its own trouble.
+//!
+//! Architecture invariant: nothing here changes anything outside the process but copies of tenants' last good files, and
+//! nothing starts from a configuration that has a problem.
 
 mod ad_hoc;
 mod assembly;
@@ -17,8 +19,11 @@ mod csv;
 mod depends;
 mod document;
 mod expand;
+mod folder;
+mod grants;
 mod host;
 mod interpolate;
+mod keep;
 mod lane;
 mod layer;
 mod monitor;
@@ -36,6 +41,8 @@ mod schema;
 mod source;
 mod syntax;
 mod template;
+mod tenancy;
+mod tenants;
 mod tree;
 mod trouble;
 
@@ -44,13 +51,17 @@ mod tests;
 
 pub use ad_hoc::ad_hoc;
 pub use paths::default_paths;
+pub use plugins::{http_grant, tcp_grant};
 pub use problem::Problems;
 pub use progress::{Progress, Silent};
+pub use tenancy::{Keep, Standing, TenantState};
 
 use crate::domain::{
+    grant::Grants,
     host::HostSettings,
     plugin::Facts,
     spec::{MonitorSpec, Profile},
+    tenant::Tenant,
 };
 use document::Document;
 use interpolate::Surroundings;
@@ -72,8 +83,21 @@ pub struct Config {
     pub profiles: BTreeMap<String, Arc<Profile>>,
     /// Where monitors came from that no table of their own describes, in the order of the tables.
     pub loaded: Vec<Loaded>,
+    /// Whose all of that is which stands in no tenant's configuration.
+    pub operator: Arc<Tenant>,
+    /// What became of each tenant's configuration, by name.
+    pub tenants: Vec<TenantState>,
     /// What is allowed, but was probably not meant.
     pub warnings: Problems,
+}
+
+/// A configuration that can't run.
+#[derive(Debug)]
+pub struct Unfit {
+    /// What is wrong with what the operator wrote.
+    pub problems: Problems,
+    /// What would have become of the tenants.
+    pub tenants: Vec<TenantState>,
 }
 
 /// What a list of targets came to.
@@ -116,7 +140,7 @@ impl Draft {
 
     fn read(sources: Sources, mut findings: Findings, surroundings: &Surroundings) -> Self {
         let unread = !findings.is_empty();
-        let root = syntax::parse(&sources, surroundings, &mut findings);
+        let root = syntax::parse(&sources, 0, surroundings, &mut findings);
         let readable = root.is_some() && !unread;
         let mut reader = Reader {
             sources: &sources,
@@ -139,46 +163,99 @@ impl Draft {
         self.document.host.settings.clone()
     }
 
+    /// What `[plugins.NAME]` grants, by name; none where the configuration can't be read at all.
+    #[must_use]
+    pub fn grants(&self) -> Option<BTreeMap<String, Arc<Grants>>> {
+        let plugins = self.document.plugins.iter();
+        self.readable.then(|| {
+            plugins
+                .map(|(name, entry)| (name.to_string(), Arc::clone(&entry.grants)))
+                .collect()
+        })
+    }
+
     /// Checks it against the plugins, by name.
     ///
     /// # Errors
     /// Everything that is wrong with it.
     pub fn finish(self, facts: &BTreeMap<String, Facts>) -> Result<Config, Problems> {
-        self.finish_telling(facts, &mut Silent)
+        self.finish_telling(facts, Keep::Nothing, &mut Silent)
+            .map_err(|unfit| unfit.problems)
     }
 
-    /// The same; `progress` hears how the reading of targets gets on.
+    /// Folders with plugins of tenants, by tenant.
+    pub fn tenant_plugins(&self) -> impl Iterator<Item = (&Arc<str>, &Path)> {
+        self.document.tenants.iter().filter_map(|(name, entry)| {
+            let place = entry.plugins.as_ref()?;
+            Some((name, place.path.as_path()))
+        })
+    }
+
+    /// The same; `progress` hears how the reading of targets gets on, and what tenants wrote is kept where it is good.
+    /// The facts hold those of tenants' own plugins, as `tenant/plugin`.
     ///
     /// # Errors
-    /// Everything that is wrong with it.
+    /// Everything that is wrong with what the operator wrote. What is wrong with a tenant's configuration is none.
     pub fn finish_telling(
         mut self,
         facts: &BTreeMap<String, Facts>,
+        keep: Keep,
         progress: &mut dyn Progress,
-    ) -> Result<Config, Problems> {
+    ) -> Result<Config, Unfit> {
         let mut warnings = Findings::default();
-        let built = if self.readable {
-            Some(build::build(
+        let mut built = None;
+        let mut tenants = Vec::new();
+        if self.readable {
+            let own: BTreeMap<String, Facts> = facts
+                .iter()
+                .filter(|(name, _)| !name.contains('/'))
+                .map(|(name, facts)| (name.clone(), facts.clone()))
+                .collect();
+            let mut builder = build::builder(
                 &self.document,
-                facts,
+                &own,
                 &self.sources,
                 &mut self.findings,
                 &mut warnings,
+                build::Scope::operator(),
+            );
+            builder.check_plugins(facts);
+            let mut made = builder.build(progress);
+            let terms = builder.terms(facts);
+            let host_entry = builder.host_entry();
+            let profiles = builder.profiles(facts);
+            let operator = Arc::clone(&builder.tenant);
+            // A copy is made of what is in force, and with this nothing will be.
+            let keep = if self.findings.is_empty() {
+                keep
+            } else {
+                Keep::Nothing
+            };
+            tenants = tenancy::settle(
+                &self.document,
+                &self.sources,
+                terms,
+                keep,
+                &mut made.monitors,
                 progress,
-            ))
-        } else {
-            None
-        };
+            );
+            built = Some((made, host_entry, profiles, operator));
+        }
         match built {
-            Some(built) if self.findings.is_empty() => Ok(Config {
+            Some((made, host_entry, profiles, operator)) if self.findings.is_empty() => Ok(Config {
                 host: self.document.host.settings,
-                monitors: built.monitors,
-                loaded: built.loaded,
-                host_entry: built.host_entry,
-                profiles: built.profiles,
+                monitors: made.monitors,
+                loaded: made.loaded,
+                host_entry,
+                profiles,
+                operator,
+                tenants,
                 warnings: warnings.into_problems(self.sources, Severity::Warning),
             }),
-            _ => Err(self.findings.into_problems(self.sources, Severity::Error)),
+            _ => Err(Unfit {
+                problems: self.findings.into_problems(self.sources, Severity::Error),
+                tenants,
+            }),
         }
     }
 }

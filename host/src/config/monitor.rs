@@ -337,7 +337,14 @@ impl<'a> Builder<'a> {
         let Some(schema) = self.schema(owner, post.plugin, post.facts) else {
             return (None, None);
         };
-        let body = Body::new(draft, owner.clone(), post.plugin, schema, table);
+        let body = Body::new(
+            draft,
+            owner.clone(),
+            post.plugin,
+            schema,
+            table,
+            &self.tenant.secrets,
+        );
         if body.is_some() || !draft.wrong.is_empty() {
             return (body, None);
         }

@@ -1,6 +1,7 @@
 //! `[plugins.NAME]`: what a plugin may reach and use.
 
 use super::{
+    grants::Written,
     layer::PartialLimits,
     problem::Problem,
     read::{Reader, Spot, list, nearest},
@@ -18,8 +19,6 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 /// Keys of `[plugins.NAME]`.
 pub const KEYS_PLUGIN: &[&str] = &["grants", "limits", "reuse"];
-/// Keys of `grants`.
-pub const KEYS_GRANTS: &[&str] = &["directories", "docker", "http", "networks", "tcp"];
 /// Keys of `grants.docker`.
 pub const KEYS_DOCKER_GRANT: &[&str] = &["containers", "socket"];
 /// Keys of an entry of `grants.directories`.
@@ -32,7 +31,7 @@ pub(super) const DOCKER_SOCKET: &str = "/var/run/docker.sock";
 const REUSE_MAX: u32 = 1_000_000;
 
 /// What was written about a plugin that need not exist.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct PluginEntry {
     /// Its name's place.
     pub at: At,
@@ -65,7 +64,9 @@ pub(super) fn read(
             .get("grants")
             .and_then(|node| reader.table(node, "grants"))
             .map(|table| {
-                let grants = read_grants(reader, table, &mut named_settings);
+                let written = Written::read(reader, table);
+                named_settings = written.named_settings();
+                let grants = written.grants();
                 unread = written_in_vain(table, &grants);
                 grants
             })
@@ -91,60 +92,6 @@ pub(super) fn read(
     plugins
 }
 
-fn read_grants(reader: &mut Reader<'_>, table: &Table, named: &mut Vec<Spot<Vec<String>>>) -> Grants {
-    reader.known_keys(table, KEYS_GRANTS, "`grants`");
-    let mut grants = Grants::default();
-    let texts = |reader: &mut Reader<'_>, key| {
-        table
-            .get(key)
-            .and_then(|node| reader.strings(node, &format!("grants.{key}")))
-            .unwrap_or_default()
-    };
-    for text in texts(reader, "http") {
-        match http_grant(&text.value) {
-            Ok(grant) => {
-                if let HttpGrant::Settings(path) = &grant {
-                    named.push(Spot { at: text.at, value: path.clone() });
-                }
-                grants.http.push(grant);
-            }
-            Err(wrong) => reader.report(
-                Problem::new("bad-grant", text.at, format!("this grants no URL: {wrong}"))
-                    .help("write \"@settings.url\", \"https://*.example.com\" or \"http://10.0.0.1:8080\"; `:*` is any port"),
-            ),
-        }
-    }
-    for text in texts(reader, "tcp") {
-        match tcp_grant(&text.value) {
-            Ok(grant) => {
-                if let TcpGrant::Settings { host, port } = &grant {
-                    let paths = std::iter::once(host).chain(port);
-                    named.extend(paths.map(|path| Spot { at: text.at, value: path.clone() }));
-                }
-                grants.tcp.push(grant);
-            }
-            Err(wrong) => reader.report(
-                Problem::new("bad-grant", text.at, format!("this grants no address: {wrong}"))
-                    .help("write \"@settings.address\", \"@settings.host:@settings.port\", \"db.example.com:5432\", \"*.example.com:5432\" or \"*:*\""),
-            ),
-        }
-    }
-    for text in texts(reader, "networks") {
-        read_network(reader, &text, &mut grants.networks);
-    }
-    grants.docker = table.get("docker").and_then(|node| read_docker(reader, node));
-    if let Some(items) = table
-        .get("directories")
-        .and_then(|node| reader.array(node, "grants.directories", "tables"))
-    {
-        grants.directories = items
-            .iter()
-            .filter_map(|item| read_directory(reader, item))
-            .collect();
-    }
-    grants
-}
-
 /// Grants that are empty although something was written there.
 fn written_in_vain(table: &Table, grants: &Grants) -> Vec<&'static str> {
     let empty = [
@@ -166,9 +113,9 @@ fn written_in_vain(table: &Table, grants: &Grants) -> Vec<&'static str> {
         .collect()
 }
 
-fn read_network(reader: &mut Reader<'_>, name: &Spot<Arc<str>>, networks: &mut NetworkSet) {
+pub(super) fn read_network(reader: &mut Reader<'_>, name: &Spot<Arc<str>>) -> Option<Spot<Network>> {
     match Network::from_name(&name.value) {
-        Some(network) => networks.insert(network),
+        Some(value) => Some(Spot { at: name.at, value }),
         None => {
             let known = Network::ALL.map(Network::name);
             let help = match nearest(&name.value, &known) {
@@ -177,11 +124,12 @@ fn read_network(reader: &mut Reader<'_>, name: &Spot<Arc<str>>, networks: &mut N
             };
             let text = "there is no such class of address";
             reader.report(Problem::new("unknown-network", name.at, text).help(help));
+            None
         }
     }
 }
 
-fn read_docker(reader: &mut Reader<'_>, node: &Node) -> Option<DockerGrant> {
+pub(super) fn read_docker(reader: &mut Reader<'_>, node: &Node) -> Option<DockerGrant> {
     let table = reader.table(node, "grants.docker")?;
     reader.known_keys(table, KEYS_DOCKER_GRANT, "`grants.docker`");
     let socket = table
@@ -216,7 +164,7 @@ fn read_docker(reader: &mut Reader<'_>, node: &Node) -> Option<DockerGrant> {
     })
 }
 
-fn read_directory(reader: &mut Reader<'_>, item: &Node) -> Option<DirectoryGrant> {
+pub(super) fn read_directory(reader: &mut Reader<'_>, item: &Node) -> Option<Spot<DirectoryGrant>> {
     let table = reader.table(item, "grants.directories")?;
     reader.known_keys(table, KEYS_DIRECTORY_GRANT, "an entry of `grants.directories`");
     if let Some(access) = table.get("access").and_then(|node| reader.string(node, "access"))
@@ -243,13 +191,19 @@ fn read_directory(reader: &mut Reader<'_>, item: &Node) -> Option<DirectoryGrant
         reader.report(Problem::new("empty", path.at, "`path` is empty"));
         return None;
     }
-    Some(DirectoryGrant {
-        path: reader.sources.resolve(path.at, &path.value),
+    Some(Spot {
+        at: path.at,
+        value: DirectoryGrant {
+            path: reader.sources.resolve(path.at, &path.value),
+        },
     })
 }
 
 /// Reads `@settings.url` or `scheme://host[:port]`.
-pub(super) fn http_grant(text: &str) -> Result<HttpGrant, String> {
+///
+/// # Errors
+/// What is wrong with it, for people.
+pub fn http_grant(text: &str) -> Result<HttpGrant, String> {
     if let Some(path) = settings_path(text)? {
         return Ok(HttpGrant::Settings(path));
     }
@@ -278,7 +232,10 @@ pub(super) fn http_grant(text: &str) -> Result<HttpGrant, String> {
 }
 
 /// Reads `@settings.address`, `@settings.host:@settings.port` or `host:port`.
-pub(super) fn tcp_grant(text: &str) -> Result<TcpGrant, String> {
+///
+/// # Errors
+/// What is wrong with it, for people.
+pub fn tcp_grant(text: &str) -> Result<TcpGrant, String> {
     if text.starts_with('@') {
         let (host, port) = match text.split_once(':') {
             Some((host, port)) => (host, Some(port)),

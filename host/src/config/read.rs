@@ -23,6 +23,13 @@ pub(super) struct Reader<'a> {
     pub findings: &'a mut Findings,
 }
 
+/// Whose configuration is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Party {
+    Operator,
+    Tenant,
+}
+
 impl Reader<'_> {
     pub fn report(&mut self, problem: Problem) {
         self.findings.report(problem);

@@ -315,6 +315,14 @@ impl Recipe<'_> {
                 None => problem,
             });
         }
+        let bodies = || [&self.pulse, &self.repair].into_iter().flatten();
+        for (slot, _) in self.fields.iter() {
+            let text = row.text(slot).unwrap_or_default();
+            if bodies().any(|body| body.refuses(text)) {
+                let text = "this field holds U+FDD0, which Unicode keeps free for use within a program";
+                wrong.push(Problem::new("bad-character", locate(Some(slot)), text));
+            }
+        }
         if !wrong.is_empty() {
             return wrong;
         }

@@ -9,6 +9,7 @@ use std::{
     ffi::OsStr,
     io::Read,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 /// Greatest size of one file. Offsets are `u32`.
@@ -43,9 +44,10 @@ pub(super) struct Source {
     first_line: usize,
 }
 
-/// All files, in the order in which they were read.
-#[derive(Debug, Default)]
-pub(super) struct Sources(Vec<Source>);
+/// All files, in the order in which they were read. A tenant's follow the operator's, so that places in both can stand
+/// in one problem.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Sources(Vec<Arc<Source>>);
 
 impl Sources {
     /// Reads a file, all `*.toml` of a directory, or standard input.
@@ -94,7 +96,7 @@ impl Sources {
         }
     }
 
-    fn add_bytes(&mut self, name: &str, bytes: Vec<u8>, base: &Path, findings: &mut Findings) {
+    pub fn add_bytes(&mut self, name: &str, bytes: Vec<u8>, base: &Path, findings: &mut Findings) {
         match String::from_utf8(bytes) {
             Ok(text) => {
                 self.add(name, text, base);
@@ -125,18 +127,32 @@ impl Sources {
         };
         // Fails only without a current directory; then a relative path is as good as it gets.
         let base = std::path::absolute(base).unwrap_or_else(|_| base.to_owned());
-        self.0.push(Source::new(name, text, base, 1));
+        self.0.push(Arc::new(Source::new(name, text, base, 1)));
         u32::try_from(self.0.len().saturating_sub(1)).unwrap_or(u32::MAX)
     }
 
-    /// All files with their numbers.
-    pub fn iter(&self) -> impl Iterator<Item = (u32, &Source)> {
-        (0..).zip(&self.0)
+    /// Files from that number on, with their numbers.
+    pub fn from(&self, first: u32) -> impl Iterator<Item = (u32, &Source)> {
+        let skipped = usize::try_from(first).unwrap_or(usize::MAX);
+        (first..).zip(self.0.iter().skip(skipped).map(AsRef::as_ref))
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> u32 {
+        u32::try_from(self.0.len()).unwrap_or(u32::MAX)
     }
 
     /// The file of that place.
     pub fn get(&self, at: At) -> Option<&Source> {
-        self.0.get(usize::try_from(at.file).ok()?)
+        self.0.get(usize::try_from(at.file).ok()?).map(AsRef::as_ref)
+    }
+
+    /// A path as the operator would name it from where he is.
+    pub fn shown(&self, at: At, path: &str) -> String {
+        match self.get(at).and_then(|source| Path::new(&source.name).parent()) {
+            Some(parent) => parent.join(path).display().to_string(),
+            None => path.to_owned(),
+        }
     }
 
     /// The path as it is meant in the file of that place. Makes it absolute, follows nothing and touches nothing.
@@ -240,7 +256,7 @@ fn read_bounded(from: impl Read) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn unreadable(name: &str, error: &std::io::Error) -> Problem {
+pub(super) fn unreadable(name: &str, error: &std::io::Error) -> Problem {
     Problem::new(
         "unreadable",
         Place::File(name.to_owned()),

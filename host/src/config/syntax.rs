@@ -20,15 +20,17 @@ const FIRST_PLACES_MAX: usize = 20;
 const HEADER_LINES_MAX: usize = 10_000;
 
 /// Parses all files and puts them together. None if one of them is no TOML, since what could be guessed of it would
-/// only lead to problems that are none. A key that is there twice is reported, and reading goes on.
+/// only lead to problems that are none. A key that is there twice is reported, and reading goes on. Files before `first`
+/// are not this configuration's.
 pub(super) fn parse(
     sources: &Sources,
+    first: u32,
     surroundings: &Surroundings,
     findings: &mut Findings,
 ) -> Option<Table> {
     let mut whole = Table::default();
     let mut broken = false;
-    for (file, source) in sources.iter() {
+    for (file, source) in sources.from(first) {
         let (document, errors) = DeTable::parse_recoverable(&source.text);
         // Where a header is there twice, everything below it may be, too.
         let mut reopened = Vec::new();

@@ -7,6 +7,7 @@ use super::{
     problem::{Findings, Problem},
     source::{At, Sources},
 };
+use crate::domain::secret::{CLOSE, OPEN};
 use std::{collections::BTreeMap, sync::Arc};
 use toml::{
     Spanned,
@@ -175,7 +176,7 @@ pub(super) fn grow(
         surroundings,
         findings,
     };
-    grower.table(document, 0)
+    grower.table(document, 0, false)
 }
 
 struct Grower<'a> {
@@ -195,20 +196,21 @@ impl Grower<'_> {
         }
     }
 
-    fn table(&mut self, table: DeTable<'_>, depth: usize) -> Table {
+    fn table(&mut self, table: DeTable<'_>, depth: usize, settings: bool) -> Table {
         let entries = table.into_iter().map(|(key, value)| {
             let at = self.at(key.span());
-            let node = self.node(value, depth);
+            let node = self.node(value, depth, settings || key.get_ref().as_ref() == "settings");
             (Arc::from(key.get_ref().as_ref()), Entry { key: at, node })
         });
         Table(Arc::new(entries.collect()))
     }
 
-    fn node(&mut self, value: Spanned<DeValue<'_>>, depth: usize) -> Node {
+    /// `settings`: it is part of some.
+    fn node(&mut self, value: Spanned<DeValue<'_>>, depth: usize, settings: bool) -> Node {
         let at = self.at(value.span());
         let mut veiled = false;
         let value = match value.into_inner() {
-            DeValue::String(text) => match self.string(&text, at) {
+            DeValue::String(text) => match self.string(&text, at, settings) {
                 Ok(Some(filled)) => {
                     veiled = true;
                     Value::String(filled.into())
@@ -245,24 +247,38 @@ impl Grower<'_> {
                 Value::Broken
             }
             DeValue::Array(items) => {
-                Value::Array(items.into_iter().map(|item| self.node(item, depth + 1)).collect())
+                let items = items.into_iter();
+                Value::Array(items.map(|item| self.node(item, depth + 1, settings)).collect())
             }
-            DeValue::Table(table) => Value::Table(self.table(table, depth + 1)),
+            DeValue::Table(table) => Value::Table(self.table(table, depth + 1, settings)),
         };
         Node { at, value, veiled }
     }
 
-    fn string(&self, text: &str, at: At) -> Result<Option<String>, Problem> {
+    fn string(&self, text: &str, at: At, settings: bool) -> Result<Option<String>, Problem> {
         let Some(source) = self.sources.get(at) else {
             return Ok(None);
         };
-        interpolate(text, &source.base, self.surroundings).map_err(|failure| {
+        if self.surroundings.are_a_tenants() && text.contains([OPEN, CLOSE]) {
+            let wrong = "this text holds U+FDD0 or U+FDD1, which Unicode keeps free for use within a program";
+            return Err(Problem::new("bad-character", at, wrong).help("leave the character out"));
+        }
+        let filled = interpolate(text, &source.base, self.surroundings).map_err(|failure| {
             let problem = Problem::new("interpolation", at, failure.message);
             match failure.help {
                 Some(help) => problem.help(help),
                 None => problem,
             }
-        })
+        })?;
+        // Names, labels and the like go wherever alerts go.
+        if !settings
+            && self.surroundings.are_a_tenants()
+            && filled.as_ref().is_some_and(|text| text.contains(OPEN))
+        {
+            return Err(Problem::new("secret-place", at, "a secret can't stand here")
+                .help("secrets go into the settings of checks, repairs and notifiers"));
+        }
+        Ok(filled)
     }
 }
 

@@ -1,5 +1,7 @@
 //! Grants: what a plugin may reach. Data and matching; asking and enforcing is `capability/`.
 
+use std::fmt;
+
 /// Everything that one plugin was granted. The default is nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Grants {
@@ -13,6 +15,10 @@ pub struct Grants {
     pub docker: Option<DockerGrant>,
     /// `grants.directories`.
     pub directories: Vec<DirectoryGrant>,
+    /// What a tenant's own grants for the plugin leave of `http`: a URL must be covered by both. None: all.
+    pub http_within: Option<Vec<HttpGrant>>,
+    /// The same of `tcp`.
+    pub tcp_within: Option<Vec<TcpGrant>>,
 }
 
 /// One entry of `grants.http`.
@@ -65,6 +71,54 @@ pub enum HostPattern {
     Exact(String),
     /// Names that end in `.suffix`, lower case, stored without the leading `*.`.
     Suffix(String),
+}
+
+impl fmt::Display for HttpGrant {
+    /// As it is written in `grants.http`, always with the port.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Settings(path) => write!(f, "@settings.{}", path.join(".")),
+            Self::Pattern(UrlPattern { scheme, host, port }) => {
+                write!(f, "{scheme}://{host}:{}", ShownPort(*port))
+            }
+        }
+    }
+}
+
+impl fmt::Display for TcpGrant {
+    /// As it is written in `grants.tcp`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Settings { host, port: None } => write!(f, "@settings.{}", host.join(".")),
+            Self::Settings {
+                host,
+                port: Some(port),
+            } => write!(f, "@settings.{}:@settings.{}", host.join("."), port.join(".")),
+            Self::Pattern { host, port } => write!(f, "{host}:{}", ShownPort(*port)),
+        }
+    }
+}
+
+impl fmt::Display for HostPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Any => f.write_str("*"),
+            Self::Exact(text) if text.contains(':') && !text.starts_with('[') => write!(f, "[{text}]"),
+            Self::Exact(text) => f.write_str(text),
+            Self::Suffix(suffix) => write!(f, "*.{suffix}"),
+        }
+    }
+}
+
+struct ShownPort(Option<u16>);
+
+impl fmt::Display for ShownPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(port) => port.fmt(f),
+            None => f.write_str("*"),
+        }
+    }
 }
 
 /// Classes of address.

@@ -99,6 +99,63 @@ pub struct CorrelatedSettings {
     pub longest: Duration,
 }
 
+/// `compiler`: what compiling one component may take, and how much of what was compiled is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CompilerSettings {
+    /// Address space of the process that compiles.
+    pub memory_bytes: u64,
+    /// Its CPU time, in whole seconds.
+    pub cpu: Duration,
+    /// How long it may take in all.
+    pub timeout: Duration,
+    /// Its threads.
+    pub threads: u32,
+    /// Greatest size of a component.
+    pub component_bytes: u64,
+    /// Of all compiled components together, and so of each.
+    pub cache_bytes: u64,
+    /// What was not used for that long is removed.
+    pub cache_age: Duration,
+}
+
+impl Default for CompilerSettings {
+    fn default() -> Self {
+        Self {
+            memory_bytes: 4 << 30,
+            cpu: Duration::from_secs(300),
+            timeout: Duration::from_secs(600),
+            threads: 2,
+            component_bytes: 64 << 20,
+            cache_bytes: 2 << 30,
+            cache_age: Duration::from_secs(30 * 86_400),
+        }
+    }
+}
+
+/// `lock`: what a plugin that is in the lock may become without anybody's accepting it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LockPolicy {
+    /// Nothing else than it is.
+    #[default]
+    Exact,
+    /// Whatever stays within what it had asked for and been granted.
+    WithinGrants,
+}
+
+impl LockPolicy {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Exact, Self::WithinGrants];
+
+    /// Its name as it stands in the configuration.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Exact => "exact",
+            Self::WithinGrants => "within-grants",
+        }
+    }
+}
+
 /// `[host]`, validated.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HostSettings {
@@ -106,6 +163,10 @@ pub struct HostSettings {
     pub tick: Duration,
     /// Where compiled components are kept.
     pub data_dir: PathBuf,
+    /// What compiling may take.
+    pub compiler: CompilerSettings,
+    /// How strictly `plugins.lock` is kept.
+    pub lock: LockPolicy,
     /// Worker threads; none: one for each core.
     pub workers: Option<NonZeroUsize>,
     /// Greatest caps that a plugin or monitor may be given.
@@ -141,6 +202,8 @@ impl HostSettings {
         Self {
             tick: Duration::from_millis(10),
             data_dir,
+            compiler: CompilerSettings::default(),
+            lock: LockPolicy::default(),
             workers: None,
             maxima: Limits {
                 fuel: 1_000_000_000,

@@ -6,7 +6,7 @@ use super::{
     spec::{Assignment, Kind, MonitorSpec},
     time::{Mono, Wall},
 };
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 /// A monitor as the scheduler knows it; opaque to everybody else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -49,6 +49,13 @@ impl Job {
     #[must_use]
     pub fn assignment(&self) -> Option<Assignment<'_>> {
         self.spec.assignment(self.key.kind, self.key.sink)
+    }
+
+    /// The settings as the plugin gets them: with the values of secrets in the place of their names.
+    #[must_use]
+    pub fn settings(&self) -> Cow<'_, str> {
+        let settings = self.assignment().map_or("{}", |lane| lane.settings);
+        self.spec.tenant.secrets.fill_json(settings)
     }
 }
 

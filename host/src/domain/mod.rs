@@ -17,6 +17,7 @@ pub mod limits;
 pub mod outbox;
 pub mod outcome;
 pub mod plugin;
+pub mod secret;
 pub mod spec;
 pub mod tenant;
 pub mod time;

@@ -3,6 +3,7 @@
 //! Architecture invariant: whatever is counted here is counted under the tenant whose job it was, and a reload that
 //! changes the quotas keeps the account.
 
+use super::secret::Secrets;
 use std::{
     fmt,
     sync::{
@@ -24,6 +25,8 @@ pub struct Tenant {
     pub quotas: Quotas,
     /// What it has used; the same over reloads.
     pub account: Arc<Account>,
+    /// What its settings may name, and what nothing that is written of its jobs may show.
+    pub secrets: Arc<Secrets>,
 }
 
 impl Tenant {
@@ -34,6 +37,7 @@ impl Tenant {
             name: name.into(),
             quotas,
             account: Arc::default(),
+            secrets: Arc::default(),
         }
     }
 
@@ -47,7 +51,7 @@ impl Tenant {
 /// Two are the same if they say the same; what they have used is another matter.
 impl PartialEq for Tenant {
     fn eq(&self, other: &Self) -> bool {
-        self.name == other.name && self.quotas == other.quotas
+        self.name == other.name && self.quotas == other.quotas && self.secrets == other.secrets
     }
 }
 

@@ -1,7 +1,9 @@
 //! `plugin.toml`: what a plugin's author says about it.
 
+use super::reach::{ENTRIES_MAX, Reach};
 use crate::domain::{plugin::Capability, spec::Kind};
 use serde::Deserialize;
+use std::collections::BTreeMap;
 
 /// The manifest's file name.
 pub const FILE: &str = "plugin.toml";
@@ -19,6 +21,8 @@ pub struct Manifest {
     pub component: String,
     /// What it asks to be lent, sorted.
     pub needs: Vec<Capability>,
+    /// What its author wants to reach. That grants nothing: an operator sees it before he grants something himself.
+    pub requests: Reach,
 }
 
 #[derive(Deserialize)]
@@ -30,6 +34,8 @@ struct Raw {
     component: toml::Spanned<String>,
     #[serde(default)]
     needs: Option<toml::Spanned<Vec<String>>>,
+    #[serde(default)]
+    requests: BTreeMap<toml::Spanned<String>, toml::Spanned<Vec<toml::Spanned<String>>>>,
 }
 
 impl Manifest {
@@ -97,6 +103,40 @@ impl Manifest {
                 }
             }
         }
+        let mut requests = Reach::default();
+        for (key, entries) in &raw.requests {
+            let name = key.get_ref();
+            if !Reach::askable().any(|askable| askable == name) {
+                let askable: Vec<&str> = Reach::askable().collect();
+                let message = format!(
+                    "requests: `{}` can't be asked for; it is one of {}",
+                    name.escape_debug(),
+                    askable.join(", ")
+                );
+                problem(key.span().start, message);
+                continue;
+            }
+            if !entries.get_ref().is_empty() && !serves(name).iter().any(|need| needs.contains(need)) {
+                let lent: Vec<String> = serves(name)
+                    .iter()
+                    .map(|need| format!("\"{}\"", need.name()))
+                    .collect();
+                let message = format!(
+                    "requests: without {} in needs, {name} can't be used",
+                    lent.join(" or ")
+                );
+                problem(key.span().start, message);
+            }
+            for entry in entries.get_ref().iter().take(ENTRIES_MAX + 1) {
+                if let Err(wrong) = requests.insert(name, entry.get_ref()) {
+                    let shown: String = entry.get_ref().escape_debug().take(128).collect();
+                    problem(
+                        entry.span().start,
+                        format!("requests: {name}: `{shown}`: {wrong}"),
+                    );
+                }
+            }
+        }
         if !problems.is_empty() {
             return Err(problems.join("\n"));
         }
@@ -110,7 +150,28 @@ impl Manifest {
             kinds,
             component: raw.component.into_inner(),
             needs,
+            requests,
         })
+    }
+}
+
+/// Which lent interfaces a grant of that key is for.
+fn serves(key: &str) -> &'static [Capability] {
+    match key {
+        "http" => &[Capability::Http],
+        "tcp" => &[Capability::Tcp],
+        "networks" => &[Capability::Http, Capability::Tcp],
+        "containers" => &[Capability::Docker],
+        _ => &[],
+    }
+}
+
+/// A plugin's name, or one in a tenant's namespace: `acme/http`.
+#[must_use]
+pub fn full_name_is_valid(name: &str) -> bool {
+    match name.split_once('/') {
+        Some((tenant, name)) => name_is_valid(tenant) && name_is_valid(name),
+        None => name_is_valid(name),
     }
 }
 
@@ -193,6 +254,35 @@ mod tests {
         }
         let unknown = Manifest::parse("nam = \"x\"").unwrap_err();
         assert!(unknown.contains("nam"), "{unknown}");
+    }
+
+    #[test]
+    fn requests_are_read_and_grant_nothing_that_the_plugin_does_not_import() {
+        let head = "name = \"a\"\nversion = \"1.0.0\"\nkinds = [\"pulse\"]\ncomponent = \"a.wasm\"\n";
+        let manifest = Manifest::parse(&format!(
+            "{head}needs = [\"http\"]\n[requests]\nhttp = [\"https://*.example.com\"]\nnetworks = [\"public\"]\n"
+        ))
+        .unwrap();
+        let entries: Vec<_> = manifest.requests.entries().collect();
+        assert_eq!(
+            entries,
+            [("http", "https://*.example.com:443"), ("networks", "public")]
+        );
+
+        let error = Manifest::parse(&format!(
+            "{head}needs = [\"http\"]\n[requests]\nhttp = [\n  \"https://a\",\n  \"ftp://b\",\n]\nnetworks = [\"lan\"]\n\
+             tcp = [\"a:1\"]\nsockets = []\ndirectories = [\"/\"]\n"
+        ))
+        .unwrap_err();
+        for part in [
+            "line 9: requests: http: `ftp://b`",
+            "line 11: requests: networks: `lan`",
+            "line 12: requests: without \"tcp\" in needs",
+            "line 13: requests: `sockets` can't be asked for",
+            "line 14: requests: `directories` can't be asked for",
+        ] {
+            assert!(error.contains(part), "{part} in {error}");
+        }
     }
 
     #[test]

@@ -3,14 +3,17 @@
 //! A plugins folder holds one subfolder per plugin with a `plugin.toml` and its component, and bare `*.wasm` files.
 //! The manifest's `name` is the plugin's name everywhere; the folder's name means nothing.
 
+pub mod lock;
 mod manifest;
+mod reach;
 
-pub use manifest::{Manifest, name_is_valid, name_rule, version_is_valid};
+pub use manifest::{Manifest, full_name_is_valid, name_is_valid, name_rule, version_is_valid};
+pub use reach::Reach;
 
 use sha2::{Digest as _, Sha256};
 use std::{
     collections::BTreeMap,
-    fmt,
+    fmt::{self, Write as _},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -20,6 +23,14 @@ pub const COMPONENT_BYTES_MAX: u64 = 64 << 20;
 const MANIFEST_BYTES_MAX: u64 = 64 << 10;
 /// Plugins in all folders together.
 const PLUGINS_MAX: usize = 4_096;
+/// Plugins of a tenant's own.
+const TENANT_PLUGINS_MAX: usize = 64;
+/// Their components together.
+const TENANT_BYTES_MAX: u64 = 256 << 20;
+/// Files and folders in a plugins folder that are looked at.
+const ENTRIES_MAX: usize = 16 * PLUGINS_MAX;
+/// Of one problem that is shown.
+const PROBLEM_CHARS_MAX: usize = 8 << 10;
 
 /// SHA-256 of a component's bytes, lower-case hexadecimal.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -87,8 +98,22 @@ pub struct Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.path.display(), self.message)
+        plain(&self.path.display().to_string(), f)?;
+        f.write_str(": ")?;
+        plain(&self.message, f)
     }
+}
+
+/// Names of files and lines of manifests are a stranger's: neither may speak to the terminal.
+fn plain(text: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    for c in text.chars().take(PROBLEM_CHARS_MAX) {
+        if c.is_control() && c != '\n' {
+            write!(f, "{}", c.escape_default())?;
+        } else {
+            f.write_char(c)?;
+        }
+    }
+    Ok(())
 }
 
 /// Reads one component: a `.wasm` file, a folder with a `plugin.toml`, or that manifest itself.
@@ -110,6 +135,8 @@ pub fn read(path: &Path) -> Result<Found, Problem> {
     let (component, manifest) = match folder {
         Some(folder) => {
             let file = folder.join(manifest::FILE);
+            // It would show some other file's lines as what is wrong with it.
+            inside(folder, &file)?;
             let text = String::from_utf8(read_file(&file, MANIFEST_BYTES_MAX)?)
                 .map_err(|_| problem(&file, "is not UTF-8".to_owned()))?;
             let manifest = Manifest::parse(&text).map_err(|message| problem(&file, message))?;
@@ -151,7 +178,7 @@ pub fn read(path: &Path) -> Result<Found, Problem> {
     })
 }
 
-/// A symbolic link must not lead out of the plugin's folder.
+/// A symbolic link must not lead out of the folder.
 fn inside(folder: &Path, component: &Path) -> Result<(), Problem> {
     let leads_out = match (folder.canonicalize(), component.canonicalize()) {
         (Ok(folder), Ok(component)) => !component.starts_with(folder),
@@ -161,7 +188,8 @@ fn inside(folder: &Path, component: &Path) -> Result<(), Problem> {
         return Err(Problem {
             path: component.to_owned(),
             message: format!(
-                "lies outside {}; a plugin's component must be in its folder",
+                "lies outside {}; a link must not lead out of the folder in which it is. Copy what it leads to, or name \
+                 that path itself (--plugins)",
                 folder.display()
             ),
         });
@@ -170,23 +198,12 @@ fn inside(folder: &Path, component: &Path) -> Result<(), Problem> {
 }
 
 fn read_file(path: &Path, bytes_max: u64) -> Result<Vec<u8>, Problem> {
-    use std::{io::Read as _, os::unix::fs::OpenOptionsExt as _};
+    use std::io::Read as _;
     let problem = |message: String| Problem {
         path: path.to_owned(),
         message,
     };
-    // Not blocking: a pipe in the file's place would hold the host up until somebody writes into it.
-    let file = std::fs::OpenOptions::new()
-        .read(true)
-        .custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed())
-        .open(path)
-        .map_err(|error| problem(format!("can't be read: {error}")))?;
-    let metadata = file
-        .metadata()
-        .map_err(|error| problem(format!("can't be read: {error}")))?;
-    if !metadata.is_file() {
-        return Err(problem("is no regular file".to_owned()));
-    }
+    let file = open_regular(path).map_err(|error| problem(format!("can't be read: {error}")))?;
     let mut bytes = Vec::new();
     file.take(bytes_max + 1)
         .read_to_end(&mut bytes)
@@ -197,14 +214,104 @@ fn read_file(path: &Path, bytes_max: u64) -> Result<Vec<u8>, Problem> {
     Ok(bytes)
 }
 
-/// Finds every plugin below the given folders, and the given files; in the order of their paths.
+/// Opens a file, and nothing that only looks like one.
+fn open_regular(path: &Path) -> std::io::Result<std::fs::File> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    // Not blocking: a pipe in the file's place would hold the host up until somebody writes into it.
+    let file = std::fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed())
+        .open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(std::io::Error::other("it is no regular file"));
+    }
+    Ok(file)
+}
+
+/// Finds every plugin below the given folders, and the given files; in the order of their paths. Reads all of them.
 #[must_use]
 pub fn discover(paths: &[PathBuf]) -> (Vec<Found>, Vec<Problem>) {
+    let (candidates, mut problems) = candidates(paths);
+    let mut found = Vec::new();
+    for candidate in candidates {
+        match candidate.read() {
+            Ok(plugin) => found.push(plugin),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    (found, problems)
+}
+
+/// Something that looks like a plugin, not yet read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    path: PathBuf,
+    /// The folder in which it was found, out of which it must not lead; none if the operator named it.
+    found_in: Option<PathBuf>,
+}
+
+impl Candidate {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// See [`read`]; and when it is a link out of the folder in which it was found.
+    pub fn read(&self) -> Result<Found, Problem> {
+        if let Some(folder) = &self.found_in {
+            inside(folder, &self.path)?;
+        }
+        read(&self.path)
+    }
+}
+
+/// What looks like a plugin in a tenant's folder. None of it may lead out of that.
+#[must_use]
+pub fn tenant_candidates(folder: &Path) -> (Vec<Candidate>, Vec<Problem>) {
+    let (mut candidates, mut problems) = candidates(&[folder.to_owned()]);
+    if candidates.len() > TENANT_PLUGINS_MAX {
+        problems.push(Problem {
+            path: folder.to_owned(),
+            message: format!(
+                "holds {} plugins; only the first {TENANT_PLUGINS_MAX} of a tenant's are taken",
+                candidates.len()
+            ),
+        });
+        candidates.truncate(TENANT_PLUGINS_MAX);
+    }
+    for candidate in &mut candidates {
+        candidate.found_in = Some(folder.to_owned());
+    }
+    (candidates, problems)
+}
+
+/// Reads them one after the other, as long as they are not too large together.
+pub fn bounded(candidates: Vec<Candidate>) -> impl Iterator<Item = Result<Found, Problem>> {
+    let mut left = TENANT_BYTES_MAX;
+    candidates.into_iter().map(move |candidate| {
+        let found = candidate.read()?;
+        left = left
+            .checked_sub(found.bytes.len() as u64)
+            .ok_or_else(|| Problem {
+                path: found.path.clone(),
+                message: format!(
+                    "is too much: the components of a tenant have at most {} MiB in all",
+                    TENANT_BYTES_MAX >> 20
+                ),
+            })?;
+        Ok(found)
+    })
+}
+
+/// What looks like a plugin below the given folders, and the given files; in the order of their paths.
+#[must_use]
+pub fn candidates(paths: &[PathBuf]) -> (Vec<Candidate>, Vec<Problem>) {
     let mut candidates = Vec::new();
     let mut problems = Vec::new();
     for path in paths {
         if !path.is_dir() || path.join(manifest::FILE).is_file() {
-            candidates.push(path.clone());
+            candidates.push(Candidate {
+                path: path.clone(),
+                found_in: None,
+            });
             continue;
         }
         let entries = match std::fs::read_dir(path) {
@@ -217,15 +324,28 @@ pub fn discover(paths: &[PathBuf]) -> (Vec<Found>, Vec<Problem>) {
                 continue;
             }
         };
+        let mut entries = entries.flatten();
         let mut here: Vec<PathBuf> = entries
-            .flatten()
+            .by_ref()
+            .take(ENTRIES_MAX)
             .map(|entry| entry.path())
             .filter(|path| {
                 path.join(manifest::FILE).is_file() || path.extension().is_some_and(|ending| ending == "wasm")
             })
             .collect();
+        if entries.next().is_some() {
+            problems.push(Problem {
+                path: path.clone(),
+                message: format!(
+                    "holds more than {ENTRIES_MAX} files and folders; the rest was not looked at"
+                ),
+            });
+        }
         here.sort();
-        candidates.extend(here);
+        candidates.extend(here.into_iter().map(|found| Candidate {
+            path: found,
+            found_in: Some(path.clone()),
+        }));
     }
     if candidates.len() > PLUGINS_MAX {
         problems.push(Problem {
@@ -237,14 +357,7 @@ pub fn discover(paths: &[PathBuf]) -> (Vec<Found>, Vec<Problem>) {
         });
         candidates.truncate(PLUGINS_MAX);
     }
-    let mut found = Vec::new();
-    for candidate in candidates {
-        match read(&candidate) {
-            Ok(plugin) => found.push(plugin),
-            Err(problem) => problems.push(problem),
-        }
-    }
-    (found, problems)
+    (candidates, problems)
 }
 
 /// Sorts out plugins of one name: none of them is taken, since nobody can know which one was meant.

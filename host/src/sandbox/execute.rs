@@ -164,7 +164,7 @@ impl Executor {
         let usage = usage(&store, limits, ended.at.since(started));
         store.data().end_log();
         lines.extend(lease.take_lines());
-        let (outcome, instance) = match (ended.end, store.data_mut().take_taint()) {
+        let (mut outcome, instance) = match (ended.end, store.data_mut().take_taint()) {
             (End::Panicked(message), _) => {
                 tracing::error!(
                     "a host function panicked ({message}); this is a defect of pulse-host, the job ends as a host error"
@@ -198,6 +198,7 @@ impl Executor {
                 (outcome, None)
             }
         };
+        lease.tenant().secrets.redact_outcome(&mut outcome);
         if let Some(instance) = instance
             && reuse > 1
         {

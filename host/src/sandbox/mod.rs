@@ -21,13 +21,16 @@ mod worker;
 
 pub use compile::Compiler;
 pub use execute::Executor;
-pub use plugin::{Library, Plugin, load};
+pub use plugin::{Library, Plugin, load, load_all};
 pub use worker::{Workers, count as worker_count};
 
 use crate::{
     capability,
     clock::Clock,
-    domain::{host::HostSettings, spec::Kind},
+    domain::{
+        host::{CompilerSettings, HostSettings},
+        spec::Kind,
+    },
 };
 use anyhow::{Context as _, Result};
 use std::{num::NonZeroUsize, path::PathBuf, sync::Arc};
@@ -46,6 +49,8 @@ pub struct SandboxSettings {
     pub data_dir: PathBuf,
     /// Who compiles.
     pub compiler: Compiler,
+    /// What compiling may take.
+    pub compiling: CompilerSettings,
 }
 
 impl SandboxSettings {
@@ -68,6 +73,7 @@ impl SandboxSettings {
             max_memory_bytes: settings.maxima.memory_bytes,
             data_dir: settings.data_dir.clone(),
             compiler,
+            compiling: settings.compiler.clone(),
         }
     }
 }

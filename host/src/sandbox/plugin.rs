@@ -12,7 +12,10 @@ use crate::{
         limits::Limits,
         plugin::{Capability, Facts},
     },
-    plugins::{self, Digest, Found, Manifest, Problem},
+    plugins::{
+        self, Digest, Found, Manifest, Problem, Reach,
+        lock::{Gate, Loaded, Verdict},
+    },
 };
 use std::{
     collections::BTreeMap,
@@ -42,6 +45,8 @@ pub struct Plugin {
     pub size_bytes: usize,
     /// Everything that it imports, by full name, sorted.
     pub imports: Vec<String>,
+    /// What its author wants to reach, which is granted by nobody but the operator.
+    pub requests: Reach,
     first: Ready,
     others: Vec<Ready>,
 }
@@ -57,6 +62,25 @@ impl Plugin {
     #[must_use]
     pub fn abi(&self) -> &'static str {
         self.first.exports.version()
+    }
+
+    /// The same as a tenant's own: in its namespace, so that it is never taken for another's.
+    #[must_use]
+    pub fn of_tenant(mut self, tenant: &str) -> Self {
+        self.facts.name = format!("{tenant}/{}", self.facts.name).into();
+        self
+    }
+
+    /// What a lock is about.
+    #[must_use]
+    pub fn loaded(&self) -> Loaded<'_> {
+        Loaded {
+            facts: &self.facts,
+            digest: &self.digest,
+            size: self.size_bytes,
+            imports: &self.imports,
+            requests: &self.requests,
+        }
     }
 
     /// The plugin in the engine of that seat.
@@ -78,24 +102,45 @@ pub struct Loading<'a> {
 pub struct Library(BTreeMap<Arc<str>, Plugin>);
 
 impl Library {
-    /// Loads everything that was found, and says what can't be used and why. Blocks; not for a thread that
-    /// runs a runtime.
+    /// Loads everything that was found, whatever a lock says, and tells what can't be used and why. Blocks; not for a
+    /// thread that runs a runtime.
     #[must_use]
     pub fn load(sandbox: &Arc<Sandbox>, found: Vec<Found>) -> (Self, Vec<Problem>) {
+        let (plugins, mut problems) = load_all(sandbox, found.into_iter().map(Ok));
+        let (library, more) = Self::admit(plugins, &Gate::wide_open());
+        problems.extend(more);
+        (library, problems)
+    }
+
+    /// Of what was loaded, those that the gate lets in. It is asked before names are compared: a stranger who takes the
+    /// name of a plugin that is locked does not keep that one out.
+    #[must_use]
+    pub fn admit(plugins: Vec<Plugin>, gate: &Gate) -> (Self, Vec<Problem>) {
         let mut problems = Vec::new();
-        let mut loaded = Vec::new();
-        for plugin in found {
-            let path = plugin.path.clone();
-            match load(sandbox, plugin) {
-                Ok(plugin) => loaded.push(plugin),
-                Err(messages) => problems.extend(messages.into_iter().map(|message| Problem {
-                    path: path.clone(),
-                    message,
-                })),
+        let mut admitted = Vec::new();
+        for plugin in plugins {
+            match gate.verdict(plugin.loaded()) {
+                Verdict::Same => admitted.push(plugin),
+                Verdict::Within(changes) => {
+                    let changes: Vec<String> = changes.iter().map(ToString::to_string).collect();
+                    tracing::info!(
+                        "plugin {} changed within what it asked for and was granted, and is taken: {}",
+                        plugin.facts.name,
+                        log::escaped(&changes.join("; "), log::LINE_BYTES_MAX)
+                    );
+                    admitted.push(plugin);
+                }
+                Verdict::Refused(why) => problems.push(Problem {
+                    path: plugin.path,
+                    message: log::escaped(
+                        &format!("plugin `{}` {why}", plugin.facts.name),
+                        log::LINE_BYTES_MAX,
+                    ),
+                }),
             }
         }
         let (plugins, doubles) = plugins::unique(
-            loaded,
+            admitted,
             |plugin| Arc::clone(&plugin.facts.name),
             |plugin| plugin.path.as_path(),
         );
@@ -121,6 +166,34 @@ impl Library {
     }
 }
 
+/// Loads one after the other, whatever a lock says. Each is read when its turn comes: all components together may be
+/// larger than the memory.
+pub fn load_all(
+    sandbox: &Arc<Sandbox>,
+    found: impl IntoIterator<Item = Result<Found, Problem>>,
+) -> (Vec<Plugin>, Vec<Problem>) {
+    let (mut loaded, mut problems) = (Vec::new(), Vec::new());
+    for found in found {
+        let found = match found {
+            Ok(found) => found,
+            Err(problem) => {
+                problems.push(problem);
+                continue;
+            }
+        };
+        let path = found.path.clone();
+        match load(sandbox, found) {
+            Ok(plugin) => loaded.push(plugin),
+            Err(messages) => problems.extend(messages.into_iter().map(|message| Problem {
+                path: path.clone(),
+                message,
+            })),
+        }
+    }
+    compile::make_room(&sandbox.settings.data_dir, &sandbox.settings.compiling);
+    (loaded, problems)
+}
+
 /// Compiles, links, asks and checks one plugin.
 ///
 /// # Errors
@@ -137,8 +210,14 @@ pub fn load(sandbox: &Arc<Sandbox>, found: Found) -> Result<Plugin, Vec<String>>
 fn try_load(sandbox: &Arc<Sandbox>, found: Found) -> Result<Plugin, Vec<String>> {
     let settings = &sandbox.settings;
     let engines: Vec<_> = sandbox.seats().map(|seat| &seat.engine).collect();
-    let components = compile::load(&engines, &settings.compiler, &settings.data_dir, &found)
-        .map_err(|message| vec![message])?;
+    let components = compile::load(
+        &engines,
+        &settings.compiler,
+        &settings.compiling,
+        &settings.data_dir,
+        &found,
+    )
+    .map_err(|message| vec![message])?;
     let mut seats = sandbox.seats().zip(&components).map(|(seat, component)| {
         let pre = seat.linker.instantiate_pre(component).map_err(|error| {
             let lent = "the host lends pulse:host@0.1.0 (log, http, tcp, docker, files) and wasi:{io,clocks,random,cli}@0.2";
@@ -193,6 +272,10 @@ fn try_load(sandbox: &Arc<Sandbox>, found: Found) -> Result<Plugin, Vec<String>>
         digest: found.digest,
         size_bytes: found.bytes.len(),
         imports,
+        requests: found
+            .manifest
+            .map(|manifest| manifest.requests)
+            .unwrap_or_default(),
         first,
         others,
     })

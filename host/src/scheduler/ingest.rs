@@ -60,6 +60,7 @@ fn settle(desk: &mut Desk<'_>, monitors: &mut Query<'_, '_, &mut Monitor>, resul
         return false;
     };
     let monitor = monitor.bypass_change_detection();
+    charge(monitor, result);
     match monitor.lane_mut(LaneRef::of(&result.key)) {
         Some(lane) if lane.phase() == Phase::Pending && lane.attempt() == result.key.attempt => {
             desk.land(*lane, Some(result));
@@ -68,6 +69,16 @@ fn settle(desk: &mut Desk<'_>, monitors: &mut Query<'_, '_, &mut Monitor>, resul
         }
         _ => false,
     }
+}
+
+/// What a job used is its tenant's, whether anybody still waits for the result or not. Only this thread counts it.
+fn charge(monitor: &Monitor, result: &JobResult) {
+    if result.outcome == Outcome::Expired {
+        return;
+    }
+    let usage = &result.usage;
+    let account = &monitor.spec.tenant.account;
+    account.add_job(usage.fuel, usage.cpu, usage.peak_memory_bytes, usage.wall);
 }
 
 /// What a stale result proves.

@@ -13,6 +13,8 @@ const COMMANDS: &[&[&str]] = &[
     &["plugin"],
     &["plugin", "list"],
     &["plugin", "inspect"],
+    &["plugin", "lock"],
+    &["plugin", "verify"],
     &["completions"],
 ];
 

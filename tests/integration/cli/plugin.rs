@@ -6,7 +6,7 @@ use serde_json::Value;
 use std::{collections::BTreeSet, path::Path};
 use tempfile::TempDir;
 
-const FIELDS: [&str; 11] = [
+const FIELDS: [&str; 12] = [
     "abi",
     "digest",
     "file",
@@ -14,6 +14,7 @@ const FIELDS: [&str; 11] = [
     "kinds",
     "name",
     "needs",
+    "requests",
     "settings_schema",
     "size_bytes",
     "summary",
@@ -116,6 +117,8 @@ fn a_plugin_is_shown_by_name_by_file_and_by_folder() {
         "pulse:host/tcp@0.1.0",
         "[plugins.tcp]",
         "grants.tcp = [\"@settings.address\"]",
+        "asks for (which grants nothing)",
+        "networks loopback",
         "grants.networks = [",
         "\"address\"",
     ] {

@@ -16,7 +16,9 @@ fn folder(files: &[(&str, &str)]) -> TempDir {
 fn load(folder: &TempDir, progress: &mut dyn Progress) -> Result<Config, Problems> {
     let mut findings = Findings::default();
     let sources = Sources::load(&folder.path().join("pulse-host.toml"), &mut findings);
-    Draft::read(sources, findings, &surroundings()).finish_telling(&facts(), progress)
+    Draft::read(sources, findings, &surroundings())
+        .finish_telling(&facts(), Keep::Nothing, progress)
+        .map_err(|unfit| unfit.problems)
 }
 
 #[track_caller]

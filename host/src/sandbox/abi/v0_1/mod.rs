@@ -231,8 +231,7 @@ fn attempt(job: &Job) -> model::Attempt {
 }
 
 fn settings(job: &Job) -> String {
-    job.assignment()
-        .map_or_else(String::new, |lane| lane.settings.to_owned())
+    job.settings().into_owned()
 }
 
 impl From<&Incident> for model::Incident {

@@ -1,0 +1,272 @@
+//! The running host: workers, scheduler and what they say, from start to drain.
+
+use super::{load::Prepared, lock, tenants};
+use crate::{
+    clock::Clock,
+    domain::{
+        event::Event,
+        host::{HostSettings, PerKind},
+        spec::{Kind, MonitorSpec},
+        tenant::Tenant,
+    },
+    journal::{self, counted},
+    queue::{self, Bell, Inlet, ResultSender},
+    sandbox::{self, Library, Sandbox, Workers},
+    scheduler::{Parts, Running, Scheduler, Unfinished, stats::Stats},
+};
+use anyhow::{Context as _, Result, anyhow};
+use std::{sync::Arc, time::Duration};
+
+/// Events that may wait for the journal; beyond that they are dropped and counted.
+const EVENTS_MAX: usize = 16 * 1024;
+
+/// Watches and heals until Ctrl-C or SIGTERM.
+///
+/// # Errors
+/// When threads, signals or the runtime can't be had.
+pub fn run(prepared: Prepared) -> Result<()> {
+    let Prepared {
+        config,
+        config_path,
+        library,
+        ceilings,
+        gate,
+        sandbox,
+        clock,
+    } = prepared;
+    if !config.warnings.is_empty() {
+        tracing::warn!("{}", config.warnings.render(false));
+    }
+    tenants::announce(&config.tenants, clock.wall());
+    let grants = config
+        .profiles
+        .iter()
+        .map(|(name, profile)| (name.clone(), Arc::clone(&profile.grants)));
+    lock::announce(&gate, &library, &config.host, &grants.collect());
+    tracing::info!(
+        "pulse-host {}: {} from {}, {}; Ctrl-C stops it",
+        env!("CARGO_PKG_VERSION"),
+        counted(config.monitors.len() as u64, "monitor"),
+        config_path.display(),
+        counted(library.iter().count() as u64, "plugin")
+    );
+    tracing::info!("{ceilings}");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("the runtime of the main thread could not be started")?;
+    let data_dir = config.host.data_dir.clone();
+    let tenants: Vec<Arc<Tenant>> = std::iter::once(&config.operator)
+        .chain(config.tenants.iter().map(|state| &state.tenant))
+        .map(Arc::clone)
+        .collect();
+    // Signals are caught before the first check runs, so that no early Ctrl-C kills it half-way.
+    let ended = runtime.block_on(async {
+        let stop = stop_signal()?;
+        let plan = Plan {
+            settings: config.host,
+            monitors: config.monitors,
+            host_entry: config.host_entry,
+        };
+        let host = Host::start(sandbox, library, plan, clock.clone())?;
+        let figures = tokio::spawn(tenants::leave_figures(data_dir, tenants.clone(), clock));
+        let ended = host.serve(tenants, stop).await;
+        figures.abort();
+        ended
+    });
+    // Dropping it would wait for the drain, which a second signal has called off.
+    runtime.shutdown_background();
+    ended?.report();
+    Ok(())
+}
+
+/// What is to be watched, and how.
+pub struct Plan {
+    /// The host's settings.
+    pub settings: HostSettings,
+    /// The monitors.
+    pub monitors: Vec<MonitorSpec>,
+    /// Whose sinks hear that the prober itself is in trouble.
+    pub host_entry: Option<MonitorSpec>,
+}
+
+/// A running host.
+pub struct Host {
+    scheduler: Running,
+    workers: Workers,
+    events: async_channel::Receiver<Event>,
+    clock: Clock,
+    drain: Duration,
+}
+
+impl Host {
+    /// Starts workers and scheduler.
+    ///
+    /// # Errors
+    /// When the operating system gives no threads.
+    pub fn start(sandbox: Arc<Sandbox>, library: Arc<Library>, plan: Plan, clock: Clock) -> Result<Self> {
+        let settings = plan.settings;
+        let wiring = Wiring::new(&settings, plan.monitors, plan.host_entry, clock.clone());
+        let workers = Workers::start(
+            sandbox,
+            library,
+            wiring.inlets,
+            wiring.results,
+            &settings,
+            clock.clone(),
+        )
+        .context("the workers could not be started")?;
+        let scheduler = Running::start(Scheduler::new(wiring.parts), wiring.bell)
+            .context("the scheduler's thread could not be started")?;
+        Ok(Self {
+            scheduler,
+            workers,
+            events: wiring.events,
+            clock,
+            drain: settings.drain,
+        })
+    }
+
+    /// The scheduler's figures.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.scheduler.stats()
+    }
+
+    /// Logs what happens until a signal comes, then drains.
+    async fn serve(
+        self,
+        tenants: Vec<Arc<Tenant>>,
+        stop: impl Future<Output = &'static str>,
+    ) -> Result<Summary> {
+        let journal = tokio::spawn(journal::keep(
+            self.events.clone(),
+            self.stats(),
+            self.clock.clone(),
+            tenants,
+        ));
+        let signal = stop.await;
+        tracing::info!(
+            "{signal}: no more checks; what runs has {:?} to end (once more to stop at once)",
+            self.drain
+        );
+        let again = stop_signal()?;
+        let stopped = tokio::task::spawn_blocking(move || self.stop());
+        let summary = tokio::select! {
+            summary = stopped => summary.context("the drain failed")??,
+            _ = again => return Err(anyhow!("stopped at once; what ran was cut")),
+        };
+        // The scheduler is gone, and with it the last sender of events.
+        let _ = journal.await;
+        Ok(summary)
+    }
+
+    /// Stops scheduling, lets what runs end, and says what was cut. Blocks for the drain time at most.
+    ///
+    /// # Errors
+    /// When the scheduler's thread had died.
+    pub fn stop(self) -> Result<Summary> {
+        let stats = self.stats();
+        let started = self.clock.mono();
+        let left = self
+            .scheduler
+            .stop(self.drain)
+            .ok_or_else(|| anyhow!("the scheduler's thread had died; this is a defect of pulse-host"))?;
+        let rest = self.drain.saturating_sub(self.clock.mono().since(started));
+        let cut = self.workers.stop(rest);
+        Ok(Summary { left, cut, stats })
+    }
+}
+
+/// The channels and what hangs on them.
+struct Wiring {
+    parts: Parts,
+    inlets: PerKind<Inlet>,
+    results: ResultSender,
+    bell: Arc<Bell>,
+    events: async_channel::Receiver<Event>,
+}
+
+impl Wiring {
+    fn new(
+        settings: &HostSettings,
+        monitors: Vec<MonitorSpec>,
+        host_entry: Option<MonitorSpec>,
+        clock: Clock,
+    ) -> Self {
+        let (outlets, inlets) = queue::channels(&settings.queues);
+        let most: usize = Kind::ALL
+            .iter()
+            .map(|kind| settings.queues.get(*kind))
+            .map(|queue| queue.in_flight + queue.capacity)
+            .sum();
+        let (results, receiver, bell) = queue::results(most);
+        let (sender, events) = async_channel::bounded(EVENTS_MAX);
+        Self {
+            parts: Parts {
+                monitors,
+                host_entry,
+                settings: settings.clone(),
+                outlets,
+                results: receiver,
+                events: sender,
+                workers: sandbox::worker_count(settings).get(),
+                clock,
+            },
+            inlets,
+            results,
+            bell,
+            events,
+        }
+    }
+}
+
+/// How a host ended.
+pub struct Summary {
+    /// What the scheduler was still waiting for.
+    pub left: Unfinished,
+    /// Executions that were cut.
+    pub cut: usize,
+    stats: Stats,
+}
+
+impl Summary {
+    fn report(&self) {
+        let snapshot = self.stats.snapshot();
+        let checks: u64 = snapshot.kinds.pulse.outcomes.total();
+        let interventions: u64 = snapshot.kinds.intervention.outcomes.total();
+        tracing::info!(
+            "stopped after {} and {}",
+            counted(checks, "check"),
+            counted(interventions, "intervention")
+        );
+        if self.left.jobs() > 0 || self.cut > 0 {
+            let pending = &self.left.pending;
+            tracing::warn!(
+                "cut while running: {}, {}, {}",
+                counted(pending.pulse as u64, "check"),
+                counted(pending.intervention as u64, "intervention"),
+                counted(pending.code as u64, "code")
+            );
+        }
+        if self.left.codes > 0 {
+            tracing::warn!(
+                "not delivered and lost: {}",
+                counted(self.left.codes as u64, "code")
+            );
+        }
+    }
+}
+
+/// Resolves with the name of the signal that asks the host to stop.
+fn stop_signal() -> Result<impl Future<Output = &'static str>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut interrupt = signal(SignalKind::interrupt()).context("no handler for SIGINT")?;
+    let mut terminate = signal(SignalKind::terminate()).context("no handler for SIGTERM")?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => "Ctrl-C",
+            _ = terminate.recv() => "SIGTERM",
+        }
+    })
+}

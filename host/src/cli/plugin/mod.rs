@@ -1,0 +1,79 @@
+//! `plugin`: what plugins there are, what each is, and which of them were accepted.
+
+mod inspect;
+mod list;
+mod lock;
+mod verify;
+
+use crate::{
+    app::Places,
+    telemetry::{self, LogFormat},
+};
+use anyhow::Result;
+use clap::{Args, Subcommand};
+use std::{path::PathBuf, process::ExitCode};
+
+#[derive(Debug, Subcommand)]
+pub enum PluginCommand {
+    /// List the plugins that can be used, and say why others can't
+    List(list::ListArgs),
+    /// Show everything about one plugin: kinds, imports, what it asks for, the grants it needs, settings, size, digest
+    #[command(after_help = inspect::EXAMPLES)]
+    Inspect(inspect::InspectArgs),
+    /// Pin the plugins as they are now, or show what differs from the lock and accept it
+    #[command(after_help = lock::EXAMPLES)]
+    Lock(lock::LockArgs),
+    /// Check all plugins against the lock
+    #[command(after_help = verify::EXAMPLES)]
+    Verify(verify::VerifyArgs),
+}
+
+/// Where plugins, configuration and lock are.
+#[derive(Debug, Args)]
+struct PluginSources {
+    /// Folder with plugins, or a single plugin; may be given more than once
+    #[arg(
+        long,
+        value_name = "PATH",
+        env = "PULSE_HOST_PLUGINS",
+        value_delimiter = ',',
+        default_value = "./plugins"
+    )]
+    plugins: Vec<PathBuf>,
+    /// Configuration file or folder, which says what is granted and how strict the lock is
+    /// [default: ./pulse-host.toml, $XDG_CONFIG_HOME/pulse-host/, /etc/pulse-host/]
+    #[arg(long, value_name = "PATH", env = "PULSE_HOST_CONFIG")]
+    config: Option<PathBuf>,
+    /// The lock of plugins [default: plugins.lock beside the configuration]
+    #[arg(long, value_name = "FILE", env = "PULSE_HOST_LOCK")]
+    lock: Option<PathBuf>,
+}
+
+impl PluginSources {
+    fn places(&self) -> Places<'_> {
+        Places {
+            plugins: &self.plugins,
+            config: self.config.as_deref(),
+            lock: self.lock.as_deref(),
+        }
+    }
+}
+
+pub fn plugin(command: PluginCommand) -> Result<ExitCode> {
+    telemetry::start(LogFormat::Text, "warn");
+    match command {
+        PluginCommand::List(args) => list::list(&args),
+        PluginCommand::Inspect(args) => inspect::inspect(&args),
+        PluginCommand::Lock(args) => lock::lock(&args),
+        PluginCommand::Verify(args) => verify::verify(&args),
+    }
+}
+
+fn names<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let names: Vec<&str> = names.collect();
+    if names.is_empty() {
+        "-".to_owned()
+    } else {
+        names.join(", ")
+    }
+}
