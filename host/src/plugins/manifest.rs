@@ -116,14 +116,12 @@ impl Manifest {
                 problem(key.span().start, message);
                 continue;
             }
-            if !entries.get_ref().is_empty() && !serves(name).iter().any(|need| needs.contains(need)) {
-                let lent: Vec<String> = serves(name)
-                    .iter()
-                    .map(|need| format!("\"{}\"", need.name()))
-                    .collect();
+            let served = |need: &Capability| serves(name).contains(&need.name());
+            if !entries.get_ref().is_empty() && !needs.iter().any(served) {
+                let lent = serves(name).iter().map(|need| format!("\"{need}\""));
                 let message = format!(
                     "requests: without {} in needs, {name} can't be used",
-                    lent.join(" or ")
+                    lent.collect::<Vec<_>>().join(" or ")
                 );
                 problem(key.span().start, message);
             }
@@ -155,13 +153,14 @@ impl Manifest {
     }
 }
 
-/// Which lent interfaces a grant of that key is for.
-fn serves(key: &str) -> &'static [Capability] {
+/// What of `needs` a grant of that key is for.
+fn serves(key: &str) -> &'static [&'static str] {
     match key {
-        "http" => &[Capability::Http],
-        "tcp" => &[Capability::Tcp],
-        "networks" => &[Capability::Http, Capability::Tcp],
-        "containers" => &[Capability::Docker],
+        "http" => &["http", "wasi-http"],
+        "tcp" => &["tcp", "wasi-sockets"],
+        "udp" => &["wasi-sockets"],
+        "networks" => &["http", "tcp", "wasi-http", "wasi-sockets"],
+        "containers" => &["docker"],
         _ => &[],
     }
 }
@@ -277,7 +276,7 @@ mod tests {
         for part in [
             "line 9: requests: http: `ftp://b`",
             "line 11: requests: networks: `lan`",
-            "line 12: requests: without \"tcp\" in needs",
+            "line 12: requests: without \"tcp\" or \"wasi-sockets\" in needs",
             "line 13: requests: `sockets` can't be asked for",
             "line 14: requests: `directories` can't be asked for",
         ] {

@@ -59,6 +59,12 @@ const RULES: &[Rule] = &[
         canonical: |text| config::tcp_grant(text).map(|grant| grant.to_string()),
         covers: tcp_covers,
     },
+    Rule {
+        key: "udp",
+        askable: true,
+        canonical: |text| config::tcp_grant(text).map(|grant| grant.to_string()),
+        covers: tcp_covers,
+    },
 ];
 
 /// What is asked for, or was granted.

@@ -101,22 +101,22 @@ fn grants(needs: &[Capability], requests: &Reach) -> Vec<String> {
     };
     let mut lines = Vec::new();
     for need in needs {
-        lines.push(match need {
-            Capability::Http => line("http", r#""@settings.url""#),
-            Capability::Tcp => line("tcp", r#""@settings.address""#),
-            Capability::Docker => format!(
+        lines.push(match need.name() {
+            "docker" => format!(
                 r#"grants.docker = {{ containers = [{}], socket = "/var/run/docker.sock" }}"#,
                 asked("containers").unwrap_or_else(|| r#""web-*""#.to_owned())
             ),
-            Capability::Files => {
-                r#"grants.directories = [{ path = "./alerts", access = "append" }]"#.to_owned()
-            }
+            "files" => r#"grants.directories = [{ path = "./alerts", access = "append" }]"#.to_owned(),
+            "http" | "wasi-http" => line("http", r#""@settings.url""#),
+            _ => line("tcp", r#""@settings.address""#),
         });
     }
-    if needs
-        .iter()
-        .any(|need| matches!(need, Capability::Http | Capability::Tcp))
-    {
+    if let Some(asked) = asked("udp") {
+        lines.push(format!("grants.udp = [{asked}]"));
+    }
+    lines.dedup();
+    let network = |need: &Capability| !matches!(need, Capability::Docker | Capability::Files);
+    if needs.iter().any(network) {
         lines.push(line("networks", r#""public""#));
     }
     lines

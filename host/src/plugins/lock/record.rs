@@ -2,10 +2,7 @@
 
 use super::outline;
 use crate::{
-    domain::{
-        grant::Grants,
-        plugin::{Capability, Facts},
-    },
+    domain::{grant::Grants, plugin::Facts},
     plugins::{Digest, Reach},
 };
 use serde::Serialize;
@@ -186,17 +183,16 @@ pub fn grants_gone(old: &Record, now: &Reach) -> Vec<Change> {
         .collect()
 }
 
-/// Whether something was granted for that lent interface.
+/// Whether something was granted for what stands in `needs`.
 fn granted(grants: &Reach, need: &str) -> bool {
-    let capability = Capability::ALL
-        .into_iter()
-        .find(|capability| capability.name() == need);
-    capability.is_some_and(|capability| match capability {
-        Capability::Http => grants.has("http"),
-        Capability::Tcp => grants.has("tcp"),
-        Capability::Docker => grants.has("containers"),
-        Capability::Files => grants.has("directories"),
-    })
+    match need {
+        "http" | "wasi-http" => grants.has("http"),
+        "tcp" => grants.has("tcp"),
+        "wasi-sockets" => grants.has("tcp") || grants.has("udp"),
+        "docker" => grants.has("containers"),
+        "files" => grants.has("directories"),
+        _ => false,
+    }
 }
 
 fn list(
