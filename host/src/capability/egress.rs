@@ -19,7 +19,10 @@ use std::net::IpAddr;
 const SHOWN_MAX: usize = 8;
 
 /// Checks scheme, host and port against `grants.http`.
-pub(super) fn check_http(lease: &Lease, target: &WebTarget) -> Result<(), Denial> {
+///
+/// # Errors
+/// What no grant covers.
+pub fn check_http(lease: &Lease, target: &WebTarget) -> Result<(), Denial> {
     let settings = Settings::of(lease);
     let grants = &lease.profile().grants;
     let covers = |grant: &HttpGrant| match grant {
@@ -95,7 +98,10 @@ fn within<G>(left: Option<&Vec<G>>, covers: impl Fn(&G) -> bool) -> bool {
 
 /// Checks every address that a name resolved to against `grants.networks`. One that is not granted spoils all:
 /// a mixed answer is how a name is rebound to an inner address.
-pub(super) fn check_addresses(
+///
+/// # Errors
+/// The first that no grant covers.
+pub fn check_addresses(
     lease: &Lease,
     capability: &'static str,
     host: &Host,

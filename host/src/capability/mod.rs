@@ -29,6 +29,7 @@ mod tls_facts;
 mod tls_tests;
 
 pub use call::LATE;
+pub use egress::{check_addresses, check_http};
 pub use error::{ErrorCode, Failure, Phase};
 pub use lender::{Lender, Shared, sockets_max};
 
