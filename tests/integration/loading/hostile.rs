@@ -129,7 +129,7 @@ fn cases(outside: &Path) -> Vec<Case> {
         ),
         file(
             "cpu-bomb",
-            component(400, 0, &product(50_000)),
+            component(2_000, 0, &product(2_000)),
             "more than 2s of CPU time",
         ),
         file(
