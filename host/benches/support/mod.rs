@@ -3,6 +3,7 @@
 
 pub mod feeder;
 pub mod floor;
+pub mod hostile;
 pub mod peer;
 pub mod process;
 pub mod report;

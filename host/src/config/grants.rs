@@ -13,6 +13,7 @@ use super::{
 use crate::domain::grant::{
     DirectoryGrant, DockerGrant, Grants, HostPattern, HttpGrant, Network, NetworkSet, TcpGrant,
 };
+use std::path::Component;
 
 /// Keys of `grants`.
 pub const KEYS_GRANTS: &[&str] = &["directories", "docker", "http", "networks", "tcp"];
@@ -205,9 +206,9 @@ impl Written {
         }
         if let Some(entries) = &self.directories {
             let covered = |entry: &&Spot<DirectoryGrant>| {
-                base.directories
-                    .iter()
-                    .any(|base| entry.value.path.starts_with(&base.path))
+                let path = &entry.value.path;
+                let below = base.directories.iter().any(|base| path.starts_with(&base.path));
+                below && !path.components().any(|part| part == Component::ParentDir)
             };
             for entry in entries.iter().filter(|entry| !covered(entry)) {
                 let paths = base

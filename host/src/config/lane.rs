@@ -14,6 +14,7 @@ use crate::domain::{
     limits::Limits,
     plugin::Facts,
     spec::{Kind, Lane, Profile},
+    tenant::DEFAULT,
 };
 use std::{collections::hash_map, sync::Arc, time::Duration};
 
@@ -128,6 +129,9 @@ impl<'a> Builder<'a> {
             .filter(|facts| facts.kinds.contains(&kind))
             .map(|facts| facts.name.as_ref())
             .collect();
+        if known.is_empty() && &*self.tenant.name != DEFAULT {
+            return format!("there is no other plugin for {kind}");
+        }
         if known.is_empty() {
             return format!("no plugin for {kind} was found; see --plugins");
         }

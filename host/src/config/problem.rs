@@ -44,6 +44,8 @@ pub(super) struct Problem {
     message: String,
     help: Option<String>,
     notes: Vec<(At, String)>,
+    /// Its line holds what nobody should read.
+    hidden: bool,
 }
 
 impl Problem {
@@ -54,7 +56,14 @@ impl Problem {
             message: message.into(),
             help: None,
             notes: Vec::new(),
+            hidden: false,
         }
+    }
+
+    /// Without showing the line.
+    pub fn without_line(mut self) -> Self {
+        self.hidden = true;
+        self
     }
 
     /// What would be right.
@@ -204,10 +213,10 @@ impl Problems {
         let mut group = Group::with_title(title);
         group = match &problem.place {
             Place::File(name) | Place::Rest(name) => group.element(Origin::path(name.as_str())),
-            Place::At(at) => self.show(group, *at, AnnotationKind::Primary, None),
+            Place::At(at) => self.show(group, *at, AnnotationKind::Primary, None, problem.hidden),
         };
         for (at, text) in &problem.notes {
-            group = self.show(group, *at, AnnotationKind::Context, Some(text));
+            group = self.show(group, *at, AnnotationKind::Context, Some(text), problem.hidden);
         }
         match &problem.help {
             // Unlike titles and sources, messages are not cleaned of control characters by the renderer.
@@ -222,13 +231,14 @@ impl Problems {
         at: At,
         kind: AnnotationKind,
         label: Option<&'a String>,
+        hidden: bool,
     ) -> Group<'a> {
         let Some(source) = self.source(at) else {
             return group;
         };
         let (line, column) = source.position(at.start as usize);
         let (start, text) = source.line(line);
-        if text.len() > SHOWN_BYTES_MAX {
+        if hidden || text.len() > SHOWN_BYTES_MAX {
             let origin = Origin::path(source.name.as_str()).line(line).char_column(column);
             return match label {
                 Some(label) => group.element(origin).element(level::NOTE.message(clean(label))),

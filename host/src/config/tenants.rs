@@ -218,6 +218,21 @@ fn read_secrets(reader: &mut Reader<'_>, node: &Node) -> Secrets {
         let Some(value) = reader.string(&entry.node, "secrets.NAME") else {
             continue;
         };
+        // One that stands in a file is shown with its line by whatever else is wrong there.
+        if !entry.node.veiled {
+            reader.report(
+                Problem::new(
+                    "bad-secret",
+                    value.at,
+                    format!("the secret `{name}` stands here for all to read"),
+                )
+                .help(format!(
+                    "keep it elsewhere: {name} = \"${{env:NAME}}\" or \"${{file:PATH}}\""
+                ))
+                .without_line(),
+            );
+            continue;
+        }
         if let Some(wrong) = secret::wrong(&value.value) {
             reader.report(
                 Problem::new("bad-secret", value.at, format!("the secret `{name}` {wrong}")).help(
@@ -318,7 +333,11 @@ fn home(path: &Path) -> PathBuf {
 
 /// Without links, as far as it is there.
 fn real(path: &Path) -> PathBuf {
-    path.canonicalize().unwrap_or_else(|_| path.to_owned())
+    match (path.canonicalize(), path.parent(), path.file_name()) {
+        (Ok(real), ..) => real,
+        (Err(_), Some(parent), Some(name)) => real(parent).join(name),
+        (Err(_), ..) => path.to_owned(),
+    }
 }
 
 /// What a tenant was told wrongly about names, for both sides.

@@ -15,17 +15,33 @@ fn golden_problems() {
     for case in &cases {
         let mut findings = Findings::default();
         let sources = Sources::load(case, &mut findings);
-        let shown = match Draft::read(sources, findings, &surroundings()).finish(&facts()) {
-            Ok(config) => {
-                assert!(
-                    !config.warnings.is_empty(),
-                    "{}: neither problem nor warning",
-                    case.display()
-                );
-                config.warnings
-            }
-            Err(problems) => problems,
+        let mut facts = facts();
+        let probe = Facts {
+            name: "acme/probe".into(),
+            ..facts["http"].clone()
         };
+        facts.insert("acme/probe".to_owned(), probe);
+        let draft = Draft::read(sources, findings, &surroundings());
+        let (own, tenants) = match draft.finish_telling(&facts, Keep::Nothing, &mut Silent) {
+            Ok(config) => (config.warnings, config.tenants),
+            Err(unfit) => (unfit.problems, unfit.tenants),
+        };
+        let mut shown = own.to_string();
+        for state in &tenants {
+            let _ = write!(
+                shown,
+                "\n\n=== tenant {}: {}, {} monitors\n{}",
+                state.tenant, state.standing, state.monitors, state.warnings
+            );
+            if let Standing::None { problems, why, .. } = &state.standing {
+                let _ = write!(shown, "{problems}\n({why})");
+            }
+        }
+        assert!(
+            !shown.is_empty(),
+            "{}: neither problem nor warning",
+            case.display()
+        );
         let root = root.display().to_string();
         let shown = format!("{shown}\n")
             .replace(&format!("{root}/"), "")
