@@ -7,7 +7,7 @@ pub mod lock;
 mod manifest;
 mod reach;
 
-pub use manifest::{Manifest, full_name_is_valid, name_is_valid, name_rule, version_is_valid};
+pub use manifest::{Manifest, full_name_is_valid, name_is_valid, name_rule, shown, version_is_valid};
 pub use reach::Reach;
 
 use sha2::{Digest as _, Sha256};

@@ -337,7 +337,7 @@ fn check(
     if !plugins::version_is_valid(&description.version) {
         wrong.push(format!(
             "describes itself wrongly: `{}` is no semantic version such as 1.0.0",
-            description.version.escape_debug()
+            plugins::shown(&description.version)
         ));
     }
     let schema = schema::parse(&description.settings_schema).unwrap_or_else(|message| {
@@ -349,14 +349,14 @@ fn check(
             wrong.push(format!(
                 "the manifest names it `{}`, but it calls itself `{}`; the two must agree",
                 manifest.name,
-                description.name.escape_debug()
+                plugins::shown(&description.name)
             ));
         }
         if manifest.version != description.version {
             wrong.push(format!(
                 "the manifest says version {}, but it calls itself {}; the two must agree",
                 manifest.version,
-                description.version.escape_debug()
+                plugins::shown(&description.version)
             ));
         }
         if manifest.kinds != kinds {
