@@ -108,7 +108,7 @@ impl Manifest {
                     None => problem(
                         raw.span().start,
                         format!(
-                            "needs: the host lends no `{}`; it lends http, tcp, docker and files",
+                            "needs: the host lends no `{}`; it lends http, tcp, docker, files, wasi-http and wasi-sockets",
                             shown(need)
                         ),
                     ),
@@ -128,9 +128,9 @@ impl Manifest {
                 problem(key.span().start, message);
                 continue;
             }
-            let served = |need: &Capability| serves(name).contains(&need.name());
+            let served = |need: &Capability| serves(name).contains(need);
             if !entries.get_ref().is_empty() && !needs.iter().any(served) {
-                let lent = serves(name).iter().map(|need| format!("\"{need}\""));
+                let lent = serves(name).iter().map(|need| format!("\"{}\"", need.name()));
                 let message = format!(
                     "requests: without {} in needs, {name} can't be used",
                     lent.collect::<Vec<_>>().join(" or ")
@@ -163,13 +163,18 @@ impl Manifest {
 }
 
 /// What of `needs` a grant of that key is for.
-fn serves(key: &str) -> &'static [&'static str] {
+fn serves(key: &str) -> &'static [Capability] {
     match key {
-        "http" => &["http", "wasi-http"],
-        "tcp" => &["tcp", "wasi-sockets"],
-        "udp" => &["wasi-sockets"],
-        "networks" => &["http", "tcp", "wasi-http", "wasi-sockets"],
-        "containers" => &["docker"],
+        "http" => &[Capability::Http, Capability::WasiHttp],
+        "tcp" => &[Capability::Tcp, Capability::WasiSockets],
+        "udp" => &[Capability::WasiSockets],
+        "networks" => &[
+            Capability::Http,
+            Capability::Tcp,
+            Capability::WasiHttp,
+            Capability::WasiSockets,
+        ],
+        "containers" => &[Capability::Docker],
         _ => &[],
     }
 }

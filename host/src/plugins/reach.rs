@@ -86,6 +86,9 @@ impl Reach {
         for grant in &grants.tcp {
             put("tcp", grant.to_string());
         }
+        for grant in &grants.udp {
+            put("udp", grant.to_string());
+        }
         for network in Network::ALL {
             if grants.networks.contains(network) {
                 put("networks", network.name().to_owned());

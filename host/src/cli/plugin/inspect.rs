@@ -101,21 +101,30 @@ fn grants(needs: &[Capability], requests: &Reach) -> Vec<String> {
     };
     let mut lines = Vec::new();
     for need in needs {
-        lines.push(match need.name() {
-            "docker" => format!(
+        lines.push(match need {
+            Capability::Http | Capability::WasiHttp => line("http", r#""@settings.url""#),
+            Capability::Tcp | Capability::WasiSockets => line("tcp", r#""@settings.address""#),
+            Capability::Docker => format!(
                 r#"grants.docker = {{ containers = [{}], socket = "/var/run/docker.sock" }}"#,
                 asked("containers").unwrap_or_else(|| r#""web-*""#.to_owned())
             ),
-            "files" => r#"grants.directories = [{ path = "./alerts", access = "append" }]"#.to_owned(),
-            "http" | "wasi-http" => line("http", r#""@settings.url""#),
-            _ => line("tcp", r#""@settings.address""#),
+            Capability::Files => {
+                r#"grants.directories = [{ path = "./alerts", access = "append" }]"#.to_owned()
+            }
         });
     }
     if let Some(asked) = asked("udp") {
         lines.push(format!("grants.udp = [{asked}]"));
     }
-    lines.dedup();
-    let network = |need: &Capability| !matches!(need, Capability::Docker | Capability::Files);
+    let (mut seen, network) = (Vec::new(), |need: &Capability| {
+        !matches!(need, Capability::Docker | Capability::Files)
+    });
+    lines.retain(|line| {
+        !seen.contains(line) && {
+            seen.push(line.clone());
+            true
+        }
+    });
     if needs.iter().any(network) {
         lines.push(line("networks", r#""public""#));
     }

@@ -2,7 +2,10 @@
 
 use super::outline;
 use crate::{
-    domain::{grant::Grants, plugin::Facts},
+    domain::{
+        grant::Grants,
+        plugin::{Capability, Facts},
+    },
     plugins::{Digest, Reach},
 };
 use serde::Serialize;
@@ -185,14 +188,16 @@ pub fn grants_gone(old: &Record, now: &Reach) -> Vec<Change> {
 
 /// Whether something was granted for what stands in `needs`.
 fn granted(grants: &Reach, need: &str) -> bool {
-    match need {
-        "http" | "wasi-http" => grants.has("http"),
-        "tcp" => grants.has("tcp"),
-        "wasi-sockets" => grants.has("tcp") || grants.has("udp"),
-        "docker" => grants.has("containers"),
-        "files" => grants.has("directories"),
-        _ => false,
-    }
+    let capability = Capability::ALL
+        .into_iter()
+        .find(|capability| capability.name() == need);
+    capability.is_some_and(|capability| match capability {
+        Capability::Http | Capability::WasiHttp => grants.has("http"),
+        Capability::Tcp => grants.has("tcp"),
+        Capability::WasiSockets => grants.has("tcp") || grants.has("udp"),
+        Capability::Docker => grants.has("containers"),
+        Capability::Files => grants.has("directories"),
+    })
 }
 
 fn list(
