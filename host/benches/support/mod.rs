@@ -3,6 +3,7 @@
 
 pub mod feeder;
 pub mod floor;
+pub mod hostile;
 pub mod peer;
 pub mod process;
 pub mod report;
@@ -13,7 +14,7 @@ use anyhow::{Context as _, Result, bail};
 use pulse_host::sandbox::compile;
 use serde_json::Value;
 use std::{
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, Stdio},
 };
 
@@ -42,10 +43,9 @@ impl Arguments {
         if parsed.subcommand.as_deref() != Some(compile::SUBCOMMAND) {
             return Ok(Some(parsed));
         }
-        let [from, to] = parsed.rest.as_slice() else {
-            bail!("{} takes two paths", compile::SUBCOMMAND);
-        };
-        compile::child(Path::new(from), Path::new(to)).map_err(anyhow::Error::msg)?;
+        if compile::child_main(&parsed.rest) != std::process::ExitCode::SUCCESS {
+            bail!("{} failed", compile::SUBCOMMAND);
+        }
         Ok(None)
     }
 

@@ -37,10 +37,15 @@ pub fn load(host: &HostSettings, clock: &Clock, paths: &[PathBuf]) -> Result<(Ar
 
 /// A plugin with the limits that it has by default.
 pub fn profile(plugin: &str, grants: Grants, reuse: u32) -> Arc<Profile> {
+    profile_within(Limits::default(), plugin, grants, reuse)
+}
+
+/// A plugin with other limits.
+pub fn profile_within(limits: Limits, plugin: &str, grants: Grants, reuse: u32) -> Arc<Profile> {
     Arc::new(Profile {
         plugin: plugin.into(),
         digest: "".into(),
-        limits: Limits::default(),
+        limits,
         grants: Arc::new(grants),
         reuse,
     })

@@ -38,6 +38,11 @@ pub fn run(prepared: Prepared) -> Result<()> {
         tracing::warn!("{}", config.warnings.render(false));
     }
     tenants::announce(&config.tenants, clock.wall());
+    let grants = config
+        .profiles
+        .iter()
+        .map(|(name, profile)| (name.clone(), Arc::clone(&profile.grants)));
+    lock::announce(&gate, &library, &config.host, &grants.collect());
     tracing::info!(
         "pulse-host {}: {} from {}, {}; Ctrl-C stops it",
         env!("CARGO_PKG_VERSION"),
@@ -46,11 +51,6 @@ pub fn run(prepared: Prepared) -> Result<()> {
         counted(library.iter().count() as u64, "plugin")
     );
     tracing::info!("{ceilings}");
-    let grants = config
-        .profiles
-        .iter()
-        .map(|(name, profile)| (name.clone(), Arc::clone(&profile.grants)));
-    lock::announce(&gate, &library, &config.host, &grants.collect());
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

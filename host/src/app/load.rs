@@ -107,7 +107,7 @@ pub fn prepare(
 
 /// Components are compiled by this very program, as a child.
 fn compiler() -> Result<Compiler> {
-    let program = std::env::current_exe().context("the path of this program is unknown")?;
+    let program = sandbox::compile::own_program().context("the path of this program is unknown")?;
     Ok(Compiler::Child(program))
 }
 
@@ -208,19 +208,25 @@ pub fn load_for_inspection(places: Places<'_>) -> Result<(Library, Vec<plugins::
     Ok(load_plugins(&sandbox, places.plugins, &tenants, &gate))
 }
 
-/// Loads one plugin, whatever a lock says: by its name in the given folders, or by its path.
+/// Loads one plugin, whatever a lock says: by its name in the given folders or a tenant's, or by its path.
 ///
 /// # Errors
 /// When there is no such plugin, or it can't be used; says why.
-pub fn inspect(paths: &[PathBuf], plugin: &str) -> Result<Plugin> {
-    let sandbox = small_sandbox()?;
+pub fn inspect(places: Places<'_>, plugin: &str) -> Result<Plugin> {
     let path = Path::new(plugin);
-    if plugin.contains('/') || path.extension().is_some_and(|ending| ending == "wasm") || path.exists() {
+    let named = plugins::full_name_is_valid(plugin) && !path.exists();
+    if !named {
         let found = plugins::read(path).map_err(|problem| anyhow!("{problem}"))?;
-        return sandbox::load(&sandbox, found)
+        return sandbox::load(&small_sandbox()?, found)
             .map_err(|messages| anyhow!("{} is not usable: {}", path.display(), messages.join("; ")));
     }
-    let (library, problems) = load_plugins(&sandbox, paths, &Tenants::new(), &Gate::wide_open());
+    let config = lock::configuration(places)?;
+    let tenants = config
+        .as_ref()
+        .map(|(_, draft)| tenants(draft))
+        .unwrap_or_default();
+    let sandbox = small_sandbox_for(config.map(|(_, draft)| draft.host()))?;
+    let (library, problems) = load_plugins(&sandbox, places.plugins, &tenants, &Gate::wide_open());
     let names: Vec<String> = library
         .iter()
         .map(|plugin| plugin.facts.name.to_string())

@@ -118,7 +118,9 @@ pub enum Output {
 pub fn main() -> ExitCode {
     let mut words = std::env::args_os().skip(1);
     if words.next().is_some_and(|word| word == compile::SUBCOMMAND) {
-        return compile_component(words.map(PathBuf::from).collect());
+        // What the host starts as a child, under limits. It is no subcommand like the others, so that neither help nor
+        // completions offer it.
+        return compile::child_main(&words.collect::<Vec<_>>());
     }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -154,22 +156,6 @@ pub fn main() -> ExitCode {
 
 /// The command line or the configuration is wrong.
 const WRONG: u8 = 2;
-
-/// What the host starts as a child, under limits: compiles the component FROM into TO. It is no subcommand like the
-/// others, so that neither help nor completions offer it.
-fn compile_component(paths: Vec<PathBuf>) -> ExitCode {
-    let compiled = match paths.as_slice() {
-        [from, to] => compile::child(from, to),
-        _ => Err(format!("{} needs two paths", compile::SUBCOMMAND)),
-    };
-    match compiled {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(message) => {
-            eprintln!("pulse-host: {message}");
-            ExitCode::FAILURE
-        }
-    }
-}
 
 /// Writes to standard output. `println!` would panic where nobody reads it any more.
 fn put(text: &str) -> Result<()> {

@@ -8,7 +8,7 @@ use super::{
     tree::{Node, Table},
 };
 use crate::domain::{
-    host::{HostSettings, LockPolicy, QueueSettings},
+    host::{CompilerSettings, HostSettings, LockPolicy, QueueSettings},
     limits::Limits,
     spec::Kind,
 };
@@ -16,6 +16,7 @@ use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
 /// Keys of `[host]`.
 pub const KEYS_HOST: &[&str] = &[
+    "compiler",
     "data-dir",
     "drain",
     "grace",
@@ -30,6 +31,16 @@ pub const KEYS_HOST: &[&str] = &[
     "retry-budget",
     "tick",
     "workers",
+];
+/// Keys of `[host.compiler]`.
+pub const KEYS_COMPILER: &[&str] = &[
+    "cache-age",
+    "cache-size",
+    "cpu",
+    "max-size",
+    "memory",
+    "threads",
+    "timeout",
 ];
 /// Keys of `[host.queues]`.
 pub const KEYS_QUEUES: &[&str] = &["code", "intervention", "pulse"];
@@ -134,6 +145,9 @@ impl Host {
             let given = PartialLimits::read(reader, node, "maxima", &LIMITS_MAX);
             settings.maxima = given.over(&settings.maxima);
         }
+        if let Some(node) = table.get("compiler") {
+            read_compiler(reader, node, &mut settings.compiler);
+        }
         if let Some(budget) = table
             .get("interventions")
             .and_then(|node| reader.table(node, "interventions"))
@@ -169,6 +183,40 @@ impl Host {
                 }
             }
         }
+    }
+}
+
+fn read_compiler(reader: &mut Reader<'_>, node: &Node, compiler: &mut CompilerSettings) {
+    let Some(table) = reader.table(node, "compiler") else {
+        return;
+    };
+    reader.known_keys(table, KEYS_COMPILER, "`[host.compiler]`");
+    const MIB: u64 = 1 << 20;
+    let mut size = |key: &'static str, target: &mut u64, low, high| {
+        if let Some(size) = table.get(key).and_then(|node| reader.size(node, key, low..=high)) {
+            *target = size.value;
+        }
+    };
+    // With less than that not even an empty component is compiled.
+    size("memory", &mut compiler.memory_bytes, 256 * MIB, 1 << 40);
+    size("max-size", &mut compiler.component_bytes, 1 << 10, 64 * MIB);
+    size("cache-size", &mut compiler.cache_bytes, MIB, 1 << 40);
+    let mut time = |key: &'static str, target: &mut Duration, low, high| {
+        if let Some(time) = table
+            .get(key)
+            .and_then(|node| reader.duration(node, key, low..=high))
+        {
+            *target = time.value;
+        }
+    };
+    time("cpu", &mut compiler.cpu, Duration::from_secs(1), HOUR);
+    time("timeout", &mut compiler.timeout, Duration::from_secs(1), HOUR);
+    time("cache-age", &mut compiler.cache_age, HOUR, 3_650 * DAY);
+    if let Some(threads) = table
+        .get("threads")
+        .and_then(|node| reader.small(node, "threads", 1..=64))
+    {
+        compiler.threads = threads.value;
     }
 }
 

@@ -68,6 +68,39 @@ pub struct RetryBudget {
     pub min_per_second: f64,
 }
 
+/// `compiler`: what compiling one component may take, and how much of what was compiled is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CompilerSettings {
+    /// Address space of the process that compiles.
+    pub memory_bytes: u64,
+    /// Its CPU time, in whole seconds.
+    pub cpu: Duration,
+    /// How long it may take in all.
+    pub timeout: Duration,
+    /// Its threads.
+    pub threads: u32,
+    /// Greatest size of a component.
+    pub component_bytes: u64,
+    /// Of all compiled components together, and so of each.
+    pub cache_bytes: u64,
+    /// What was not used for that long is removed.
+    pub cache_age: Duration,
+}
+
+impl Default for CompilerSettings {
+    fn default() -> Self {
+        Self {
+            memory_bytes: 4 << 30,
+            cpu: Duration::from_secs(300),
+            timeout: Duration::from_secs(600),
+            threads: 2,
+            component_bytes: 64 << 20,
+            cache_bytes: 2 << 30,
+            cache_age: Duration::from_secs(30 * 86_400),
+        }
+    }
+}
+
 /// `lock`: what a plugin that is in the lock may become without anybody's accepting it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LockPolicy {
@@ -99,6 +132,8 @@ pub struct HostSettings {
     pub tick: Duration,
     /// Where compiled components are kept.
     pub data_dir: PathBuf,
+    /// What compiling may take.
+    pub compiler: CompilerSettings,
     /// How strictly `plugins.lock` is kept.
     pub lock: LockPolicy,
     /// Worker threads; none: one for each core.
@@ -132,6 +167,7 @@ impl HostSettings {
         Self {
             tick: Duration::from_millis(10),
             data_dir,
+            compiler: CompilerSettings::default(),
             lock: LockPolicy::default(),
             workers: None,
             maxima: Limits {

@@ -95,6 +95,7 @@ pub struct Account {
     bytes_sent: AtomicU64,
     bytes_received: AtomicU64,
     denials: AtomicU64,
+    held: AtomicU64,
     connections: AtomicU64,
 }
 
@@ -117,6 +118,8 @@ pub struct Used {
     pub bytes_received: u64,
     /// Calls that were refused for want of a grant or for a quota.
     pub denials: u64,
+    /// Times that a quota let its jobs wait.
+    pub held: u64,
     /// Sockets that are open now.
     pub connections: u64,
 }
@@ -152,6 +155,11 @@ impl Account {
         self.denials.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// A quota lets its jobs wait.
+    pub fn add_held(&self) {
+        self.held.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// A socket is opened.
     pub fn connection_opens(&self) {
         self.connections.fetch_add(1, Ordering::Relaxed);
@@ -175,6 +183,7 @@ impl Account {
             bytes_sent: of(&self.bytes_sent),
             bytes_received: of(&self.bytes_received),
             denials: of(&self.denials),
+            held: of(&self.held),
             connections: of(&self.connections),
         }
     }

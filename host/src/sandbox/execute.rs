@@ -11,6 +11,7 @@ use super::{
     plugin::{Library, Ready},
     pool::{Key, Live, Pool},
     store,
+    turns::Turns,
 };
 use crate::{
     capability::{
@@ -44,6 +45,7 @@ pub struct Executor {
     library: Arc<Library>,
     lender: Arc<Lender>,
     pool: Pool,
+    turns: Option<Arc<Turns>>,
 }
 
 impl Executor {
@@ -64,6 +66,17 @@ impl Executor {
             library,
             lender,
             pool: Pool::default(),
+            turns: None,
+        }
+    }
+
+    /// Guests that compute wait for their turns, which somebody must give. Without, they take turns with everything
+    /// else that the runtime does.
+    #[must_use]
+    pub fn taking_turns(self, turns: Arc<Turns>) -> Self {
+        Self {
+            turns: Some(turns),
+            ..self
         }
     }
 
@@ -133,6 +146,7 @@ impl Executor {
                         limits,
                         Arc::clone(&self.lender),
                         Arc::clone(&lease),
+                        self.turns.clone(),
                         self.sandbox.clock.clone(),
                     );
                     (store, None, None)
@@ -266,6 +280,7 @@ pub async fn describe(
         limits,
         lender,
         lease,
+        None,
         sandbox.clock.clone(),
     );
     let outside = Arc::clone(&store.data().outside);

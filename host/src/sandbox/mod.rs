@@ -16,6 +16,7 @@ mod pool;
 mod schema;
 mod stdio;
 mod store;
+mod turns;
 mod worker;
 
 pub use compile::Compiler;
@@ -26,7 +27,10 @@ pub use worker::{Workers, count as worker_count};
 use crate::{
     capability,
     clock::Clock,
-    domain::{host::HostSettings, spec::Kind},
+    domain::{
+        host::{CompilerSettings, HostSettings},
+        spec::Kind,
+    },
 };
 use anyhow::{Context as _, Result};
 use std::{num::NonZeroUsize, path::PathBuf, sync::Arc};
@@ -45,6 +49,8 @@ pub struct SandboxSettings {
     pub data_dir: PathBuf,
     /// Who compiles.
     pub compiler: Compiler,
+    /// What compiling may take.
+    pub compiling: CompilerSettings,
 }
 
 impl SandboxSettings {
@@ -67,6 +73,7 @@ impl SandboxSettings {
             max_memory_bytes: settings.maxima.memory_bytes,
             data_dir: settings.data_dir.clone(),
             compiler,
+            compiling: settings.compiler.clone(),
         }
     }
 }

@@ -190,6 +190,7 @@ pub fn load_all(
             })),
         }
     }
+    compile::make_room(&sandbox.settings.data_dir, &sandbox.settings.compiling);
     (loaded, problems)
 }
 
@@ -209,8 +210,14 @@ pub fn load(sandbox: &Arc<Sandbox>, found: Found) -> Result<Plugin, Vec<String>>
 fn try_load(sandbox: &Arc<Sandbox>, found: Found) -> Result<Plugin, Vec<String>> {
     let settings = &sandbox.settings;
     let engines: Vec<_> = sandbox.seats().map(|seat| &seat.engine).collect();
-    let components = compile::load(&engines, &settings.compiler, &settings.data_dir, &found)
-        .map_err(|message| vec![message])?;
+    let components = compile::load(
+        &engines,
+        &settings.compiler,
+        &settings.compiling,
+        &settings.data_dir,
+        &found,
+    )
+    .map_err(|message| vec![message])?;
     let mut seats = sandbox.seats().zip(&components).map(|(seat, component)| {
         let pre = seat.linker.instantiate_pre(component).map_err(|error| {
             let lent = "the host lends pulse:host@0.1.0 (log, http, tcp, docker, files) and wasi:{io,clocks,random,cli}@0.2";

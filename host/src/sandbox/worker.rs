@@ -9,7 +9,7 @@
 //! alerts, and a job that it took begins at once. A turn of a thread ends after [`TURN`], so that a guest which computes
 //! delays its neighbours by one slice at most.
 
-use super::{Library, Sandbox, execute::Executor};
+use super::{Library, Sandbox, execute::Executor, turns::Turns};
 use crate::{
     clock::Clock,
     domain::{
@@ -114,8 +114,11 @@ impl Workers {
                 .name(format!("worker-{number}"))
                 .spawn(move || {
                     runtime.block_on(async {
+                        let turns = Arc::new(Turns::default());
+                        let giver = Arc::clone(&turns);
+                        tokio::spawn(async move { giver.serve().await });
                         let worker = Arc::new(Worker {
-                            executor: Executor::at(number, sandbox, library),
+                            executor: Executor::at(number, sandbox, library).taking_turns(turns),
                             outbox: Outbox {
                                 results: Mutex::new(crew.results.buffer()),
                                 filled: Notify::new(),

@@ -5,14 +5,15 @@
 
 use super::{
     components::Monitor,
-    fair::Ticket,
+    fair::{Room, Ticket},
     flights::Flight,
     resources::{Desk, LaneRef},
+    window::BATCH,
 };
 use crate::domain::{
     job::{Job, JobKey, MonitorId, Payload},
     spec::Kind,
-    time::{Mono, Wall, millis},
+    time::{Mono, Wall, millis, nanos},
 };
 use crate::queue::Outlet;
 use bevy_ecs::{change_detection::DetectChangesMut as _, entity::Entity, system::Query};
@@ -39,6 +40,7 @@ pub struct Sent {
     /// Under which attempt.
     pub attempt: u32,
     deadline: Mono,
+    cost_ns: u64,
 }
 
 /// Buffers of one kind's dispatch, kept from run to run.
@@ -82,7 +84,9 @@ pub fn dispatch(
     if needed == 0 {
         return;
     }
+    let now = desk.now();
     let settings = outlet.settings();
+    let waiting = outlet.waiting();
     let window = desk.windows.0.get_mut(kind);
     let allowed = window
         .limit()
@@ -90,7 +94,7 @@ pub fn dispatch(
     if allowed < needed {
         window.hold_back();
     }
-    let room = allowed.min(window.depth().saturating_sub(outlet.waiting()));
+    let room = allowed.min(window.depth().saturating_sub(waiting));
     // Under load a channel that has room for a few jobs only is left to drain: small batches cost more than they
     // bring.
     if room
@@ -102,12 +106,24 @@ pub fn dispatch(
         desk.tally.0.kinds.get_mut(kind).full += 1;
         return;
     }
-    // Of several users of a kind, none may have so much out that the others find no room at once.
-    let most = window.limit() - window.limit() / 4;
+    let (queues, tenants) = (desk.needed.0.get_mut(kind), &mut desk.tenants.0);
+    let shared = queues.is_shared();
     let size = window.batch_of(room.min(needed));
-    desk.needed.0.get_mut(kind).take(room, most, &mut buffers.taken);
+    let mut room = Room {
+        jobs: room,
+        work: if shared {
+            window.work_room(waiting)
+        } else {
+            Duration::MAX
+        },
+        // Of several users of a kind, none may have so much out that the others find no room at once.
+        most: window.limit() - window.limit() / 4,
+        limit: window.limit(),
+        workers: window.workers(),
+        now: now.mono,
+    };
+    queues.take(tenants, room, &mut buffers.taken);
     touch(monitors, &buffers.taken);
-    let now = desk.now();
     let expires = now.mono.after(desk.settings.0.queue_wait);
     let mut tickets = buffers.taken.drain(..);
     let mut outdated = 0;
@@ -115,17 +131,18 @@ pub fn dispatch(
         if tickets.len() == 0 {
             // Who is not needed any more has left a place to others.
             drop(tickets);
-            desk.needed
-                .0
-                .get_mut(kind)
-                .take(std::mem::take(&mut outdated), most, &mut buffers.taken);
+            room.jobs = std::mem::take(&mut outdated);
+            let (queues, tenants) = (desk.needed.0.get_mut(kind), &mut desk.tenants.0);
+            queues.take(tenants, room, &mut buffers.taken);
             if buffers.taken.is_empty() {
                 return;
             }
             tickets = buffers.taken.drain(..);
         }
         let mut batch = outlet.buffer();
+        let mut work = 0;
         while batch.len() < size
+            && (!shared || work < nanos(BATCH))
             && let Some((flow, ticket)) = tickets.next()
         {
             let entity = ticket.entity;
@@ -137,10 +154,12 @@ pub fn dispatch(
                 Err(_) => None,
             };
             let Some((sending, spec)) = sending else {
-                desk.needed.0.get_mut(kind).back(flow);
+                desk.needed.0.get_mut(kind).discard(&mut desk.tenants.0, flow);
                 outdated += 1;
                 continue;
             };
+            let cost = desk.needed.0.get(kind).cost_ns(flow);
+            work += cost;
             let deadline = expires.after(sending.timeout).after(desk.settings.0.grace);
             batch.push(Job {
                 key: JobKey {
@@ -162,6 +181,7 @@ pub fn dispatch(
                 lane: sending.lane,
                 attempt: sending.attempt,
                 deadline,
+                cost_ns: cost,
             });
         }
         if batch.is_empty() {
@@ -171,18 +191,20 @@ pub fn dispatch(
         let counts = desk.tally.0.kinds.get_mut(kind);
         if outlet.try_send(batch).is_err() {
             counts.full += 1;
-            let needed = desk.needed.0.get_mut(kind);
+            let (queues, tenants) = (desk.needed.0.get_mut(kind), &mut desk.tenants.0);
             for (flow, ticket) in tickets.rev() {
-                needed.put_back(flow, ticket);
+                queues.put_back(tenants, flow, ticket);
             }
             for sent in buffers.sent.drain(..).rev() {
-                needed.put_back(sent.flow, sent.ticket);
+                queues.put_back(tenants, sent.flow, sent.ticket);
             }
             return;
         }
         counts.batches += 1;
         counts.sent += buffers.sent.len() as u64;
         counts.pending += buffers.sent.len();
+        let window = desk.windows.0.get_mut(kind);
+        buffers.sent.iter().for_each(|sent| window.send(sent.cost_ns));
         for job in buffers.sent.drain(..) {
             let entity = job.ticket.entity;
             let Ok(mut monitor) = monitors.get_mut(entity) else {

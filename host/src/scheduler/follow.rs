@@ -12,7 +12,7 @@ use crate::domain::{
     health::{Effects, Emission, Pace},
     job::Alert,
     outbox::Outbox,
-    spec::{MonitorSpec, Sink},
+    spec::{Kind, MonitorSpec, Sink},
     time::{Mono, nanos},
 };
 use bevy_ecs::entity::Entity;
@@ -146,7 +146,7 @@ pub fn undeliverable(
 /// The lane of a monitor's sink, with nothing in its box.
 pub fn lane_of(desk: &mut Desk<'_>, spec: &MonitorSpec, sink: &Sink) -> SinkLane {
     SinkLane {
-        lane: Lane::new(desk.needed.0.code.flow(&spec.tenant.name, &sink.name)),
+        lane: Lane::new(desk.flow(Kind::Code, &spec.tenant, &sink.name, &sink.lane.profile)),
         outbox: Outbox::default(),
     }
 }

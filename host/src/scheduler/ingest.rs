@@ -63,7 +63,7 @@ fn settle(desk: &mut Desk<'_>, monitors: &mut Query<'_, '_, &mut Monitor>, resul
     charge(monitor, result);
     match monitor.lane_mut(LaneRef::of(&result.key)) {
         Some(lane) if lane.phase() == Phase::Pending && lane.attempt() == result.key.attempt => {
-            desk.land(*lane);
+            desk.land(*lane, Some(result));
             lane.settle();
             true
         }
@@ -131,7 +131,7 @@ fn late(
                 return;
             };
             // If the same code is on its way again, whatever comes of it is of no interest any more.
-            desk.land(lane.lane);
+            desk.land(lane.lane, None);
             lane.lane.abandon();
             desk.tally.0.outbox = desk.tally.0.outbox.saturating_sub(1);
             if !lane.outbox.is_empty() {

@@ -18,6 +18,7 @@ mod ingest;
 mod intervention;
 mod publish;
 mod pulse;
+mod ration;
 mod recover;
 pub mod reload;
 mod resources;
@@ -42,6 +43,7 @@ use crate::{
     queue::{Bell, Outlet, ResultReceiver},
 };
 use bevy_ecs::{
+    change_detection::Mut,
     entity::Entity,
     schedule::{
         IntoScheduleConfigs, LogLevel, Schedule, ScheduleBuildSettings, SingleThreadedExecutor, SystemSet,
@@ -51,7 +53,7 @@ use bevy_ecs::{
 use components::{FIRST_STATE, Monitor};
 use resources::{
     Alarm, Attempts, Budgets, Draining, Due, Endings, EpisodeSource, HostDesk, Inbox, Journal, Needed, Out,
-    Outlets, Publisher, Settings, TAG_PULSE, Tally, Time, Windows,
+    Outlets, Publisher, Settings, TAG_PULSE, Tally, Tenants, Time, Windows, user,
 };
 use stats::{Snapshot, Stats};
 use std::{
@@ -142,6 +144,7 @@ impl Scheduler {
         world.insert_resource(Due::default());
         world.insert_resource(Endings::default());
         world.insert_resource(Needed::default());
+        world.insert_resource(Tenants::default());
         world.insert_resource(Inbox(parts.results));
         world.insert_resource(Outlets(parts.outlets));
         world.insert_resource(Journal::default());
@@ -189,9 +192,13 @@ impl Scheduler {
             let Some(spec) = monitors.get(*place as usize) else {
                 continue;
             };
-            let needed = &mut world.resource_mut::<Needed>().0.pulse;
-            let plugin = spec.pulse.as_ref().map(|check| &check.profile.plugin);
-            let flow = plugin.map_or(0, |plugin| needed.flow(&spec.tenant.name, plugin));
+            let flow = spec.pulse.as_ref().map_or(0, |check| {
+                let user = user(Kind::Pulse, &spec.tenant, &check.profile.plugin, &check.profile);
+                world.resource_scope(|world, mut needed: Mut<'_, Needed>| {
+                    let rations = &mut world.resource_mut::<Tenants>().0;
+                    needed.0.pulse.flow(rations, user, now)
+                })
+            });
             let mut monitor = Monitor::new(spec.clone(), *slot, flow);
             monitor.pulse.wait(*slot);
             ready.push(monitor);
@@ -275,7 +282,7 @@ impl Scheduler {
 
     fn close(&mut self) {
         let world = &mut self.world;
-        world.resource_scope(|world, mut tally: bevy_ecs::change_detection::Mut<'_, Tally>| {
+        world.resource_scope(|world, mut tally: Mut<'_, Tally>| {
             world.resource::<Publisher>().stats.publish(&mut tally.0);
         });
         for kind in Kind::ALL {

@@ -66,7 +66,7 @@ pub fn recover(
             continue;
         };
         let attempt = lane.attempt();
-        desk.land(*lane);
+        desk.land(*lane, None);
         lane.abandon();
         if kind == Kind::Intervention
             && let Some(case) = &mut monitor.case

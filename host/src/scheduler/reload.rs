@@ -16,7 +16,7 @@ use super::{
 };
 use crate::domain::{
     health::{Effects, InterventionEnd, Pace},
-    spec::MonitorSpec,
+    spec::{Kind, MonitorSpec},
 };
 use bevy_ecs::{
     change_detection::DetectChangesMut as _,
@@ -157,7 +157,7 @@ fn change(desk: &mut Desk<'_>, entity: Entity, monitor: &mut Monitor, spec: Moni
         let lane = &mut case.repair.lane;
         if lane.phase() == Phase::Pending {
             case.repair.lost = Some((lane.attempt(), case.repair.number));
-            desk.land(*lane);
+            desk.land(*lane, None);
             lane.abandon();
             let end = InterventionEnd::Unknown("given up: its configuration changed".to_owned());
             monitor
@@ -167,24 +167,23 @@ fn change(desk: &mut Desk<'_>, entity: Entity, monitor: &mut Monitor, spec: Moni
             lane.settle();
         }
         if let Some(repair) = &spec.intervention {
-            let plugin = &repair.lane.profile.plugin;
-            lane.set_flow(desk.needed.0.intervention.flow(&spec.tenant.name, plugin));
+            let profile = &repair.lane.profile;
+            lane.set_flow(desk.flow(Kind::Intervention, &spec.tenant, &profile.plugin, profile));
         }
     }
+    // Its quotas may be others now.
+    desk.tenants.0.number(&spec.tenant, now.mono);
     let interval = monitor.spec.policy.interval;
     let other_check = !monitor.spec.checks_the_same(&spec);
     change_sinks(desk, entity, monitor, spec);
     if other_check {
         if monitor.pulse.phase() == Phase::Pending {
-            desk.land(monitor.pulse);
+            desk.land(monitor.pulse, None);
             monitor.pulse.abandon();
         }
         if let Some(check) = &monitor.spec.pulse {
-            let flow = desk
-                .needed
-                .0
-                .pulse
-                .flow(&monitor.spec.tenant.name, &check.profile.plugin);
+            let (tenant, profile) = (&monitor.spec.tenant, &check.profile);
+            let flow = desk.flow(Kind::Pulse, tenant, &profile.plugin, profile);
             monitor.pulse.set_flow(flow);
         }
     }
@@ -227,7 +226,7 @@ fn change_sinks(desk: &mut Desk<'_>, entity: Entity, monitor: &mut Monitor, spec
             let place = before.iter().position(|(name, _)| *name == sink.name);
             let mut lane = lane_of(desk, spec, sink);
             if let Some((_, old)) = place.map(|place| before.swap_remove(place)) {
-                desk.land(old.lane);
+                desk.land(old.lane, None);
                 lane.outbox = old.outbox;
                 // Numbers of sinks have changed: an answer that still comes must not be taken for another's.
                 lane.outbox.forget_attempts();
@@ -244,7 +243,7 @@ fn change_sinks(desk: &mut Desk<'_>, entity: Entity, monitor: &mut Monitor, spec
             after.push(lane);
         }
         for (name, gone) in before {
-            desk.land(gone.lane);
+            desk.land(gone.lane, None);
             give_up(
                 desk,
                 entity,
@@ -261,7 +260,7 @@ fn change_sinks(desk: &mut Desk<'_>, entity: Entity, monitor: &mut Monitor, spec
 
 /// A monitor is gone: nothing of it is out any more, and what it had to say is recorded.
 fn leave(desk: &mut Desk<'_>, entity: Entity, monitor: &mut Monitor) {
-    desk.land(monitor.pulse);
+    desk.land(monitor.pulse, None);
     // The host's own entry is in no state.
     if monitor.spec.pulse.is_some() {
         desk.tally.0.state_ends(monitor.health.told());
@@ -270,10 +269,10 @@ fn leave(desk: &mut Desk<'_>, entity: Entity, monitor: &mut Monitor) {
         return;
     };
     let Case { repair, sinks, .. } = *case;
-    desk.land(repair.lane);
+    desk.land(repair.lane, None);
     let spec = monitor.spec.clone();
     for (sink, lane) in spec.sinks.iter().zip(sinks) {
-        desk.land(lane.lane);
+        desk.land(lane.lane, None);
         give_up(desk, entity, &spec, &sink.name, lane, "the monitor was removed");
     }
 }

@@ -4,9 +4,10 @@ use super::{
     budget::{Interventions, Retries},
     components::{Case, Lane, RepairLane},
     depend::Family,
-    fair::Fair,
+    fair::{Fair, User},
     flights::Flights,
     follow::lane_of,
+    ration::Rations,
     stats::{Snapshot, Stats},
     wheel::Wheel,
     window::Window,
@@ -19,14 +20,15 @@ use crate::{
         host::{HostSettings, PerKind},
         job::{JobKey, JobResult, MonitorId},
         outcome::Outcome,
-        spec::{Kind, MonitorSpec},
+        spec::{Kind, MonitorSpec, Profile},
+        tenant::Tenant,
         time::Mono,
     },
     queue::{Outlet, ResultReceiver, Results},
 };
 use bevy_ecs::change_detection::{Res, ResMut};
 use bevy_ecs::{entity::Entity, resource::Resource, system::SystemParam};
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 /// An entry of the wheel: the pulse of the monitor in its key waits until then.
 pub const TAG_PULSE: u16 = 0;
@@ -145,6 +147,10 @@ pub struct Ended {
 #[derive(Resource, Default)]
 pub struct Needed(pub PerKind<Fair>);
 
+/// What each tenant has and may have.
+#[derive(Resource, Default)]
+pub struct Tenants(pub Rations);
+
 /// The channels.
 #[derive(Resource)]
 pub struct Outlets(pub PerKind<Outlet>);
@@ -205,6 +211,8 @@ pub struct Desk<'w> {
     pub alarm: ResMut<'w, Alarm>,
     /// Lanes that are due.
     pub needed: ResMut<'w, Needed>,
+    /// What each tenant has and may have.
+    pub tenants: ResMut<'w, Tenants>,
     /// Jobs that are out.
     pub out: ResMut<'w, Out>,
     /// How many may be.
@@ -253,24 +261,37 @@ impl Desk<'_> {
         }
     }
 
-    /// A pending lane's job is out no more.
-    pub fn land(&mut self, lane: Lane) {
+    /// A pending lane's job is out no more; the result, if it came back.
+    pub fn land(&mut self, lane: Lane, result: Option<&JobResult>) {
         if let Some(number) = lane.flight()
             && let Some(flight) = self.out.0.land(number)
         {
             let kind = flight.lane.kind();
-            self.needed.0.get_mut(kind).back(flight.flow);
+            let (queues, tenants) = (self.needed.0.get_mut(kind), &mut self.tenants.0);
+            queues.back(tenants, flight.flow);
+            if let Some(result) = result {
+                queues.charge(tenants, flight.flow, result, self.time.now.mono);
+            }
             let counts = self.tally.0.kinds.get_mut(kind);
             counts.pending = counts.pending.saturating_sub(1);
         }
+    }
+
+    /// The queue of a tenant's lane of that kind. `name`: its plugin, or for codes its notifier.
+    pub fn flow(&mut self, kind: Kind, tenant: &Arc<Tenant>, name: &Arc<str>, profile: &Profile) -> u16 {
+        let user = user(kind, tenant, name, profile);
+        self.needed
+            .0
+            .get_mut(kind)
+            .flow(&mut self.tenants.0, user, self.time.now.mono)
     }
 
     /// The monitor's case, made now if there is none.
     pub fn case<'m>(&mut self, spec: &MonitorSpec, case: &'m mut Option<Box<Case>>) -> &'m mut Case {
         case.get_or_insert_with(|| {
             let repair = spec.intervention.as_ref().map_or(0, |repair| {
-                let plugin = &repair.lane.profile.plugin;
-                self.needed.0.intervention.flow(&spec.tenant.name, plugin)
+                let profile = &repair.lane.profile;
+                self.flow(Kind::Intervention, &spec.tenant, &profile.plugin, profile)
             });
             Box::new(Case {
                 sinks: spec.sinks.iter().map(|sink| lane_of(self, spec, sink)).collect(),
@@ -285,6 +306,17 @@ impl Desk<'_> {
                 entry_at: Mono::NEVER,
             })
         })
+    }
+}
+
+/// Who has a queue of that kind.
+#[must_use]
+pub fn user<'a>(kind: Kind, tenant: &'a Arc<Tenant>, name: &'a Arc<str>, profile: &Profile) -> User<'a> {
+    User {
+        tenant,
+        name,
+        memory_bytes: profile.limits.memory_bytes,
+        code: kind == Kind::Code,
     }
 }
 

@@ -87,6 +87,26 @@ fn spec(name: &str) -> Draft {
         class,
     }
 }
+/// A result of which only the CPU time matters.
+pub(super) fn used(cpu: Duration) -> JobResult {
+    JobResult {
+        key: crate::domain::job::JobKey {
+            monitor: crate::domain::job::MonitorId(0),
+            kind: Kind::Pulse,
+            sink: 0,
+            attempt: 0,
+        },
+        outcome: Outcome::Deadline,
+        usage: Usage {
+            cpu,
+            ..Usage::default()
+        },
+        due: Mono(0),
+        sent: Mono(0),
+        started: Mono(0),
+        finished: Mono(0),
+    }
+}
 
 struct Rig {
     scheduler: Scheduler,

@@ -7,7 +7,9 @@
 //! limit held something back and the wait is below, it grows by a sixteenth of its ceiling.
 //!
 //! **In the channel** (`depth`): what the workers get done in [`DEPTH`], by the measured CPU time of a job. More would
-//! only make jobs wait where nothing can be decided about them any more.
+//! only make jobs wait where nothing can be decided about them any more. Where several users share the channel it is
+//! less, [`DEPTH_SHARED`], and each job counts with what those of its user cost: so nobody waits long behind another's
+//! dear ones.
 //!
 //! **In a batch**: what one worker gets done in [`BATCH`], but no more than its share of what is due, unless that is
 //! not worth waking a worker for ([`WORTH`]): small where jobs are dear, so that all workers have something to do; large
@@ -25,6 +27,8 @@ use std::time::Duration;
 pub const WAIT_MAX: Duration = Duration::from_millis(25);
 /// The channel holds what the workers get done in that time.
 pub const DEPTH: Duration = Duration::from_millis(50);
+/// The same, where several users share it.
+pub const DEPTH_SHARED: Duration = Duration::from_millis(10);
 /// A batch holds what one worker gets done in that time.
 pub const BATCH: Duration = Duration::from_micros(500);
 
@@ -38,7 +42,7 @@ const COST_FIRST_NS: u64 = 50_000;
 const COST_JOBS: u64 = 64;
 
 /// One kind's.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Window {
     settings: QueueSettings,
     workers: usize,
@@ -48,6 +52,47 @@ pub struct Window {
     started: u64,
     waited_ns: u64,
     held_back: bool,
+    sent: Sent,
+}
+
+/// What the latest jobs were expected to cost, so that the work in the channel is known: the channel is first-in
+/// first-out.
+#[derive(Clone, Debug)]
+struct Sent {
+    /// Sums of all costs before each of the latest jobs; as many as the channel may hold, and one more.
+    sums: Vec<u64>,
+    sum: u64,
+    count: usize,
+}
+
+impl Sent {
+    fn new(capacity: usize) -> Self {
+        Self {
+            sums: vec![0; (capacity + 1).next_power_of_two()],
+            sum: 0,
+            count: 0,
+        }
+    }
+
+    fn add(&mut self, cost_ns: u64) {
+        let mask = self.sums.len() - 1;
+        if let Some(before) = self.sums.get_mut(self.count & mask) {
+            *before = self.sum;
+        }
+        self.sum = self.sum.wrapping_add(cost_ns);
+        self.count = self.count.wrapping_add(1);
+    }
+
+    fn last(&self, count: usize) -> u64 {
+        let mask = self.sums.len() - 1;
+        let first = self.count.wrapping_sub(count.min(mask));
+        let before = self.sums.get(first & mask).copied().unwrap_or(self.sum);
+        if count == 0 {
+            0
+        } else {
+            self.sum.wrapping_sub(before)
+        }
+    }
 }
 
 /// What a period's end did to the limit.
@@ -74,7 +119,26 @@ impl Window {
             started: 0,
             waited_ns: 0,
             held_back: false,
+            sent: Sent::new(settings.capacity),
         }
+    }
+
+    /// Workers.
+    #[must_use]
+    pub fn workers(&self) -> usize {
+        self.workers
+    }
+
+    /// A job that is expected to cost so much goes into the channel.
+    pub fn send(&mut self, cost_ns: u64) {
+        self.sent.add(cost_ns);
+    }
+
+    /// How much work more the channel of several users takes, where so many jobs wait in it.
+    #[must_use]
+    pub fn work_room(&self, waiting: usize) -> Duration {
+        let most = nanos(DEPTH_SHARED).saturating_mul(self.workers as u64);
+        Duration::from_nanos(most.saturating_sub(self.sent.last(waiting)))
     }
 
     /// How many may be out.
@@ -205,6 +269,26 @@ mod tests {
             period(&mut window, Duration::ZERO);
         }
         assert_eq!(window.limit(), 1000);
+    }
+
+    #[test]
+    fn the_work_in_the_channel_is_that_of_the_latest_jobs() {
+        let mut window = window(1000);
+        let ms = |count| Duration::from_millis(count);
+        assert_eq!(window.work_room(0), ms(20));
+        for _ in 0..2_000 {
+            window.send(1_000);
+        }
+        window.send(5_000_000);
+        window.send(2_000_000);
+        assert_eq!(window.work_room(0), ms(20), "all were taken");
+        assert_eq!(window.work_room(1), ms(18));
+        assert_eq!(window.work_room(2), ms(13));
+        assert_eq!(window.work_room(102), ms(13) - Duration::from_micros(100));
+        for _ in 0..10 {
+            window.send(5_000_000);
+        }
+        assert_eq!(window.work_room(10), ms(0));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! when it is whole and nobody else could have written it.
 
 mod cache;
+mod limits;
 mod lock;
 mod mutants;
 mod refused;
@@ -9,6 +10,7 @@ mod refused;
 use crate::support::sandbox::settings;
 use pulse_host::{
     clock::Clock,
+    domain::host::CompilerSettings,
     plugins::Found,
     sandbox::{Compiler, Library, Sandbox, SandboxSettings},
 };
@@ -16,9 +18,15 @@ use std::{path::Path, sync::Arc};
 
 /// A sandbox that keeps what it compiles there.
 fn sandbox(data_dir: &Path, compiler: Compiler) -> Arc<Sandbox> {
+    sandbox_with(data_dir, compiler, CompilerSettings::default())
+}
+
+/// The same, and what compiling may take.
+fn sandbox_with(data_dir: &Path, compiler: Compiler, compiling: CompilerSettings) -> Arc<Sandbox> {
     let settings = SandboxSettings {
         data_dir: data_dir.to_owned(),
         compiler,
+        compiling,
         ..settings(2)
     };
     Sandbox::new(settings, Clock::system()).unwrap()

@@ -6,6 +6,7 @@ use pulse_host::{
     domain::{
         color::{Color, ColorSet},
         grant::{Grants, HostPattern, HttpGrant, Network, TcpGrant, UrlPattern},
+        host::CompilerSettings,
         job::{Alert, Incident, Job, JobKey, JobResult, MonitorId, Order, Payload},
         limits::Limits,
         outcome::Outcome,
@@ -47,6 +48,7 @@ pub fn settings(slots: u32) -> SandboxSettings {
         max_memory_bytes: MEMORY_MAX,
         data_dir: data_dir(),
         compiler: Compiler::InProcess,
+        compiling: CompilerSettings::default(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! `plugin inspect`: everything about one plugin.
 
-use super::names;
+use super::{PluginSources, names};
 use crate::{
     app,
     cli::{
@@ -16,7 +16,7 @@ use crate::{
 use anyhow::Result;
 use clap::Args;
 use serde_json::{Value, json};
-use std::{fmt::Write as _, path::PathBuf, process::ExitCode};
+use std::{fmt::Write as _, process::ExitCode};
 
 pub const EXAMPLES: &str = "\
 Examples:
@@ -27,22 +27,15 @@ Examples:
 pub struct InspectArgs {
     /// Name of a plugin in the plugins folder, or path of a component or of a plugin's folder
     plugin: String,
-    /// Folder with plugins, or a single plugin; may be given more than once
-    #[arg(
-        long,
-        value_name = "PATH",
-        env = "PULSE_HOST_PLUGINS",
-        value_delimiter = ',',
-        default_value = "./plugins"
-    )]
-    plugins: Vec<PathBuf>,
+    #[command(flatten)]
+    sources: PluginSources,
     /// How the result looks
     #[arg(long, value_enum, env = "PULSE_HOST_OUTPUT", default_value_t)]
     output: Output,
 }
 
 pub fn inspect(args: &InspectArgs) -> Result<ExitCode> {
-    let plugin = app::inspect(&args.plugins, &args.plugin)?;
+    let plugin = app::inspect(args.sources.places(), &args.plugin)?;
     match args.output {
         Output::Json => put_json(&to_json(&plugin))?,
         Output::Text => put(&shown(&plugin)?)?,

@@ -1,6 +1,6 @@
 //! The deeds that all three kinds can do.
 
-use crate::settings::{Deed, Settings};
+use crate::settings::{Deed, Settings, Then};
 use pulse_plugin_sdk::{
     Measurement, docker, files, http,
     log::{self, Level},
@@ -40,6 +40,14 @@ pub type Failure = net::Error;
 
 /// Does it. Deeds that have no end never return.
 pub fn perform(settings: &Settings) -> Result<Done, Failure> {
+    let done = perform_deed(settings)?;
+    if settings.then == Then::Trap {
+        trap();
+    }
+    Ok(done)
+}
+
+fn perform_deed(settings: &Settings) -> Result<Done, Failure> {
     let count = settings.count.unwrap_or(1);
     let bytes = settings.bytes.unwrap_or(64);
     let time = Duration::from_millis(settings.ms.unwrap_or(0));
@@ -66,7 +74,8 @@ pub fn perform(settings: &Settings) -> Result<Done, Failure> {
             Ok(Done::said("refused"))
         }
         Deed::CopyLoop => copy_loop(),
-        Deed::Recurse => Ok(Done::said(recurse(1).to_string())),
+        Deed::Recurse => Ok(Done::said(recurse(1, u64::MAX).to_string())),
+        Deed::RecurseAndCall => Ok(Done::said(recurse(1, 512).to_string())),
         Deed::RecurseInMemory => Ok(Done::said(recurse_in_memory(1).to_string())),
         Deed::Sleep => {
             std::thread::sleep(time);
@@ -241,10 +250,13 @@ fn copy_loop() -> ! {
 /// the compiler from making a loop of it.
 #[inline(never)]
 #[allow(unconditional_recursion, reason = "that is the point")]
-fn recurse(depth: u64) -> u64 {
+fn recurse(depth: u64, call_every: u64) -> u64 {
     static DEEPEST: AtomicU64 = AtomicU64::new(0);
     DEEPEST.store(depth, Ordering::Relaxed);
-    recurse(depth + 1) ^ DEEPEST.load(Ordering::Relaxed)
+    if depth.is_multiple_of(call_every) {
+        log::write(Level::Debug, "deeper");
+    }
+    recurse(depth + 1, call_every) ^ DEEPEST.load(Ordering::Relaxed)
 }
 
 /// Keeps a kilobyte of each frame in memory, so that it is the guest's own stack that runs over, out of the bottom

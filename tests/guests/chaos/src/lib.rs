@@ -64,7 +64,8 @@ impl Pulse for Chaos {
 fn answer(then: Then, done: Done) -> Report {
     let mut report = match then {
         Then::Healthy => Report::healthy(done.words),
-        Then::Unhealthy => Report::unhealthy("chaos", done.words),
+        // A deed that is followed by a trap has no answer.
+        Then::Unhealthy | Then::Trap => Report::unhealthy("chaos", done.words),
     };
     report.reason = done.reason.or(report.reason);
     report.with(done.measurements)

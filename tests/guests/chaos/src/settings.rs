@@ -90,6 +90,8 @@ pub enum Deed {
     CopyLoop,
     /// Calls itself until the stack of the sandbox runs over.
     Recurse,
+    /// The same, and calls the host now and then on the way.
+    RecurseAndCall,
     /// Calls itself until the guest's own stack, in its memory, runs over.
     RecurseInMemory,
     /// Sleeps for `ms`.
@@ -148,4 +150,6 @@ pub enum Then {
     Healthy,
     /// Pulse: unhealthy, reason `chaos`; intervention and code: permanent.
     Unhealthy,
+    /// Executes `unreachable` instead.
+    Trap,
 }
