@@ -10,3 +10,4 @@ mod outcomes;
 mod pipeline;
 mod recovery;
 mod support;
+mod tenants;

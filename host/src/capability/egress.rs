@@ -40,8 +40,10 @@ pub(super) fn check_http(lease: &Lease, target: &WebTarget) -> Result<(), Denial
     Err(Denial {
         capability: "http",
         grant: match &grants.http_within {
-            Some(within) => line(lease, "http", within.iter().map(shown_http), &wanted),
-            None => line(lease, "http", grants.http.iter().map(shown_http), &wanted),
+            Some(left) if grants.http.iter().any(covers) => {
+                tenant_line(lease, "http", left.iter().map(shown_http), &wanted)
+            }
+            _ => line(lease, "http", grants.http.iter().map(shown_http), &wanted),
         },
         wanted: one_line(&wanted),
     })
@@ -81,8 +83,10 @@ pub(super) fn check_tcp(lease: &Lease, host: &Host, port: u16) -> Result<(), Den
     Err(Denial {
         capability: "tcp",
         grant: match &grants.tcp_within {
-            Some(within) => line(lease, "tcp", within.iter().map(shown_tcp), &wanted),
-            None => line(lease, "tcp", grants.tcp.iter().map(shown_tcp), &wanted),
+            Some(left) if grants.tcp.iter().any(covers) => {
+                tenant_line(lease, "tcp", left.iter().map(shown_tcp), &wanted)
+            }
+            _ => line(lease, "tcp", grants.tcp.iter().map(shown_tcp), &wanted),
         },
         wanted: one_line(&wanted),
     })
@@ -185,13 +189,35 @@ fn networks_line(lease: &Lease, grants: &Grants, wanted: Network) -> String {
         .collect();
     format!(
         "[plugins.{}] grants.networks = [{}]",
-        lease.profile().plugin,
+        table_key(&lease.profile().plugin),
         names.join(", ")
     )
 }
 
 /// The line as it would be with what was wanted added.
 fn line(lease: &Lease, key: &str, present: impl Iterator<Item = String>, wanted: &str) -> String {
+    let entries = entries(present, wanted);
+    let plugin = table_key(&lease.profile().plugin);
+    one_line(&format!("[plugins.{plugin}] grants.{key} = [{entries}]"))
+}
+
+/// The same of what is left of a grant for a tenant.
+fn tenant_line(lease: &Lease, key: &str, present: impl Iterator<Item = String>, wanted: &str) -> String {
+    let entries = entries(present, wanted);
+    let (tenant, plugin) = (lease.tenant(), table_key(&lease.profile().plugin));
+    one_line(&format!("[tenants.{tenant}.grants.{plugin}] {key} = [{entries}]"))
+}
+
+/// A plugin's name as a key of TOML: that of a tenant's own has a slash in it.
+fn table_key(plugin: &str) -> std::borrow::Cow<'_, str> {
+    if plugin.contains('/') {
+        quoted(plugin).into()
+    } else {
+        plugin.into()
+    }
+}
+
+fn entries(present: impl Iterator<Item = String>, wanted: &str) -> String {
     let mut entries: Vec<_> = present.take(SHOWN_MAX + 1).collect();
     if entries.len() > SHOWN_MAX {
         entries = vec!["…".into()];
@@ -199,11 +225,7 @@ fn line(lease: &Lease, key: &str, present: impl Iterator<Item = String>, wanted:
         entries = entries.iter().map(|entry| quoted(entry)).collect();
     }
     entries.push(quoted(wanted));
-    one_line(&format!(
-        "[plugins.{}] grants.{key} = [{}]",
-        lease.profile().plugin,
-        entries.join(", ")
-    ))
+    entries.join(", ")
 }
 
 pub(super) fn quoted(text: &str) -> String {
