@@ -73,6 +73,9 @@ fn settle(desk: &mut Desk<'_>, monitors: &mut Query<'_, '_, &mut Monitor>, resul
 
 /// What a job used is its tenant's, whether anybody still waits for the result or not. Only this thread counts it.
 fn charge(monitor: &Monitor, result: &JobResult) {
+    if result.outcome == Outcome::Expired {
+        return;
+    }
     let usage = &result.usage;
     let account = &monitor.spec.tenant.account;
     account.add_job(usage.fuel, usage.cpu, usage.peak_memory_bytes, usage.wall);

@@ -9,7 +9,6 @@
 
 use crate::domain::{
     job::JobResult,
-    outcome::Outcome,
     tenant::Tenant,
     time::{Mono, nanos},
 };
@@ -248,12 +247,6 @@ impl Rations {
                 bucket.fill(now);
                 bucket.take(nanos(usage.cpu));
             }
-            if result.outcome != Outcome::Expired {
-                ration
-                    .tenant
-                    .account
-                    .add_job(usage.fuel, usage.cpu, usage.peak_memory_bytes, usage.wall);
-            }
         }
     }
 
@@ -327,10 +320,6 @@ mod tests {
             rations.allows(number, portion, at(60_000)),
             10,
             "no more than a second's worth is saved"
-        );
-        assert_eq!(
-            (tenant.account.used().jobs, tenant.account.used().cpu),
-            (1, MS * 300)
         );
     }
 
