@@ -16,13 +16,14 @@ use crate::domain::grant::{
 use std::path::Component;
 
 /// Keys of `grants`.
-pub const KEYS_GRANTS: &[&str] = &["directories", "docker", "http", "networks", "tcp"];
+pub const KEYS_GRANTS: &[&str] = &["directories", "docker", "http", "networks", "tcp", "udp"];
 
 /// What a table of grants says. None: nothing about that.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Written {
     pub http: Option<Vec<Spot<HttpGrant>>>,
     pub tcp: Option<Vec<Spot<TcpGrant>>>,
+    pub udp: Option<Vec<Spot<TcpGrant>>>,
     pub networks: Option<Vec<Spot<Network>>>,
     pub docker: Option<Spot<DockerGrant>>,
     pub directories: Option<Vec<Spot<DirectoryGrant>>>,
@@ -51,17 +52,23 @@ impl Written {
             };
             texts.into_iter().filter_map(grant).collect()
         });
-        let tcp = texts(reader, "tcp").map(|texts| {
+        let pairs = |reader: &mut Reader<'_>, key| {
+            let texts = texts(reader, key)?;
             let grant = |text: Spot<std::sync::Arc<str>>| match tcp_grant(&text.value) {
                 Ok(value) => Some(Spot { at: text.at, value }),
                 Err(wrong) => {
-                    bad(reader, text.at, format!("this grants no address: {wrong}"),
-                        "write \"@settings.address\", \"@settings.host:@settings.port\", \"db.example.com:5432\", \"*.example.com:5432\" or \"*:*\"");
+                    bad(
+                        reader,
+                        text.at,
+                        format!("this grants no address: {wrong}"),
+                        "write \"@settings.address\", \"@settings.host:@settings.port\", \"db.example.com:5432\", \"*.example.com:5432\" or \"*:*\"",
+                    );
                     None
                 }
             };
-            texts.into_iter().filter_map(grant).collect()
-        });
+            Some(texts.into_iter().filter_map(grant).collect())
+        };
+        let (tcp, udp) = (pairs(reader, "tcp"), pairs(reader, "udp"));
         let networks = texts(reader, "networks").map(|names| {
             let names = names.iter();
             names.filter_map(|name| read_network(reader, name)).collect()
@@ -80,6 +87,7 @@ impl Written {
         Self {
             http,
             tcp,
+            udp,
             networks,
             docker,
             directories,
@@ -97,7 +105,7 @@ impl Written {
                 });
             }
         }
-        for grant in self.tcp.iter().flatten() {
+        for grant in self.tcp.iter().chain(&self.udp).flatten() {
             if let TcpGrant::Settings { host, port } = &grant.value {
                 let paths = std::iter::once(host).chain(port);
                 named.extend(paths.map(|path| Spot {
@@ -114,11 +122,13 @@ impl Written {
         Grants {
             http: values(self.http.as_ref()),
             tcp: values(self.tcp.as_ref()),
+            udp: values(self.udp.as_ref()),
             networks: set(self.networks.as_ref()),
             docker: self.docker.as_ref().map(|docker| docker.value.clone()),
             directories: values(self.directories.as_ref()),
             http_within: None,
             tcp_within: None,
+            udp_within: None,
         }
     }
 
@@ -159,18 +169,17 @@ impl Written {
             }
             narrow.http_within = Some(values(Some(entries)));
         }
-        if let Some(entries) = &self.tcp {
+        let mut pairs = |key, entries: &Option<Vec<Spot<TcpGrant>>>, base: &[TcpGrant]| {
+            let entries = entries.as_ref()?;
             for entry in entries {
-                if !base.tcp.iter().any(|base| covers_tcp(base, &entry.value)) {
-                    wide(
-                        entry.at,
-                        "tcp",
-                        base.tcp.iter().map(ToString::to_string).collect(),
-                    );
+                if !base.iter().any(|base| covers_tcp(base, &entry.value)) {
+                    wide(entry.at, key, base.iter().map(ToString::to_string).collect());
                 }
             }
-            narrow.tcp_within = Some(values(Some(entries)));
-        }
+            Some(values(Some(entries)))
+        };
+        narrow.tcp_within = pairs("tcp", &self.tcp, &base.tcp);
+        narrow.udp_within = pairs("udp", &self.udp, &base.udp);
         if let Some(entries) = &self.networks {
             let present = Network::ALL
                 .into_iter()

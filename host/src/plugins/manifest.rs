@@ -98,7 +98,9 @@ impl Manifest {
                     Some(capability) => needs.push(capability),
                     None => problem(
                         raw.span().start,
-                        format!("needs: the host lends no `{need}`; it lends http, tcp, docker and files"),
+                        format!(
+                            "needs: the host lends no `{need}`; it lends http, tcp, docker, files, wasi-http and wasi-sockets"
+                        ),
                     ),
                 }
             }
@@ -158,9 +160,15 @@ impl Manifest {
 /// Which lent interfaces a grant of that key is for.
 fn serves(key: &str) -> &'static [Capability] {
     match key {
-        "http" => &[Capability::Http],
-        "tcp" => &[Capability::Tcp],
-        "networks" => &[Capability::Http, Capability::Tcp],
+        "http" => &[Capability::Http, Capability::WasiHttp],
+        "tcp" => &[Capability::Tcp, Capability::WasiSockets],
+        "udp" => &[Capability::WasiSockets],
+        "networks" => &[
+            Capability::Http,
+            Capability::Tcp,
+            Capability::WasiHttp,
+            Capability::WasiSockets,
+        ],
         "containers" => &[Capability::Docker],
         _ => &[],
     }

@@ -17,6 +17,7 @@ mod schema;
 mod stdio;
 mod store;
 mod turns;
+mod wasi;
 mod worker;
 
 pub use compile::Compiler;

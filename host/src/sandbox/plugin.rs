@@ -220,7 +220,7 @@ fn try_load(sandbox: &Arc<Sandbox>, found: Found) -> Result<Plugin, Vec<String>>
     .map_err(|message| vec![message])?;
     let mut seats = sandbox.seats().zip(&components).map(|(seat, component)| {
         let pre = seat.linker.instantiate_pre(component).map_err(|error| {
-            let lent = "the host lends pulse:host@0.1.0 (log, http, tcp, docker, files) and wasi:{io,clocks,random,cli}@0.2";
+            let lent = "the host lends pulse:host@0.1.0 (log, http, tcp, docker, files) and wasi:{io,clocks,random,cli,http,sockets}@0.2";
             vec![format!("asks for what the host does not lend: {}; {lent}", super::classify::one_line(&error))]
         })?;
         let exports = abi::recognise(&pre).map_err(|message| vec![message])?;
@@ -294,8 +294,8 @@ fn needs(imports: &[String]) -> Vec<Capability> {
     Capability::ALL
         .into_iter()
         .filter(|capability| {
-            let prefix = format!("pulse:host/{}@", capability.name());
-            imports.iter().any(|import| import.starts_with(&prefix))
+            let stands = |import: &String| capability.imports().iter().any(|begin| import.starts_with(begin));
+            imports.iter().any(stands)
         })
         .collect()
 }

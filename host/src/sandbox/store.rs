@@ -5,6 +5,7 @@ use super::{
     errand::Errands,
     stdio::{LineStream, Running},
     turns::Turns,
+    wasi,
 };
 use crate::{
     capability::{Lease, Lender, Taint},
@@ -42,8 +43,6 @@ pub struct State {
     pub lender: Arc<Lender>,
     /// The running job, and what it may use.
     pub lease: Arc<Lease>,
-    /// Why the running job says nothing about its target; the first reason stands.
-    taint: Option<Taint>,
     /// Where guests of this worker that compute take turns.
     turns: Option<Arc<Turns>>,
     host: Duration,
@@ -76,6 +75,8 @@ struct Wasi {
     table: ResourceTable,
     running: Running,
     streams: [LineStream; 2],
+    /// Sockets and requests that are alive in the table, each of which holds one.
+    alive: wasi::Alive,
 }
 
 impl Wasi {
@@ -97,6 +98,7 @@ impl Wasi {
             table,
             running,
             streams,
+            alive: wasi::Alive::default(),
         }
     }
 
@@ -135,7 +137,6 @@ pub fn new(
             outside: Arc::new(Outside::new(clock.clone(), limits.cpu)),
             lender,
             lease,
-            taint: None,
             turns,
             host: Duration::ZERO,
             host_since: None,
@@ -176,7 +177,6 @@ pub fn renew(store: &mut Store<State>, limits: Limits, lease: Arc<Lease>) {
         wasi.set_running(Some(&lease));
     }
     state.lease = lease;
-    state.taint = None;
     state.host = Duration::ZERO;
     state.host_since = None;
     state.memory.renew(limits.memory_bytes);
@@ -223,20 +223,35 @@ impl State {
             .map_or(Duration::ZERO, |since| self.clock.mono().since(since))
     }
 
-    /// Takes out why the execution says nothing about its target. Memory that the operating system did not give is a
+    /// Says why the execution says nothing about its target. Memory that the operating system did not give is a
     /// reason, whatever the guest made of it.
     pub fn take_taint(&mut self) -> Option<Taint> {
         let failed = self.memory.failed.take();
-        self.taint
-            .take()
+        self.lease
+            .tainted()
+            .cloned()
             .or_else(|| failed.map(|error| Taint::Host(format!("no memory for the guest: {error}"))))
     }
+}
 
-    /// The execution says nothing about its target.
-    pub fn taint(&mut self, taint: Option<Taint>) {
-        if self.taint.is_none() {
-            self.taint = taint;
+impl State {
+    /// The instance as `wasi:sockets` and `wasi:http` see it.
+    pub fn network(&mut self) -> wasi::View<'_> {
+        let own = self.wasi.get_or_insert_with(|| Box::new(Wasi::new(&self.lease)));
+        wasi::View {
+            table: &mut own.table,
+            lease: &self.lease,
+            lender: &self.lender,
+            alive: &own.alive,
         }
+    }
+
+    /// Whether the guest has left sockets or requests behind.
+    #[must_use]
+    pub fn holds_network(&self) -> bool {
+        self.wasi
+            .as_ref()
+            .is_some_and(|wasi| Arc::strong_count(&wasi.alive) > 1)
     }
 }
 

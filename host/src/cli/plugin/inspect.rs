@@ -102,8 +102,8 @@ fn grants(needs: &[Capability], requests: &Reach) -> Vec<String> {
     let mut lines = Vec::new();
     for need in needs {
         lines.push(match need {
-            Capability::Http => line("http", r#""@settings.url""#),
-            Capability::Tcp => line("tcp", r#""@settings.address""#),
+            Capability::Http | Capability::WasiHttp => line("http", r#""@settings.url""#),
+            Capability::Tcp | Capability::WasiSockets => line("tcp", r#""@settings.address""#),
             Capability::Docker => format!(
                 r#"grants.docker = {{ containers = [{}], socket = "/var/run/docker.sock" }}"#,
                 asked("containers").unwrap_or_else(|| r#""web-*""#.to_owned())
@@ -115,7 +115,7 @@ fn grants(needs: &[Capability], requests: &Reach) -> Vec<String> {
     }
     if needs
         .iter()
-        .any(|need| matches!(need, Capability::Http | Capability::Tcp))
+        .any(|need| !matches!(need, Capability::Docker | Capability::Files))
     {
         lines.push(line("networks", r#""public""#));
     }

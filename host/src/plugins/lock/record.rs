@@ -192,8 +192,9 @@ fn granted(grants: &Reach, need: &str) -> bool {
         .into_iter()
         .find(|capability| capability.name() == need);
     capability.is_some_and(|capability| match capability {
-        Capability::Http => grants.has("http"),
+        Capability::Http | Capability::WasiHttp => grants.has("http"),
         Capability::Tcp => grants.has("tcp"),
+        Capability::WasiSockets => grants.has("tcp") || grants.has("udp"),
         Capability::Docker => grants.has("containers"),
         Capability::Files => grants.has("directories"),
     })
