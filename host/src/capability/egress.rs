@@ -19,6 +19,9 @@ use std::net::{IpAddr, SocketAddr};
 const SHOWN_MAX: usize = 8;
 
 /// Checks scheme, host and port against `grants.http`.
+///
+/// # Errors
+/// What no grant covers.
 pub fn check_http(lease: &Lease, target: &WebTarget) -> Result<(), Denial> {
     let settings = Settings::of(lease);
     let grants = &lease.profile().grants;
@@ -171,6 +174,9 @@ fn denied_pair(lease: &Lease, transport: Transport, wanted: &str, narrowed: bool
 
 /// Checks every address that a name resolved to against `grants.networks`. One that is not granted spoils all:
 /// a mixed answer is how a name is rebound to an inner address.
+///
+/// # Errors
+/// The first address of a class that is not granted.
 pub fn check_addresses(
     lease: &Lease,
     capability: &'static str,
