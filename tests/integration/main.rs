@@ -4,6 +4,7 @@
 //! `cargo xtask test` does both.
 
 mod cli;
+mod egress;
 mod hostile;
 mod loading;
 mod outcomes;

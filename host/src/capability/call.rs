@@ -4,13 +4,13 @@
 //! one that passes while the host looks a name up, waits for a permit of its own, or was late in polling is the host's.
 
 use super::{
-    Lease,
+    Lease, Taint, WaitGuard,
     error::{ErrorCode, Failure, Phase},
 };
 use crate::{clock::Clock, domain::time::Mono};
 use std::{
     future::Future,
-    sync::atomic::{AtomicU8, Ordering},
+    sync::atomic::{AtomicBool, AtomicU8, Ordering},
     time::Duration,
 };
 
@@ -28,6 +28,7 @@ const REPORT_MAX: Duration = Duration::from_millis(50);
 pub(super) enum Stage {
     Prepare,
     Permit,
+    Quota,
     Resolve,
     Connect,
     Tls,
@@ -36,9 +37,10 @@ pub(super) enum Stage {
 }
 
 impl Stage {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Prepare,
         Self::Permit,
+        Self::Quota,
         Self::Resolve,
         Self::Connect,
         Self::Tls,
@@ -49,7 +51,7 @@ impl Stage {
     fn phase(self) -> Phase {
         match self {
             Self::Prepare => Phase::Prepare,
-            Self::Permit | Self::Connect => Phase::Connect,
+            Self::Permit | Self::Quota | Self::Connect => Phase::Connect,
             Self::Resolve => Phase::Resolve,
             Self::Tls => Phase::Tls,
             Self::Processing => Phase::Processing,
@@ -66,9 +68,38 @@ pub(super) struct Call<'a> {
     span: Duration,
     ends: Mono,
     stage: AtomicU8,
+    /// Set in place of the lease's own flag, where the guest does not wait for this call alone.
+    on_target: Option<&'a AtomicBool>,
 }
 
 impl<'a> Call<'a> {
+    /// The same for a call that goes on whether the guest waits for it or not: `on_target` says that nothing but the
+    /// target is waited for, and whoever knows that the guest waits looks there.
+    pub(super) fn aside(
+        lease: &'a Lease,
+        clock: &'a Clock,
+        on_target: &'a AtomicBool,
+    ) -> Result<Self, Failure> {
+        let call = Self::begin(lease, clock, None).inspect_err(|failure| {
+            lease.taint(failure.taint.clone());
+        })?;
+        Ok(Self {
+            on_target: Some(on_target),
+            ..call
+        })
+    }
+
+    /// From now on the call waits for its target, until the guard is dropped.
+    pub(super) fn wait_for_target(&self) -> Option<WaitGuard<'a>> {
+        match self.on_target {
+            None => Some(self.lease.waiting.begin()),
+            Some(on_target) => {
+                on_target.store(true, Ordering::Relaxed);
+                None
+            }
+        }
+    }
+
     /// Begins now and ends after `timeout_ms`, or a little before the job does.
     pub(super) fn begin(
         lease: &'a Lease,
@@ -98,6 +129,7 @@ impl<'a> Call<'a> {
             span,
             ends: now.after(span),
             stage: AtomicU8::new(Stage::Prepare as u8),
+            on_target: None,
         })
     }
 
@@ -143,6 +175,14 @@ impl<'a> Call<'a> {
         }
     }
 
+    /// What it means that nobody waits for the call any more, before it came to an end.
+    pub(super) fn given_up(&self) -> Option<Taint> {
+        match self.stage() {
+            Stage::Permit | Stage::Quota | Stage::Resolve => self.timed_out(Mono::NEVER, self.span).taint,
+            _ => None,
+        }
+    }
+
     /// What it means that a timer of length `span`, due at `due`, has fired.
     pub(super) fn timed_out(&self, due: Mono, span: Duration) -> Failure {
         let stage = self.stage();
@@ -154,9 +194,25 @@ impl<'a> Call<'a> {
                 format!("the host was {late:?} late in looking for the answer; it is overloaded"),
             );
         }
+        let talking = matches!(stage, Stage::Tls | Stage::Processing | Stage::Transfer);
+        if talking && self.lease.waiting.held_back() {
+            let tenant = self.lease.tenant();
+            return Failure::quota(
+                phase,
+                format!("the tenant `{tenant}` has sent and received its bytes of this second"),
+            );
+        }
         let timeout = |what: &str| Failure::new(ErrorCode::Timeout, phase, format!("{what} within {span:?}"));
         match stage {
             Stage::Permit => Failure::host(phase, "no free socket: the host's limit is reached"),
+            Stage::Quota => {
+                let tenant = self.lease.tenant();
+                let quota = tenant.quotas.connections.unwrap_or_default();
+                Failure::quota(
+                    phase,
+                    format!("the tenant `{tenant}` has its {quota} connections open"),
+                )
+            }
             Stage::Resolve => Failure::new(
                 ErrorCode::ResolveFailed,
                 phase,

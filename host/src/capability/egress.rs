@@ -13,13 +13,16 @@ use crate::domain::{
     grant::{Grants, HostPattern, HttpGrant, Network, TcpGrant, UrlPattern},
     outcome::Denial,
 };
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// Entries of a grant that a denial repeats; a longer list is shortened to the line to add.
 const SHOWN_MAX: usize = 8;
 
 /// Checks scheme, host and port against `grants.http`.
-pub(super) fn check_http(lease: &Lease, target: &WebTarget) -> Result<(), Denial> {
+///
+/// # Errors
+/// What no grant covers.
+pub fn check_http(lease: &Lease, target: &WebTarget) -> Result<(), Denial> {
     let settings = Settings::of(lease);
     let grants = &lease.profile().grants;
     let covers = |grant: &HttpGrant| match grant {
@@ -47,45 +50,111 @@ pub(super) fn check_http(lease: &Lease, target: &WebTarget) -> Result<(), Denial
     })
 }
 
-/// Checks host and port against `grants.tcp`.
-pub(super) fn check_tcp(lease: &Lease, host: &Host, port: u16) -> Result<(), Denial> {
+/// What goes to a host and a port, and is granted in the same way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Transport {
+    Tcp,
+    Udp,
+}
+
+impl Transport {
+    /// The key below `grants`.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        }
+    }
+
+    fn of(self, grants: &Grants) -> &Vec<TcpGrant> {
+        match self {
+            Self::Tcp => &grants.tcp,
+            Self::Udp => &grants.udp,
+        }
+    }
+
+    /// What is left of them for this tenant, if that is less.
+    fn within(self, grants: &Grants) -> Option<&Vec<TcpGrant>> {
+        match self {
+            Self::Tcp => grants.tcp_within.as_ref(),
+            Self::Udp => grants.udp_within.as_ref(),
+        }
+    }
+
+    fn covers(self, grants: &Grants, covers: impl Fn(&TcpGrant) -> bool + Copy) -> bool {
+        self.of(grants).iter().any(covers) && within(self.within(grants), covers)
+    }
+}
+
+/// Checks host and port against `grants.tcp` or `grants.udp`.
+pub(super) fn check_pair(lease: &Lease, transport: Transport, host: &Host, port: u16) -> Result<(), Denial> {
+    if covers(lease, &Settings::of(lease), transport, host, port) {
+        return Ok(());
+    }
+    Err(no_pair(lease, transport, &format!("{host}:{port}")))
+}
+
+/// Checks the address and port that a socket is to be connected to. It may be granted as such, or be what a granted
+/// name was resolved to in this execution; what class of address it is in is checked in both cases.
+pub(super) fn check_peer(lease: &Lease, transport: Transport, peer: SocketAddr) -> Result<(), Denial> {
+    let settings = Settings::of(lease);
+    let address = Host::Address(peer.ip());
+    if !covers(lease, &settings, transport, &address, peer.port()) {
+        let names = lease.names();
+        let mut named = names.of(peer.ip()).peekable();
+        let wanted = named.peek().map_or(&address, |name| *name).clone();
+        if !named.any(|name| covers(lease, &settings, transport, name, peer.port())) {
+            return Err(no_pair(lease, transport, &format!("{wanted}:{}", peer.port())));
+        }
+    }
+    check_addresses(lease, transport.name(), &address, &[peer.ip()])
+}
+
+/// Checks that a name may be looked up: some grant of `tcp` or `udp` covers it, with whatever port.
+pub(super) fn check_name(lease: &Lease, host: &Host) -> Result<(), Denial> {
     let settings = Settings::of(lease);
     let grants = &lease.profile().grants;
     let covers = |grant: &TcpGrant| match grant {
+        TcpGrant::Settings { host: path, port } => settings
+            .pair(path, port.as_deref())
+            .is_some_and(|(own, _)| own == *host),
+        TcpGrant::Pattern { host: pattern, .. } => matches(pattern, host),
+    };
+    if [Transport::Tcp, Transport::Udp]
+        .iter()
+        .any(|transport| transport.covers(grants, covers))
+    {
+        return Ok(());
+    }
+    let mut denial = no_pair(lease, Transport::Tcp, &format!("{host}:*"));
+    denial.wanted = one_line(&format!("to look up {host}"));
+    Err(denial)
+}
+
+/// Whether what is granted covers host and port.
+fn covers(lease: &Lease, settings: &Settings<'_>, transport: Transport, host: &Host, port: u16) -> bool {
+    transport.covers(&lease.profile().grants, |grant: &TcpGrant| match grant {
         TcpGrant::Settings {
             host: path,
-            port: None,
+            port: port_path,
         } => settings
-            .text(path)
-            .and_then(|text| host_and_port(text).ok())
+            .pair(path, port_path.as_deref())
             .is_some_and(|own| own == (host.clone(), port)),
-        TcpGrant::Settings {
-            host: path,
-            port: Some(port_path),
-        } => {
-            settings
-                .text(path)
-                .and_then(|text| Host::parse(text).ok())
-                .is_some_and(|own| own == *host)
-                && settings.port(port_path) == Some(port)
-        }
         TcpGrant::Pattern {
             host: pattern,
             port: own,
         } => matches(pattern, host) && own.is_none_or(|own| own == port),
-    };
-    if grants.tcp.iter().any(covers) && within(grants.tcp_within.as_ref(), covers) {
-        return Ok(());
-    }
-    let wanted = format!("{host}:{port}");
-    Err(Denial {
-        capability: "tcp",
-        grant: match &grants.tcp_within {
-            Some(within) => line(lease, "tcp", within.iter().map(shown_tcp), &wanted),
-            None => line(lease, "tcp", grants.tcp.iter().map(shown_tcp), &wanted),
-        },
-        wanted: one_line(&wanted),
     })
+}
+
+fn no_pair(lease: &Lease, transport: Transport, wanted: &str) -> Denial {
+    let (key, grants) = (transport.name(), &lease.profile().grants);
+    let present = transport.within(grants).unwrap_or(transport.of(grants));
+    Denial {
+        capability: key,
+        grant: line(lease, key, present.iter().map(shown_tcp), wanted),
+        wanted: one_line(wanted),
+    }
 }
 
 /// Whether what is left of a grant for this tenant covers it as well.
@@ -95,7 +164,10 @@ fn within<G>(left: Option<&Vec<G>>, covers: impl Fn(&G) -> bool) -> bool {
 
 /// Checks every address that a name resolved to against `grants.networks`. One that is not granted spoils all:
 /// a mixed answer is how a name is rebound to an inner address.
-pub(super) fn check_addresses(
+///
+/// # Errors
+/// The first that no grant covers.
+pub fn check_addresses(
     lease: &Lease,
     capability: &'static str,
     host: &Host,
@@ -166,6 +238,15 @@ impl<'a> Settings<'a> {
 
     fn text(&self, path: &[String]) -> Option<&str> {
         self.at(path)?.as_str()
+    }
+
+    /// Host and port, from one setting that holds both or from two.
+    fn pair(&self, host: &[String], port: Option<&[String]>) -> Option<(Host, u16)> {
+        let text = self.text(host)?;
+        match port {
+            None => host_and_port(text).ok(),
+            Some(port) => Some((Host::parse(text).ok()?, self.port(port)?)),
+        }
     }
 
     fn port(&self, path: &[String]) -> Option<u16> {
@@ -273,7 +354,13 @@ mod tests {
                 grant: "[plugins.test] grants.http = [\"https://example.com:443\"]".into(),
             }
         );
-        let denial = check_tcp(&testing::lease().done(), &Host::Name("db".into()), 5432).unwrap_err();
+        let denial = check_pair(
+            &testing::lease().done(),
+            Transport::Tcp,
+            &Host::Name("db".into()),
+            5432,
+        )
+        .unwrap_err();
         assert_eq!(denial.grant, "[plugins.test] grants.tcp = [\"db:5432\"]");
     }
 
@@ -406,26 +493,26 @@ mod tests {
             host: path("address"),
             port: None,
         };
-        assert!(check_tcp(&maker(pair.clone()), &db, 5432).is_ok());
-        assert!(check_tcp(&maker(pair.clone()), &db, 5433).is_err());
-        assert!(check_tcp(&maker(pair), &own, 5432).is_err());
+        assert!(check_pair(&maker(pair.clone()), Transport::Tcp, &db, 5432).is_ok());
+        assert!(check_pair(&maker(pair.clone()), Transport::Tcp, &db, 5433).is_err());
+        assert!(check_pair(&maker(pair), Transport::Tcp, &own, 5432).is_err());
         let two = TcpGrant::Settings {
             host: path("host"),
             port: Some(path("port")),
         };
-        assert!(check_tcp(&maker(two.clone()), &own, 25).is_ok());
-        assert!(check_tcp(&maker(two), &own, 26).is_err());
+        assert!(check_pair(&maker(two.clone()), Transport::Tcp, &own, 25).is_ok());
+        assert!(check_pair(&maker(two), Transport::Tcp, &own, 26).is_err());
         let text = TcpGrant::Settings {
             host: path("host"),
             port: Some(path("text")),
         };
-        assert!(check_tcp(&maker(text), &own, 26).is_ok());
+        assert!(check_pair(&maker(text), Transport::Tcp, &own, 26).is_ok());
         let any = TcpGrant::Pattern {
             host: HostPattern::Suffix("example".into()),
             port: None,
         };
-        assert!(check_tcp(&maker(any.clone()), &db, 1).is_ok());
-        assert!(check_tcp(&maker(any), &own, 1).is_err());
+        assert!(check_pair(&maker(any.clone()), Transport::Tcp, &db, 1).is_ok());
+        assert!(check_pair(&maker(any), Transport::Tcp, &own, 1).is_err());
     }
 
     #[test]

@@ -102,6 +102,15 @@ impl Failure {
         }
     }
 
+    /// The tenant has used that quota up.
+    pub(super) fn quota(phase: Phase, message: impl AsRef<str>) -> Self {
+        let failure = Self::new(ErrorCode::Host, phase, format!("quota: {}", message.as_ref()));
+        Self {
+            taint: Some(Taint::Quota(failure.message.clone())),
+            ..failure
+        }
+    }
+
     /// The same failure, as trouble of the host's.
     pub(super) fn tainted(mut self) -> Self {
         self.taint = Some(Taint::Host(self.message.clone()));
@@ -111,7 +120,7 @@ impl Failure {
     /// The same failure, with the address that was tried: a name may have several.
     pub(super) fn at(mut self, address: SocketAddr) -> Self {
         self.message = one_line(&format!("{address}: {}", self.message));
-        if let Some(Taint::Host(message)) = &mut self.taint {
+        if let Some(Taint::Host(message) | Taint::Quota(message)) = &mut self.taint {
             message.clone_from(&self.message);
         }
         self

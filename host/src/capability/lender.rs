@@ -2,11 +2,20 @@
 //!
 //! Architecture invariant: a permit exists before the descriptor that it stands for, and lives exactly as long.
 
-use super::{Lease, call::Stage};
-use super::{call::Call, docker, error::Failure, files, http, resolve::Resolver, tcp, tls};
-use crate::clock::Clock;
+use super::{
+    Lease,
+    call::{Call, Stage},
+    docker,
+    error::{Failure, Phase},
+    files, http,
+    places::{Place, Places},
+    resolve::Resolver,
+    tcp,
+    throttle::{Pace, Throttles},
+    tls,
+};
+use crate::{clock::Clock, domain::tenant::Tenant};
 use std::sync::Arc;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Descriptors that are not for lent calls: wasm, files, the API, the resolver's own sockets.
 const DESCRIPTORS_RESERVED: u64 = 256;
@@ -19,15 +28,18 @@ pub struct Shared {
     pub(super) clock: Clock,
     pub(super) tls: tls::Configs,
     pub(super) files: files::Files,
-    sockets: Arc<Semaphore>,
-    sockets_max: usize,
+    pub(super) throttles: Throttles,
+    sockets: Arc<Places>,
+    /// In place of the network.
+    #[cfg(test)]
+    pub(super) recorder: Option<super::testing::Recorder>,
 }
 
 impl std::fmt::Debug for Shared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Shared")
-            .field("sockets_max", &self.sockets_max)
-            .field("sockets_free", &self.sockets.available_permits())
+            .field("sockets_max", &self.sockets_max())
+            .field("sockets_free", &self.sockets_free())
             .finish_non_exhaustive()
     }
 }
@@ -38,38 +50,92 @@ impl Shared {
     /// # Errors
     /// None at present; what a later interface needs may be missing.
     pub fn new(clock: Clock) -> anyhow::Result<Arc<Self>> {
-        Ok(Self::with_sockets(clock, sockets_max()))
+        Ok(Arc::new(Self::with_sockets(clock, sockets_max())))
     }
 
-    pub(super) fn with_sockets(clock: Clock, sockets_max: usize) -> Arc<Self> {
-        Arc::new(Self {
+    pub(super) fn with_sockets(clock: Clock, sockets_max: usize) -> Self {
+        let throttles = Throttles::default();
+        Self {
             tls: tls::Configs::new(clock.clone()),
             files: files::Files::default(),
-            sockets: Arc::new(Semaphore::new(sockets_max)),
-            sockets_max,
+            sockets: Places::new(sockets_max, Arc::clone(&throttles.count)),
+            throttles,
             clock,
-        })
+            #[cfg(test)]
+            recorder: None,
+        }
     }
 
     /// Sockets that lent calls may hold open at the same time, over all workers.
     #[must_use]
     pub fn sockets_max(&self) -> usize {
-        self.sockets_max
+        self.sockets.max()
     }
 
     /// Of those, how many are free.
     #[must_use]
     pub fn sockets_free(&self) -> usize {
-        self.sockets.available_permits()
+        self.sockets.free()
+    }
+
+    /// Takes one of the tenant's requests of this second: what every request, dialogue, look-up and datagram does
+    /// before anything leaves the host for it.
+    pub(super) fn admit(&self, lease: &Lease, phase: Phase) -> Result<(), Failure> {
+        let tenant = lease.tenant();
+        let per_second = tenant.quotas.requests_per_second;
+        if !lease.throttle(self).request(self.clock.mono(), per_second) {
+            let quota = per_second.unwrap_or_default();
+            return Err(Failure::quota(
+                phase,
+                format!("the tenant `{tenant}` has made its {quota} requests of this second"),
+            ));
+        }
+        tenant.account.add_request();
+        Ok(())
     }
 
     /// Waits for the right to open a socket.
-    pub(super) async fn socket(&self, call: &Call<'_>) -> Result<OwnedSemaphorePermit, Failure> {
+    pub(super) async fn socket(&self, call: &Call<'_>) -> Permit {
         call.enter(Stage::Permit);
-        Arc::clone(&self.sockets)
-            .acquire_owned()
-            .await
-            .map_err(|_| Failure::host(call.phase(), "the host is stopping"))
+        let tenant = call.lease.tenant();
+        let throttle = call.lease.throttle(self);
+        let place = match self.sockets.try_take(throttle.id, tenant.quotas.connections) {
+            Ok(place) => place,
+            Err(turn) => {
+                if turn.over_quota {
+                    call.enter(Stage::Quota);
+                }
+                turn.wait().await
+            }
+        };
+        tenant.account.connection_opens();
+        Permit {
+            _place: place,
+            tenant: Arc::clone(tenant),
+        }
+    }
+
+    /// What holds a connection of that tenant back, if it has a quota of bytes.
+    pub(super) fn pace(&self, lease: &Lease) -> Option<Pace> {
+        let per_second = lease.tenant().quotas.bytes_per_second?;
+        Some(Pace::new(
+            lease.throttle(self),
+            per_second,
+            &self.clock,
+            &lease.waiting,
+        ))
+    }
+}
+
+/// The right to have one socket open.
+pub(super) struct Permit {
+    _place: Place,
+    pub(super) tenant: Arc<Tenant>,
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.tenant.account.connection_closed();
     }
 }
 
@@ -106,7 +172,7 @@ impl Lender {
     #[must_use]
     pub fn new(shared: Arc<Shared>) -> Self {
         Self {
-            resolver: Resolver::new(shared.clock.clone()),
+            resolver: Resolver::new(shared.clock.clone(), Arc::clone(&shared.throttles.count)),
             shared,
         }
     }

@@ -18,29 +18,36 @@ pub mod http;
 mod lender;
 pub mod log;
 pub mod net;
+mod places;
 mod resolve;
+pub mod socket;
+pub mod stream;
 pub mod target;
 pub mod tcp;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
+mod throttle;
 mod tls;
 mod tls_facts;
 #[cfg(test)]
 mod tls_tests;
 
 pub use call::LATE;
+pub use egress::{check_addresses, check_http};
 pub use error::{ErrorCode, Failure, Phase};
 pub use lender::{Lender, Shared, sockets_max};
 
 use crate::domain::{job::Job, limits::Limits, outcome::Denial, spec::Profile, tenant::Tenant, time::Mono};
 use log::{Level, Line, LogBook};
+use socket::Names;
 use std::{
     borrow::Cow,
     sync::{
         Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicU32, Ordering},
     },
 };
+use throttle::Throttle;
 
 /// What a job without a plugin may use, which is nothing.
 static NOTHING: LazyLock<Profile> = LazyLock::new(|| Profile {
@@ -61,6 +68,11 @@ pub struct Lease {
     /// Whether the guest waits for its target at this moment.
     pub waiting: Waiting,
     log: Mutex<LogBook>,
+    taint: OnceLock<Taint>,
+    /// What its tenant may do in a second; known with the first call that uses the network.
+    throttle: OnceLock<Arc<Throttle>>,
+    /// Which names it had looked up, and what they resolved to.
+    names: Mutex<Names>,
     /// The settings with the values of secrets, once somebody has asked for them.
     filled: OnceLock<String>,
 }
@@ -74,6 +86,9 @@ impl Lease {
             ends,
             waiting: Waiting::default(),
             log: Mutex::new(log),
+            taint: OnceLock::new(),
+            throttle: OnceLock::new(),
+            names: Mutex::default(),
             filled: OnceLock::new(),
         }
     }
@@ -121,6 +136,31 @@ impl Lease {
         self.log().take_lines()
     }
 
+    /// The execution says nothing about its target; the first reason stands. What was refused is counted.
+    pub fn taint(&self, taint: Option<Taint>) {
+        let Some(taint) = taint else {
+            return;
+        };
+        if matches!(taint, Taint::Denied(_) | Taint::Quota(_)) {
+            self.tenant().account.add_denial();
+        }
+        let _ = self.taint.set(taint);
+    }
+
+    /// Why the execution says nothing about its target, if so.
+    #[must_use]
+    pub fn tainted(&self) -> Option<&Taint> {
+        self.taint.get()
+    }
+
+    fn throttle(&self, shared: &Shared) -> &Arc<Throttle> {
+        self.throttle.get_or_init(|| shared.throttles.of(self.tenant()))
+    }
+
+    fn names(&self) -> MutexGuard<'_, Names> {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn log(&self) -> MutexGuard<'_, LogBook> {
         self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -138,31 +178,49 @@ impl Drop for Lease {
 
 /// Says whether a call waits for its target right now: what a deadline that passes then means.
 #[derive(Debug, Default)]
-pub struct Waiting(AtomicBool);
+pub struct Waiting {
+    /// A guest can wait for several at the same time.
+    waits: AtomicU32,
+    /// Connections that wait for their tenant's quota in place of the target.
+    held: OnceLock<Arc<AtomicU32>>,
+}
 
 impl Waiting {
     /// The call waits for its target until the guard is dropped. Looking a name up and waiting for a permit of
     /// the host's own is no waiting for the target.
     pub fn begin(&self) -> WaitGuard<'_> {
-        self.0.store(true, Ordering::Relaxed);
+        self.waits.fetch_add(1, Ordering::Relaxed);
         WaitGuard(self)
     }
 
-    /// Whether a guard is alive.
+    /// Whether a guard is alive, and nothing that it stands for is held back by the host itself.
     #[must_use]
     pub fn on_target(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.waits.load(Ordering::Relaxed) > 0 && !self.held_back()
+    }
+
+    /// Whether a connection is held back because its tenant's bytes of this second are used up.
+    #[must_use]
+    pub fn held_back(&self) -> bool {
+        self.held
+            .get()
+            .is_some_and(|held| held.load(Ordering::Relaxed) > 0)
+    }
+
+    /// Counts what is held back.
+    fn holder(&self) -> Arc<AtomicU32> {
+        Arc::clone(self.held.get_or_init(Arc::default))
     }
 }
 
-/// See [`Waiting::begin`]. The flag outlives a call that is dropped half-way only if the guard is forgotten, so
+/// See [`Waiting::begin`]. The count outlives a call that is dropped half-way only if the guard is forgotten, so
 /// the sandbox reads it *before* it drops the call.
 #[derive(Debug)]
 pub struct WaitGuard<'a>(&'a Waiting);
 
 impl Drop for WaitGuard<'_> {
     fn drop(&mut self) {
-        self.0.0.store(false, Ordering::Relaxed);
+        self.0.waits.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -171,6 +229,8 @@ impl Drop for WaitGuard<'_> {
 pub enum Taint {
     /// No grant covers what was asked for.
     Denied(Denial),
+    /// The tenant has used up what it may use; says which quota.
+    Quota(String),
     /// The host could not do it: descriptors, permits, its own resolver, late polling.
     Host(String),
 }

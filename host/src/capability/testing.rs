@@ -1,17 +1,27 @@
 //! What the tests of the lent interfaces share: leases and servers on loopback.
 
-use super::{Lease, Lender, Shared, log::LogBook, resolve::Resolver};
+use super::{
+    Lease, Lender, Shared,
+    log::LogBook,
+    resolve::{Resolver, Script},
+};
 use crate::{
     clock::{Clock, Hand},
     domain::{
         grant::{DirectoryGrant, DockerGrant, Grants, HostPattern, HttpGrant, Network, TcpGrant, UrlPattern},
         job::{Job, JobKey, MonitorId, Payload},
         limits::Limits,
-        spec::{Kind, MonitorSpec, Profile},
+        spec::{Class, Kind, MonitorSpec, Profile},
+        tenant::Tenant,
         time::{Mono, Wall},
     },
 };
-use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 use tokio::{
     io::{AsyncRead, AsyncReadExt},
     net::{TcpListener, TcpStream},
@@ -19,18 +29,20 @@ use tokio::{
 
 /// Builds a [`Lease`].
 #[derive(Clone)]
-pub(super) struct LeaseMaker {
+pub(crate) struct LeaseMaker {
     grants: Grants,
     settings: String,
     ends: Mono,
+    tenant: Arc<Tenant>,
 }
 
 /// A lease that grants nothing and does not end.
-pub(super) fn lease() -> LeaseMaker {
+pub(crate) fn lease() -> LeaseMaker {
     LeaseMaker {
         grants: Grants::default(),
         settings: "{}".into(),
         ends: Mono::NEVER,
+        tenant: Arc::new(Tenant::unlimited()),
     }
 }
 
@@ -53,17 +65,22 @@ pub(super) fn loopback() -> LeaseMaker {
 }
 
 impl LeaseMaker {
-    pub(super) fn http(mut self, grants: impl IntoIterator<Item = HttpGrant>) -> Self {
+    pub(crate) fn http(mut self, grants: impl IntoIterator<Item = HttpGrant>) -> Self {
         self.grants.http = grants.into_iter().collect();
         self
     }
 
-    pub(super) fn tcp(mut self, grants: impl IntoIterator<Item = TcpGrant>) -> Self {
+    pub(crate) fn tcp(mut self, grants: impl IntoIterator<Item = TcpGrant>) -> Self {
         self.grants.tcp = grants.into_iter().collect();
         self
     }
 
-    pub(super) fn networks(mut self, networks: impl IntoIterator<Item = Network>) -> Self {
+    pub(crate) fn udp(mut self, grants: impl IntoIterator<Item = TcpGrant>) -> Self {
+        self.grants.udp = grants.into_iter().collect();
+        self
+    }
+
+    pub(crate) fn networks(mut self, networks: impl IntoIterator<Item = Network>) -> Self {
         self.grants.networks = Default::default();
         for network in networks {
             self.grants.networks.insert(network);
@@ -81,17 +98,22 @@ impl LeaseMaker {
         self
     }
 
+    pub(super) fn tenant(mut self, tenant: &Arc<Tenant>) -> Self {
+        self.tenant = Arc::clone(tenant);
+        self
+    }
+
     pub(super) fn settings(mut self, settings: &str) -> Self {
         self.settings = settings.into();
         self
     }
 
-    pub(super) fn ends(mut self, ends: Mono) -> Self {
+    pub(crate) fn ends(mut self, ends: Mono) -> Self {
         self.ends = ends;
         self
     }
 
-    pub(super) fn done(self) -> Lease {
+    pub(crate) fn done(self) -> Lease {
         let profile = Arc::new(Profile {
             plugin: "test".into(),
             digest: "".into(),
@@ -99,6 +121,11 @@ impl LeaseMaker {
             grants: Arc::new(self.grants),
             reuse: 0,
         });
+        let alone = MonitorSpec::alone("monitor", profile, &self.settings, Duration::ZERO);
+        let class = Class {
+            tenant: self.tenant,
+            ..Class::clone(alone.class())
+        };
         let job = Job {
             key: JobKey {
                 monitor: MonitorId(0),
@@ -110,7 +137,7 @@ impl LeaseMaker {
             due_wall: Wall(0),
             expires: Mono::NEVER,
             sent: Mono(0),
-            spec: MonitorSpec::alone("monitor", profile, &self.settings, Duration::ZERO),
+            spec: MonitorSpec::new(Arc::new(class), None, "monitor", None),
             payload: Payload::Pulse,
         };
         Lease::new(job, self.ends, LogBook::default())
@@ -135,14 +162,62 @@ const HOSTS: &str = "127.0.0.1 web.test other.test\n127.0.0.2 fallback.test\n127
 pub(super) fn bench_with_sockets(sockets: usize) -> Bench {
     let (clock, hand) = Clock::manual(Mono(0), Wall(1_795_478_400_000));
     let lender = Lender {
-        shared: Shared::with_sockets(clock, sockets),
+        shared: Arc::new(Shared::with_sockets(clock, sockets)),
         resolver: Resolver::fixed(HOSTS),
     };
     Bench { lender, hand }
 }
 
+/// Stands in for the network: notes where a connection or a datagram was to go to, and lets nothing out. What was to be
+/// connected to is refused, or is a server on loopback in its place.
+#[derive(Clone, Default)]
+pub(crate) struct Recorder {
+    dialled: Arc<Mutex<Vec<SocketAddr>>>,
+    stand_in: Option<SocketAddr>,
+}
+
+impl Recorder {
+    pub(crate) fn with_stand_in(stand_in: SocketAddr) -> Self {
+        Self {
+            stand_in: Some(stand_in),
+            ..Self::default()
+        }
+    }
+
+    pub(super) async fn open(&self, peer: SocketAddr) -> std::io::Result<TcpStream> {
+        let refused = self.record(peer);
+        match self.stand_in {
+            Some(stand_in) => TcpStream::connect(stand_in).await,
+            None => Err(refused),
+        }
+    }
+
+    pub(super) fn record(&self, peer: SocketAddr) -> std::io::Error {
+        self.dialled.lock().unwrap().push(peer);
+        std::io::ErrorKind::ConnectionRefused.into()
+    }
+
+    /// Everything since the last time.
+    pub(crate) fn take(&self) -> Vec<SocketAddr> {
+        std::mem::take(&mut self.dialled.lock().unwrap())
+    }
+}
+
+/// A lender whose network is that recorder, and whose names are answered by that script.
+pub(crate) fn recorded(recorder: &Recorder, script: Script) -> Arc<Lender> {
+    let (clock, _hand) = Clock::manual(Mono(0), Wall(1_795_478_400_000));
+    let mut shared = Shared::with_sockets(clock, 64);
+    shared.recorder = Some(recorder.clone());
+    let mut resolver = Resolver::fixed("");
+    resolver.script = Some(script);
+    Arc::new(Lender {
+        shared: Arc::new(shared),
+        resolver,
+    })
+}
+
 /// Serves every connection with `serve`, on a port of the system's choice, until the test's runtime ends.
-pub(super) async fn serve<F, W>(mut serve: F) -> SocketAddr
+pub(crate) async fn serve<F, W>(mut serve: F) -> SocketAddr
 where
     F: FnMut(TcpStream) -> W + Send + 'static,
     W: Future<Output = ()> + Send + 'static,
@@ -167,7 +242,7 @@ pub(super) async fn silent() -> SocketAddr {
 }
 
 /// Reads up to the blank line that ends a request's head, and nothing beyond it.
-pub(super) async fn read_head(stream: &mut (impl AsyncRead + Unpin)) -> String {
+pub(crate) async fn read_head(stream: &mut (impl AsyncRead + Unpin)) -> String {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         match stream.read_u8().await {

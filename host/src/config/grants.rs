@@ -16,13 +16,14 @@ use crate::domain::grant::{
 use std::path::Component;
 
 /// Keys of `grants`.
-pub const KEYS_GRANTS: &[&str] = &["directories", "docker", "http", "networks", "tcp"];
+pub const KEYS_GRANTS: &[&str] = &["directories", "docker", "http", "networks", "tcp", "udp"];
 
 /// What a table of grants says. None: nothing about that.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Written {
     pub http: Option<Vec<Spot<HttpGrant>>>,
     pub tcp: Option<Vec<Spot<TcpGrant>>>,
+    pub udp: Option<Vec<Spot<TcpGrant>>>,
     pub networks: Option<Vec<Spot<Network>>>,
     pub docker: Option<Spot<DockerGrant>>,
     pub directories: Option<Vec<Spot<DirectoryGrant>>>,
@@ -51,7 +52,8 @@ impl Written {
             };
             texts.into_iter().filter_map(grant).collect()
         });
-        let tcp = texts(reader, "tcp").map(|texts| {
+        let [tcp, udp] = ["tcp", "udp"].map(|key| {
+            let texts = texts(reader, key)?;
             let grant = |text: Spot<std::sync::Arc<str>>| match tcp_grant(&text.value) {
                 Ok(value) => Some(Spot { at: text.at, value }),
                 Err(wrong) => {
@@ -60,7 +62,7 @@ impl Written {
                     None
                 }
             };
-            texts.into_iter().filter_map(grant).collect()
+            Some(texts.into_iter().filter_map(grant).collect())
         });
         let networks = texts(reader, "networks").map(|names| {
             let names = names.iter();
@@ -80,6 +82,7 @@ impl Written {
         Self {
             http,
             tcp,
+            udp,
             networks,
             docker,
             directories,
@@ -97,7 +100,7 @@ impl Written {
                 });
             }
         }
-        for grant in self.tcp.iter().flatten() {
+        for grant in self.tcp.iter().chain(&self.udp).flatten() {
             if let TcpGrant::Settings { host, port } = &grant.value {
                 let paths = std::iter::once(host).chain(port);
                 named.extend(paths.map(|path| Spot {
@@ -114,11 +117,13 @@ impl Written {
         Grants {
             http: values(self.http.as_ref()),
             tcp: values(self.tcp.as_ref()),
+            udp: values(self.udp.as_ref()),
             networks: set(self.networks.as_ref()),
             docker: self.docker.as_ref().map(|docker| docker.value.clone()),
             directories: values(self.directories.as_ref()),
             http_within: None,
             tcp_within: None,
+            udp_within: None,
         }
     }
 
@@ -159,17 +164,19 @@ impl Written {
             }
             narrow.http_within = Some(values(Some(entries)));
         }
-        if let Some(entries) = &self.tcp {
+        for (key, own, base, left) in [
+            ("tcp", &self.tcp, &base.tcp, &mut narrow.tcp_within),
+            ("udp", &self.udp, &base.udp, &mut narrow.udp_within),
+        ] {
+            let Some(entries) = own else {
+                continue;
+            };
             for entry in entries {
-                if !base.tcp.iter().any(|base| covers_tcp(base, &entry.value)) {
-                    wide(
-                        entry.at,
-                        "tcp",
-                        base.tcp.iter().map(ToString::to_string).collect(),
-                    );
+                if !base.iter().any(|base| covers_tcp(base, &entry.value)) {
+                    wide(entry.at, key, base.iter().map(ToString::to_string).collect());
                 }
             }
-            narrow.tcp_within = Some(values(Some(entries)));
+            *left = Some(values(Some(entries)));
         }
         if let Some(entries) = &self.networks {
             let present = Network::ALL

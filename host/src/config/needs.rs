@@ -21,15 +21,22 @@ pub(super) fn missing(facts: &Facts, grants: &Grants) -> Vec<Missing> {
     let mut missing = Vec::new();
     let mut add = |grant, line: String| missing.push(Missing { grant, line });
     let targets = Targets::of(facts);
+    // Of two ways to the same grant only one asks for it.
+    let first = |capability: &Capability| match capability {
+        Capability::WasiHttp => !facts.needs.contains(&Capability::Http),
+        Capability::WasiSockets => !facts.needs.contains(&Capability::Tcp),
+        _ => true,
+    };
     for capability in &facts.needs {
         match capability {
-            Capability::Http if grants.http.is_empty() => {
+            Capability::Http | Capability::WasiHttp if grants.http.is_empty() && first(capability) => {
                 let url = targets.url.map_or("https://*.example.com".to_owned(), |name| {
                     format!("@settings.{name}")
                 });
                 add("http", format!("grants.http = [\"{url}\"]"));
             }
-            Capability::Tcp if grants.tcp.is_empty() => {
+            Capability::WasiSockets if !grants.udp.is_empty() => {}
+            Capability::Tcp | Capability::WasiSockets if grants.tcp.is_empty() && first(capability) => {
                 let address = targets.tcp().unwrap_or("db.example.com:5432".to_owned());
                 add("tcp", format!("grants.tcp = [\"{address}\"]"));
             }
@@ -44,7 +51,7 @@ pub(super) fn missing(facts: &Facts, grants: &Grants) -> Vec<Missing> {
             _ => {}
         }
     }
-    let network = |capability: &Capability| matches!(capability, Capability::Http | Capability::Tcp);
+    let network = |capability: &Capability| !matches!(capability, Capability::Docker | Capability::Files);
     if grants.networks == NetworkSet::default() && facts.needs.iter().any(network) {
         add(
             "networks",
@@ -60,12 +67,14 @@ pub(super) fn implied(facts: &Facts) -> Grants {
     let mut grants = Grants::default();
     for capability in &facts.needs {
         match capability {
-            Capability::Http => grants
+            Capability::Http | Capability::WasiHttp if grants.http.is_empty() => grants
                 .http
                 .extend(targets.url.map(|name| HttpGrant::Settings(vec![name.to_owned()]))),
-            Capability::Tcp => grants.tcp.extend(targets.tcp_grant()),
+            Capability::Tcp | Capability::WasiSockets if grants.tcp.is_empty() => {
+                grants.tcp.extend(targets.tcp_grant());
+            }
             // A container or a directory is no target that a setting names; these two are granted by hand.
-            Capability::Docker | Capability::Files => {}
+            _ => {}
         }
     }
     if !grants.http.is_empty() || !grants.tcp.is_empty() {

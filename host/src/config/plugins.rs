@@ -100,6 +100,7 @@ fn written_in_vain(table: &Table, grants: &Grants) -> Vec<&'static str> {
         ("http", grants.http.is_empty()),
         ("networks", grants.networks == NetworkSet::default()),
         ("tcp", grants.tcp.is_empty()),
+        ("udp", grants.udp.is_empty()),
     ];
     let written = |key| match table.get(key).map(|node| &node.value) {
         Some(Value::Array(items)) => !items.is_empty(),

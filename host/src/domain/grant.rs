@@ -9,7 +9,9 @@ pub struct Grants {
     pub http: Vec<HttpGrant>,
     /// `grants.tcp`: which `host:port` pairs.
     pub tcp: Vec<TcpGrant>,
-    /// `grants.networks`: which classes of address, for http and tcp alike.
+    /// `grants.udp`: the same for datagrams.
+    pub udp: Vec<TcpGrant>,
+    /// `grants.networks`: which classes of address, for http, tcp and udp alike.
     pub networks: NetworkSet,
     /// `grants.docker`.
     pub docker: Option<DockerGrant>,
@@ -19,6 +21,8 @@ pub struct Grants {
     pub http_within: Option<Vec<HttpGrant>>,
     /// The same of `tcp`.
     pub tcp_within: Option<Vec<TcpGrant>>,
+    /// The same of `udp`.
+    pub udp_within: Option<Vec<TcpGrant>>,
 }
 
 /// One entry of `grants.http`.
@@ -31,7 +35,7 @@ pub enum HttpGrant {
     Pattern(UrlPattern),
 }
 
-/// One entry of `grants.tcp`.
+/// One entry of `grants.tcp` or `grants.udp`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TcpGrant {
     /// `@settings.host:@settings.port` is written `@settings.address` where one setting holds both, or

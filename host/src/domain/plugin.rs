@@ -3,7 +3,7 @@
 use super::spec::Kind;
 use std::sync::Arc;
 
-/// What the host lends and an operator grants, by the interface's name in `pulse:host`.
+/// What the host lends and an operator grants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Capability {
     /// `grants.http` and `grants.networks`.
@@ -14,13 +14,24 @@ pub enum Capability {
     Docker,
     /// `grants.directories`.
     Files,
+    /// `grants.http` and `grants.networks`, through the standard `wasi:http`.
+    WasiHttp,
+    /// `grants.tcp`, `grants.udp` and `grants.networks`, through the standard `wasi:sockets`.
+    WasiSockets,
 }
 
 impl Capability {
     /// All capabilities that need a grant.
-    pub const ALL: [Self; 4] = [Self::Http, Self::Tcp, Self::Docker, Self::Files];
+    pub const ALL: [Self; 6] = [
+        Self::Http,
+        Self::Tcp,
+        Self::Docker,
+        Self::Files,
+        Self::WasiHttp,
+        Self::WasiSockets,
+    ];
 
-    /// The interface's name in `pulse:host`.
+    /// Its name in a manifest's `needs`: the interface's in `pulse:host`, or `wasi-` and the package's.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -28,6 +39,26 @@ impl Capability {
             Self::Tcp => "tcp",
             Self::Docker => "docker",
             Self::Files => "files",
+            Self::WasiHttp => "wasi-http",
+            Self::WasiSockets => "wasi-sockets",
+        }
+    }
+
+    /// How the names of the interfaces begin that stand for it among a component's imports.
+    #[must_use]
+    pub fn imports(self) -> &'static [&'static str] {
+        match self {
+            Self::Http => &["pulse:host/http@"],
+            Self::Tcp => &["pulse:host/tcp@"],
+            Self::Docker => &["pulse:host/docker@"],
+            Self::Files => &["pulse:host/files@"],
+            Self::WasiHttp => &["wasi:http/outgoing-handler@"],
+            // The rest of the package can be imported without being able to reach anything.
+            Self::WasiSockets => &[
+                "wasi:sockets/tcp-create-socket@",
+                "wasi:sockets/udp-create-socket@",
+                "wasi:sockets/ip-name-lookup@",
+            ],
         }
     }
 }

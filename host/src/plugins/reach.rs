@@ -59,6 +59,12 @@ const RULES: &[Rule] = &[
         canonical: |text| config::tcp_grant(text).map(|grant| grant.to_string()),
         covers: tcp_covers,
     },
+    Rule {
+        key: "udp",
+        askable: true,
+        canonical: |text| config::tcp_grant(text).map(|grant| grant.to_string()),
+        covers: tcp_covers,
+    },
 ];
 
 /// What is asked for, or was granted.
@@ -79,6 +85,9 @@ impl Reach {
         }
         for grant in &grants.tcp {
             put("tcp", grant.to_string());
+        }
+        for grant in &grants.udp {
+            put("udp", grant.to_string());
         }
         for network in Network::ALL {
             if grants.networks.contains(network) {

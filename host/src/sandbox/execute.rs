@@ -421,9 +421,11 @@ async fn bounded<T>(
 }
 
 /// Whether an instance that answered may go on. One that calls itself defective is believed, and so is one that has
-/// used its memory up: the next job would pay for it. The other faults are about the job, not the instance.
+/// used its memory up or holds on to sockets: the next job would pay for it. The other faults are about the job, not the instance.
 fn sound(answered: &Answered, store: &Store<store::State>) -> bool {
-    !matches!(answered, Err(PluginFault::Internal(_))) && store.data().memory.refused().is_none()
+    !matches!(answered, Err(PluginFault::Internal(_)))
+        && store.data().memory.refused().is_none()
+        && !store.data().holds_network()
 }
 
 /// Whether there was no slot, and nothing of the guest has run: only then can it be tried again.

@@ -17,11 +17,13 @@ mod schema;
 mod stdio;
 mod store;
 mod turns;
+mod wasi;
 mod worker;
 
 pub use compile::Compiler;
 pub use execute::Executor;
 pub use plugin::{Library, Plugin, load, load_all};
+pub use schema::parse as settings_schema;
 pub use worker::{Workers, count as worker_count};
 
 use crate::{

@@ -117,27 +117,47 @@ impl Library {
     #[must_use]
     pub fn admit(plugins: Vec<Plugin>, gate: &Gate) -> (Self, Vec<Problem>) {
         let mut problems = Vec::new();
+        let mut refuse = |plugin: Plugin, why: &str| {
+            let why = format!("plugin `{}` {why}", plugin.facts.name);
+            problems.push(Problem {
+                message: log::escaped(&why, log::LINE_BYTES_MAX),
+                path: plugin.path,
+            });
+        };
         let mut admitted = Vec::new();
+        let mut within = Vec::new();
+        let mut locked: BTreeMap<Arc<str>, PathBuf> = BTreeMap::new();
         for plugin in plugins {
             match gate.verdict(plugin.loaded()) {
-                Verdict::Same => admitted.push(plugin),
-                Verdict::Within(changes) => {
-                    let changes: Vec<String> = changes.iter().map(ToString::to_string).collect();
-                    tracing::info!(
-                        "plugin {} changed within what it asked for and was granted, and is taken: {}",
-                        plugin.facts.name,
-                        log::escaped(&changes.join("; "), log::LINE_BYTES_MAX)
-                    );
-                    admitted.push(plugin);
-                }
-                Verdict::Refused(why) => problems.push(Problem {
-                    path: plugin.path,
-                    message: log::escaped(
-                        &format!("plugin `{}` {why}", plugin.facts.name),
-                        log::LINE_BYTES_MAX,
-                    ),
-                }),
+                Verdict::Same if gate.lock().is_none() => admitted.push(plugin),
+                Verdict::Same => match locked.get(&plugin.facts.name) {
+                    None => {
+                        locked.insert(Arc::clone(&plugin.facts.name), plugin.path.clone());
+                        admitted.push(plugin);
+                    }
+                    Some(first) => {
+                        let why = format!("is the same as {}, which is used", first.display());
+                        refuse(plugin, &why);
+                    }
+                },
+                Verdict::Within(changes) => within.push((plugin, changes)),
+                Verdict::Refused(why) => refuse(plugin, &why),
             }
+        }
+        for (plugin, changes) in within {
+            // The one that was accepted is there.
+            if let Some(path) = locked.get(&plugin.facts.name) {
+                let why = format!("is locked as it is in {}, which is used", path.display());
+                refuse(plugin, &why);
+                continue;
+            }
+            let changes: Vec<String> = changes.iter().map(ToString::to_string).collect();
+            tracing::info!(
+                "plugin {} changed within what it asked for and was granted, and is taken: {}",
+                plugin.facts.name,
+                log::escaped(&changes.join("; "), log::LINE_BYTES_MAX)
+            );
+            admitted.push(plugin);
         }
         let (plugins, doubles) = plugins::unique(
             admitted,
@@ -220,7 +240,7 @@ fn try_load(sandbox: &Arc<Sandbox>, found: Found) -> Result<Plugin, Vec<String>>
     .map_err(|message| vec![message])?;
     let mut seats = sandbox.seats().zip(&components).map(|(seat, component)| {
         let pre = seat.linker.instantiate_pre(component).map_err(|error| {
-            let lent = "the host lends pulse:host@0.1.0 (log, http, tcp, docker, files) and wasi:{io,clocks,random,cli}@0.2";
+            let lent = "the host lends pulse:host@0.1.0 (log, http, tcp, docker, files) and wasi:{io,clocks,random,cli,http,sockets}@0.2";
             vec![format!("asks for what the host does not lend: {}; {lent}", super::classify::one_line(&error))]
         })?;
         let exports = abi::recognise(&pre).map_err(|message| vec![message])?;
@@ -294,8 +314,8 @@ fn needs(imports: &[String]) -> Vec<Capability> {
     Capability::ALL
         .into_iter()
         .filter(|capability| {
-            let prefix = format!("pulse:host/{}@", capability.name());
-            imports.iter().any(|import| import.starts_with(&prefix))
+            let stands = |import: &String| capability.imports().iter().any(|begin| import.starts_with(begin));
+            imports.iter().any(stands)
         })
         .collect()
 }
@@ -317,7 +337,7 @@ fn check(
     if !plugins::version_is_valid(&description.version) {
         wrong.push(format!(
             "describes itself wrongly: `{}` is no semantic version such as 1.0.0",
-            description.version.escape_debug()
+            plugins::shown(&description.version)
         ));
     }
     let schema = schema::parse(&description.settings_schema).unwrap_or_else(|message| {
@@ -329,14 +349,14 @@ fn check(
             wrong.push(format!(
                 "the manifest names it `{}`, but it calls itself `{}`; the two must agree",
                 manifest.name,
-                description.name.escape_debug()
+                plugins::shown(&description.name)
             ));
         }
         if manifest.version != description.version {
             wrong.push(format!(
                 "the manifest says version {}, but it calls itself {}; the two must agree",
                 manifest.version,
-                description.version.escape_debug()
+                plugins::shown(&description.version)
             ));
         }
         if manifest.kinds != kinds {

@@ -218,6 +218,7 @@ pub struct Work {
     pub settings: Value,
     pub timeout: Duration,
     pub tenant: &'static str,
+    pub quotas: Quotas,
     pub expired: bool,
     pub profile: Arc<Profile>,
 }
@@ -230,6 +231,7 @@ impl Work {
             settings: json!({}),
             timeout: PATIENCE,
             tenant: "default",
+            quotas: Quotas::default(),
             expired: false,
             profile: profile(plugin, roomy(), Grants::default(), 0),
         }
@@ -257,6 +259,11 @@ impl Work {
 
     pub fn tenant(mut self, tenant: &'static str) -> Self {
         self.tenant = tenant;
+        self
+    }
+
+    pub fn quotas(mut self, quotas: Quotas) -> Self {
+        self.quotas = quotas;
         self
     }
 
@@ -302,7 +309,7 @@ impl Work {
         };
         let of = |kind| self.kind == kind;
         let class = Class {
-            tenant: Arc::new(Tenant::new(self.tenant, Quotas::default())),
+            tenant: Arc::new(Tenant::new(self.tenant, self.quotas)),
             labels: Arc::new([("team".into(), "core".into())]),
             policy: policy(),
             pulse: of(Kind::Pulse).then(|| Check {
@@ -402,6 +409,10 @@ pub fn loopback() -> Grants {
             port: None,
         })],
         tcp: vec![TcpGrant::Pattern {
+            host: HostPattern::Any,
+            port: None,
+        }],
+        udp: vec![TcpGrant::Pattern {
             host: HostPattern::Any,
             port: None,
         }],

@@ -4,6 +4,7 @@ use super::super::{
     Lender, WaitGuard,
     call::{Call, Stage},
     error::{ErrorCode, Failure, Phase},
+    lender::Permit,
     log::one_line,
 };
 use super::Trouble;
@@ -21,7 +22,7 @@ use std::{
     path::Path,
     pin::{Pin, pin},
 };
-use tokio::{net::UnixStream, sync::OwnedSemaphorePermit};
+use tokio::net::UnixStream;
 
 /// Bytes of an answer's body.
 const BODY_BYTES_MAX: usize = 1 << 20;
@@ -37,7 +38,7 @@ pub(super) struct Engine<'a> {
     connection: Option<Pin<Box<Wire>>>,
     /// `/v1.47`; empty for an engine that does not say.
     version: String,
-    _permit: OwnedSemaphorePermit,
+    _permit: Permit,
     /// The engine is the target: from the first try to connect on, the call waits for it.
     _waiting: WaitGuard<'a>,
 }
@@ -73,7 +74,7 @@ impl<'a> Engine<'a> {
     /// Connects and asks for the version, so that an engine that does not answer is found out before anything is
     /// changed.
     pub(super) async fn connect(lender: &Lender, call: &Call<'a>, socket: &Path) -> Result<Self, Trouble> {
-        let permit = lender.shared.socket(call).await?;
+        let permit = lender.shared.socket(call).await;
         call.enter(Stage::Connect);
         let waiting = call.lease.waiting.begin();
         let stream = UnixStream::connect(socket)

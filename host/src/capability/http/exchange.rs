@@ -3,11 +3,12 @@
 
 use super::{HEAD_BYTES_MAX, HEADERS_MAX, Header, Response, outgoing::Outgoing};
 use crate::capability::{
-    Lender,
+    Lender, WaitGuard,
     call::{Call, Stage},
-    dial::{Destination, Stream, dial},
+    dial::{Destination, dial},
     error::{ErrorCode, Failure},
-    net::Timings,
+    net::{Timings, TlsFacts},
+    stream::Stream,
     tls::{self, Inside},
 };
 use bytes::Bytes;
@@ -21,13 +22,14 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use std::{
     future::{Future, poll_fn},
+    net::SocketAddr,
     pin::pin,
     sync::{Arc, Mutex, PoisonError},
 };
 use tokio::task::JoinSet;
 
 /// Bytes of an HTTP/2 stream that the peer may send unasked.
-const WINDOW_BYTES: u32 = 256 << 10;
+pub(super) const WINDOW_BYTES: u32 = 256 << 10;
 
 /// What a hop led to. `redirects` of an answer is for the caller to fill in.
 pub(super) enum Hop {
@@ -50,6 +52,53 @@ pub(super) async fn once(
     follow: bool,
     body_max: usize,
 ) -> Result<Hop, Failure> {
+    let opened = open(lender, call, outgoing).await?;
+    // Held to the end of the hop.
+    let _waiting = opened.waiting;
+    let (stream, http2) = (opened.stream, opened.http2);
+    let wish = Wish { follow, body_max };
+    let read = if http2 {
+        Box::pin(over_http2(call, outgoing, stream, wish)).await?
+    } else {
+        over_http1(call, outgoing, stream, wish).await?
+    };
+    Ok(match read {
+        Read::Redirect { status, location } => Hop::Redirect { status, location },
+        Read::Answer(answer) => Hop::Answer(Box::new(Response {
+            status: answer.head.status.as_u16(),
+            version: format!("{:?}", answer.head.version),
+            headers: fields(&answer.head.headers),
+            body: answer.body,
+            body_truncated: answer.truncated,
+            url: outgoing.target.url.as_str().to_owned(),
+            redirects: 0,
+            peer: opened.peer.to_string(),
+            timings: Timings {
+                processing_us: answer.processing_us,
+                transfer_us: answer.transfer_us,
+                ..opened.timings
+            },
+            tls: opened.facts,
+        })),
+    })
+}
+
+/// A connection that is ready for a request.
+pub(super) struct Opened<'a> {
+    pub(super) stream: Stream,
+    pub(super) http2: bool,
+    waiting: Option<WaitGuard<'a>>,
+    peer: SocketAddr,
+    timings: Timings,
+    facts: Option<TlsFacts>,
+}
+
+/// Connects, and speaks TLS where the URL says so.
+pub(super) async fn open<'a>(
+    lender: &Lender,
+    call: &Call<'a>,
+    outgoing: &Outgoing,
+) -> Result<Opened<'a>, Failure> {
     let target = &outgoing.target;
     // What is wrong with the TLS options is known before anything is sent.
     let secure = if target.secure {
@@ -66,49 +115,38 @@ pub(super) async fn once(
         family: outgoing.family,
     };
     let dialled = dial(lender, call, to).await?;
-    // Held to the end of the hop.
-    let _waiting = dialled.waiting;
-    let mut stream = dialled.stream;
-    let mut timings = Timings {
-        resolve_us: dialled.resolve_us,
-        connect_us: dialled.connect_us,
-        ..Timings::default()
+    let mut opened = Opened {
+        stream: dialled.stream,
+        http2: false,
+        waiting: dialled.waiting,
+        peer: dialled.peer,
+        timings: Timings {
+            resolve_us: dialled.resolve_us,
+            connect_us: dialled.connect_us,
+            ..Timings::default()
+        },
+        facts: None,
     };
-    let mut facts = None;
     if let Some((config, name)) = secure {
-        let (encrypted, shown, tls_us) = Box::pin(stream.start_tls(call, config, name)).await?;
-        stream = encrypted;
-        timings.tls_us = tls_us;
-        facts = Some(shown);
+        let (stream, facts, tls_us) = Box::pin(opened.stream.start_tls(call, config, name)).await?;
+        opened.stream = stream;
+        opened.timings.tls_us = tls_us;
+        opened.http2 = facts.alpn.as_deref() == Some("h2");
+        opened.facts = Some(facts);
     }
-    let http2 = facts
-        .as_ref()
-        .is_some_and(|facts| facts.alpn.as_deref() == Some("h2"));
-    let wish = Wish { follow, body_max };
-    let read = if http2 {
-        Box::pin(over_http2(call, outgoing, stream, wish)).await?
-    } else {
-        over_http1(call, outgoing, stream, wish).await?
-    };
-    Ok(match read {
-        Read::Redirect { status, location } => Hop::Redirect { status, location },
-        Read::Answer(answer) => Hop::Answer(Box::new(Response {
-            status: answer.head.status.as_u16(),
-            version: format!("{:?}", answer.head.version),
-            headers: fields(&answer.head.headers),
-            body: answer.body,
-            body_truncated: answer.truncated,
-            url: target.url.as_str().to_owned(),
-            redirects: 0,
-            peer: dialled.peer.to_string(),
-            timings: Timings {
-                processing_us: answer.processing_us,
-                transfer_us: answer.transfer_us,
-                ..timings
-            },
-            tls: facts,
-        })),
-    })
+    Ok(opened)
+}
+
+/// Holds the head of an answer against the bound on its fields.
+pub(super) fn check_head(call: &Call<'_>, head: &http::response::Parts) -> Result<(), Failure> {
+    if head.headers.len() > HEADERS_MAX {
+        return Err(Failure::new(
+            ErrorCode::Protocol,
+            call.phase(),
+            format!("the head of the answer has more than {HEADERS_MAX} fields"),
+        ));
+    }
+    Ok(())
 }
 
 enum Read {
@@ -185,13 +223,7 @@ async fn read(
         .map_err(|error| Failure::hyper(call.phase(), &error))?
         .into_parts();
     let processing_us = call.micros_since(start);
-    if head.headers.len() > HEADERS_MAX {
-        return Err(Failure::new(
-            ErrorCode::Protocol,
-            call.phase(),
-            format!("the head of the answer has more than {HEADERS_MAX} fields"),
-        ));
-    }
+    check_head(call, &head)?;
     if let Some(location) = redirect(&head).filter(|_| wish.follow) {
         return Ok(Read::Redirect {
             status: head.status.as_u16(),
@@ -249,7 +281,7 @@ fn fields(headers: &HeaderMap) -> Vec<Header> {
 
 /// Polls the connection and the work that uses it as one future. What the connection itself has to say reaches
 /// the work through the library, so its result is of no interest here.
-async fn drive<C: Future, W: Future>(connection: C, work: W) -> W::Output {
+pub(super) async fn drive<C: Future, W: Future>(connection: C, work: W) -> W::Output {
     let mut connection = pin!(connection);
     let mut work = pin!(work);
     let mut open = true;
@@ -264,7 +296,7 @@ async fn drive<C: Future, W: Future>(connection: C, work: W) -> W::Output {
 
 /// The tasks that HTTP/2 needs beside the call.
 #[derive(Clone, Default)]
-struct Tasks(Arc<Mutex<JoinSet<()>>>);
+pub(super) struct Tasks(Arc<Mutex<JoinSet<()>>>);
 
 impl<F> Executor<F> for Tasks
 where
@@ -280,7 +312,7 @@ where
 }
 
 /// Ends them with the call, however it ends.
-struct Scope(Tasks);
+pub(super) struct Scope(pub(super) Tasks);
 
 impl Drop for Scope {
     fn drop(&mut self) {

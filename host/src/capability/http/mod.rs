@@ -5,8 +5,10 @@
 
 mod exchange;
 mod outgoing;
+pub mod streaming;
 #[cfg(test)]
 mod tests;
+pub mod upload;
 
 use super::{
     Lease, Lender,
@@ -87,6 +89,13 @@ pub struct Response {
     pub timings: Timings,
     /// TLS facts of the last hop.
     pub tls: Option<TlsFacts>,
+}
+
+/// Whether a guest that composes its own head may not set that field: it says how the connection is used, or where the
+/// message ends. The length of a body it may say, and is held to it.
+#[must_use]
+pub fn is_forbidden(name: &::http::HeaderName) -> bool {
+    outgoing::is_hosts_own(name) && name != ::http::header::CONTENT_LENGTH
 }
 
 /// Sends a request and reads the answer.

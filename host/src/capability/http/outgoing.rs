@@ -72,20 +72,25 @@ impl Outgoing {
             let (name, value) = field(&header.name, &header.value)?;
             headers.append(name, value);
         }
-        headers
-            .entry(USER_AGENT)
-            .or_insert(HeaderValue::from_static(concat!(
-                "pulse-host/",
-                env!("CARGO_PKG_VERSION")
-            )));
-        headers.entry(ACCEPT).or_insert(HeaderValue::from_static("*/*"));
         Ok(Self {
             method,
             target,
-            headers,
+            headers: with_defaults(headers),
             body,
             family: request.family,
             tls: request.tls.unwrap_or_default(),
+        })
+    }
+
+    /// A request without a body of its own, whose fields were checked one by one.
+    pub(super) fn of(text: &str, url: &str, fields: HeaderMap) -> Result<Self, Failure> {
+        Ok(Self {
+            method: method(text)?,
+            target: WebTarget::parse(url).map_err(Failure::invalid)?,
+            headers: with_defaults(fields),
+            body: Bytes::new(),
+            family: IpFamily::Any,
+            tls: TlsOptions::default(),
         })
     }
 
@@ -178,7 +183,23 @@ impl Outgoing {
     }
 }
 
-fn method(text: &str) -> Result<Method, Failure> {
+fn with_defaults(mut fields: HeaderMap) -> HeaderMap {
+    fields
+        .entry(USER_AGENT)
+        .or_insert(HeaderValue::from_static(concat!(
+            "pulse-host/",
+            env!("CARGO_PKG_VERSION")
+        )));
+    fields.entry(ACCEPT).or_insert(HeaderValue::from_static("*/*"));
+    fields
+}
+
+/// Whether a field is the host's: a guest neither sets it nor is shown it. The length of a body is a different matter.
+pub(super) fn is_hosts_own(name: &HeaderName) -> bool {
+    HOSTS_OWN.contains(name) || HOSTS_OWN_TOO.contains(&name.as_str())
+}
+
+pub(super) fn method(text: &str) -> Result<Method, Failure> {
     let upper = text.len() <= METHOD_BYTES_MAX && !text.bytes().any(|byte| byte.is_ascii_lowercase());
     match Method::from_bytes(text.as_bytes()) {
         Ok(Method::CONNECT) => Err(Failure::invalid("CONNECT opens a tunnel and is not lent")),
@@ -190,7 +211,7 @@ fn method(text: &str) -> Result<Method, Failure> {
 fn field(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), Failure> {
     let name = HeaderName::from_bytes(name.as_bytes())
         .map_err(|_| Failure::invalid(format!("`{name}` is no name of a header field")))?;
-    if HOSTS_OWN.contains(&name) || HOSTS_OWN_TOO.contains(&name.as_str()) {
+    if is_hosts_own(&name) {
         return Err(Failure::invalid(format!(
             "the header field `{name}` is the host's"
         )));

@@ -9,6 +9,7 @@ mod system;
 use super::{
     error::{ErrorCode, Failure, Phase},
     net::IpFamily,
+    places::{Places, TenantId},
     target::Host,
 };
 use crate::clock::Clock;
@@ -23,16 +24,16 @@ use hickory_resolver::{
 };
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    sync::{Arc, atomic::AtomicUsize},
     time::Duration,
 };
 use system::{Known, System};
-use tokio::sync::Semaphore;
 
 /// Longest look-up, with all its retries.
 const LOOKUP_MAX: Duration = Duration::from_secs(2);
 /// One try; a second one fits into [`LOOKUP_MAX`].
 const TRY_MAX: Duration = Duration::from_millis(900);
-/// Look-ups at the same time, for each worker; each has sockets of its own.
+/// Look-ups at the same time, for each worker; each has sockets of its own. No tenant gets all of them.
 const CONCURRENT_MAX: usize = 32;
 /// Answers kept, for each worker.
 const CACHE_MAX: u64 = 1024;
@@ -46,19 +47,33 @@ const ADDRESSES_MAX: usize = 64;
 /// The resolver of one worker's runtime.
 pub(super) struct Resolver {
     system: System,
-    free: Semaphore,
+    places: Arc<Places>,
+    /// In place of name servers.
+    #[cfg(test)]
+    pub(crate) script: Option<Script>,
 }
+
+/// Answers a look-up.
+#[cfg(test)]
+pub(crate) type Script = Box<dyn Fn(&str) -> Vec<IpAddr> + Send + Sync>;
 
 impl Resolver {
     /// By the system's configuration. Without one, addresses and the hosts file still work.
-    pub(super) fn new(clock: Clock) -> Self {
-        Self::over(System::new(clock))
+    pub(super) fn new(clock: Clock, tenants: Arc<AtomicUsize>) -> Self {
+        Self {
+            system: System::new(clock),
+            places: Places::new(CONCURRENT_MAX, tenants),
+            #[cfg(test)]
+            script: None,
+        }
     }
 
+    #[cfg(test)]
     fn over(system: System) -> Self {
         Self {
             system,
-            free: Semaphore::new(CONCURRENT_MAX),
+            places: Places::new(CONCURRENT_MAX, Arc::default()),
+            script: None,
         }
     }
 
@@ -69,12 +84,17 @@ impl Resolver {
         hosts.read_hosts_conf(lines.as_bytes()).unwrap();
         Self::over(System::fixed(Known {
             dns: Err("there is no name server in this test".into()),
-            hosts: std::sync::Arc::new(hosts),
+            hosts: Arc::new(hosts),
         }))
     }
 
     /// The addresses of a host, in the order in which to try them; at least one.
-    pub(super) async fn resolve(&self, host: &Host, family: IpFamily) -> Result<Vec<IpAddr>, Failure> {
+    pub(super) async fn resolve(
+        &self,
+        tenant: TenantId,
+        host: &Host,
+        family: IpFamily,
+    ) -> Result<Vec<IpAddr>, Failure> {
         let mut addresses = match host {
             Host::Address(address) => vec![*address],
             // RFC 6761: these names never leave the host.
@@ -82,7 +102,7 @@ impl Resolver {
                 vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]
             }
             // Large, and most checks do without.
-            Host::Name(name) => Box::pin(self.look_up(name, family)).await?,
+            Host::Name(name) => Box::pin(self.look_up(tenant, name, family)).await?,
         };
         addresses.retain(|address| match family {
             IpFamily::Any => true,
@@ -108,7 +128,11 @@ impl Resolver {
         Ok(seen)
     }
 
-    async fn look_up(&self, text: &str, family: IpFamily) -> Result<Vec<IpAddr>, Failure> {
+    async fn look_up(&self, tenant: TenantId, text: &str, family: IpFamily) -> Result<Vec<IpAddr>, Failure> {
+        #[cfg(test)]
+        if let Some(script) = &self.script {
+            return Ok(script(text));
+        }
         let mut name = Name::from_utf8(text)
             .map_err(|error| Failure::invalid(format!("`{text}` is no host name: {error}")))?;
         let Known { dns, hosts } = self.system.current();
@@ -122,7 +146,10 @@ impl Resolver {
             name.set_fqdn(true);
         }
         let asked = async {
-            let _permit = self.free.acquire().await;
+            let _place = match self.places.try_take(tenant, None) {
+                Ok(place) => place,
+                Err(turn) => turn.wait().await,
+            };
             match family {
                 IpFamily::Any => dns.lookup_ip(name).await.map(|found| found.iter().collect()),
                 IpFamily::V4 => dns.lookup(name, RecordType::A).await.map(addresses),
@@ -263,13 +290,13 @@ mod tests {
         hosts.read_hosts_conf(&lines[..]).unwrap();
         Resolver::over(System::fixed(Known {
             dns: builder.build().map_err(|error| error.to_string()),
-            hosts: std::sync::Arc::new(hosts),
+            hosts: Arc::new(hosts),
         }))
     }
 
     async fn ask(resolver: &Resolver, name: &str, family: IpFamily) -> Result<Vec<String>, Failure> {
         let host = Host::parse(name).unwrap();
-        let addresses = resolver.resolve(&host, family).await?;
+        let addresses = resolver.resolve(TenantId(0), &host, family).await?;
         Ok(addresses.iter().map(ToString::to_string).collect())
     }
 

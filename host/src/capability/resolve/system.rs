@@ -132,7 +132,7 @@ fn read_hosts(path: &Path) -> Arc<Hosts> {
 mod tests {
     use super::*;
     use crate::{
-        capability::{net::IpFamily, resolve::Resolver, target::Host},
+        capability::{net::IpFamily, places::TenantId, resolve::Resolver, target::Host},
         domain::time::Wall,
     };
 
@@ -146,7 +146,7 @@ mod tests {
         let host = Host::parse("a.test").unwrap();
         let ask = async || {
             resolver
-                .resolve(&host, IpFamily::V4)
+                .resolve(TenantId(0), &host, IpFamily::V4)
                 .await
                 .map(|found| found[0].to_string())
         };

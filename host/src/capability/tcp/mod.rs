@@ -10,10 +10,11 @@ mod transcript;
 use super::{
     Lease, Lender,
     call::{Call, Stage},
-    dial::{Destination, Stream, dial},
-    egress,
+    dial::{Destination, dial},
+    egress::{self, Transport},
     error::{Failure, Phase},
     net::{IpFamily, Timings, TlsFacts, TlsOptions},
+    stream::Stream,
     target::Host,
     tls::{self, Inside},
 };
@@ -98,7 +99,7 @@ pub(super) async fn dialogue(lender: &Lender, lease: &Lease, request: Request) -
 async fn converse(lender: &Lender, call: &Call<'_>, request: Request) -> Result<Response, Failure> {
     let host = Host::parse(&request.host).map_err(Failure::invalid)?;
     check(&request)?;
-    egress::check_tcp(call.lease, &host, request.port)
+    egress::check_pair(call.lease, Transport::Tcp, &host, request.port)
         .map_err(|denial| Failure::denied(Phase::Prepare, denial))?;
     let mut secure = prepared(lender, &host, &request).await?;
     let to = Destination {

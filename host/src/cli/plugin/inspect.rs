@@ -102,8 +102,8 @@ fn grants(needs: &[Capability], requests: &Reach) -> Vec<String> {
     let mut lines = Vec::new();
     for need in needs {
         lines.push(match need {
-            Capability::Http => line("http", r#""@settings.url""#),
-            Capability::Tcp => line("tcp", r#""@settings.address""#),
+            Capability::Http | Capability::WasiHttp => line("http", r#""@settings.url""#),
+            Capability::Tcp | Capability::WasiSockets => line("tcp", r#""@settings.address""#),
             Capability::Docker => format!(
                 r#"grants.docker = {{ containers = [{}], socket = "/var/run/docker.sock" }}"#,
                 asked("containers").unwrap_or_else(|| r#""web-*""#.to_owned())
@@ -113,10 +113,19 @@ fn grants(needs: &[Capability], requests: &Reach) -> Vec<String> {
             }
         });
     }
-    if needs
-        .iter()
-        .any(|need| matches!(need, Capability::Http | Capability::Tcp))
-    {
+    if let Some(asked) = asked("udp") {
+        lines.push(format!("grants.udp = [{asked}]"));
+    }
+    let (mut seen, network) = (Vec::new(), |need: &Capability| {
+        !matches!(need, Capability::Docker | Capability::Files)
+    });
+    lines.retain(|line| {
+        !seen.contains(line) && {
+            seen.push(line.clone());
+            true
+        }
+    });
+    if needs.iter().any(network) {
         lines.push(line("networks", r#""public""#));
     }
     lines

@@ -186,14 +186,15 @@ pub fn grants_gone(old: &Record, now: &Reach) -> Vec<Change> {
         .collect()
 }
 
-/// Whether something was granted for that lent interface.
+/// Whether something was granted for what stands in `needs`.
 fn granted(grants: &Reach, need: &str) -> bool {
     let capability = Capability::ALL
         .into_iter()
         .find(|capability| capability.name() == need);
     capability.is_some_and(|capability| match capability {
-        Capability::Http => grants.has("http"),
+        Capability::Http | Capability::WasiHttp => grants.has("http"),
         Capability::Tcp => grants.has("tcp"),
+        Capability::WasiSockets => grants.has("tcp") || grants.has("udp"),
         Capability::Docker => grants.has("containers"),
         Capability::Files => grants.has("directories"),
     })

@@ -1,7 +1,8 @@
 //! One bindings module per version of the plugin interface, behind one trait.
 //!
 //! A component's version is recognised by the names of the interfaces that it exports. What it may import is the
-//! sum of what all versions lend and of the harmless part of WASI 0.2.
+//! sum of what all versions lend, of the harmless part of WASI 0.2, and of `wasi:sockets` and `wasi:http` as this host
+//! has them.
 
 mod v0_1;
 
@@ -82,6 +83,7 @@ pub trait Exports: Send + Sync {
 pub fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
     let mut linker = Linker::new(engine);
     wasi(&mut linker)?;
+    super::wasi::lend(&mut linker)?;
     v0_1::lend(&mut linker)?;
     Ok(linker)
 }
@@ -121,7 +123,7 @@ pub fn recognise(pre: &InstancePre<State>) -> Result<Box<dyn Exports>, String> {
 }
 
 /// Clocks, random, standard streams, and what standard libraries drag in. No arguments, no environment, no
-/// files, no sockets.
+/// files.
 fn wasi(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     use wasmtime_wasi::{
         WasiView as _,

@@ -39,7 +39,7 @@ macro_rules! lent {
         let result = outside.errands.send(move || async move { $call.await }).await;
         $state.leave();
         result.map_err(|failure| {
-            $state.taint(failure.taint.clone());
+            $state.lease.taint(failure.taint.clone());
             failure
         })
     }};

@@ -1,0 +1,260 @@
+//! What a tenant may do in a second, and who that tenant is to the shared places.
+//!
+//! Architecture invariant: the state belongs to the tenant's name, so that a reload gives nobody a second helping; the
+//! quotas are those of the job that asks, so that a reload counts at once.
+
+use super::{Waiting, places::TenantId};
+use crate::{
+    clock::Clock,
+    domain::{tenant::Tenant, time::Mono},
+};
+use std::{
+    collections::HashMap,
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+use tokio::time::Sleep;
+
+/// Names that are remembered although nobody uses them at the moment.
+const IDLE_MAX: usize = 1024;
+/// What may be used at once after a pause: as much as in a second.
+const BURST_NS: u64 = 1_000_000_000;
+/// Longest sleep before the bucket is looked at again.
+const SLEEP_MAX: Duration = Duration::from_secs(1);
+
+/// One tenant's state.
+#[derive(Debug)]
+pub(super) struct Throttle {
+    pub(super) id: TenantId,
+    requests: Bucket,
+    bytes: Bucket,
+}
+
+impl Throttle {
+    /// Takes one request. False: this second's are used up.
+    pub(super) fn request(&self, now: Mono, per_second: Option<u64>) -> bool {
+        per_second.is_none_or(|per_second| self.requests.take(now, 1, per_second))
+    }
+}
+
+/// The state of every tenant that has used the network.
+#[derive(Debug, Default)]
+pub(super) struct Throttles {
+    by_name: Mutex<HashMap<Arc<str>, Arc<Throttle>>>,
+    ids: AtomicU64,
+    /// How many there are.
+    pub(super) count: Arc<AtomicUsize>,
+}
+
+impl Throttles {
+    /// That tenant's.
+    pub(super) fn of(&self, tenant: &Tenant) -> Arc<Throttle> {
+        let mut by_name = self.by_name.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(throttle) = by_name.get(&tenant.name) {
+            return Arc::clone(throttle);
+        }
+        if by_name.len() >= IDLE_MAX {
+            by_name.retain(|_, throttle| Arc::strong_count(throttle) > 1);
+        }
+        let throttle = Arc::new(Throttle {
+            id: TenantId(self.ids.fetch_add(1, Ordering::Relaxed)),
+            requests: Bucket::default(),
+            bytes: Bucket::default(),
+        });
+        by_name.insert(Arc::clone(&tenant.name), Arc::clone(&throttle));
+        self.count.store(by_name.len(), Ordering::Relaxed);
+        throttle
+    }
+}
+
+/// A token bucket, kept as the time at which it will be full again (GCRA, ITU-T I.371): one number, no lock.
+#[derive(Debug, Default)]
+struct Bucket {
+    full_at_ns: AtomicU64,
+}
+
+impl Bucket {
+    /// Takes `amount` if it is there.
+    fn take(&self, now: Mono, amount: u64, per_second: u64) -> bool {
+        let cost = cost_ns(amount, per_second);
+        let took = |full_at: u64| {
+            let full_at = full_at.max(now.0).saturating_add(cost);
+            (full_at - now.0 <= BURST_NS).then_some(full_at)
+        };
+        self.full_at_ns
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, took)
+            .is_ok()
+    }
+
+    /// Takes `amount` that was used already, and may so become indebted.
+    fn charge(&self, now: Mono, amount: u64, per_second: u64) {
+        let cost = cost_ns(amount, per_second);
+        let charged = |full_at: u64| Some(full_at.max(now.0).saturating_add(cost));
+        let _ = self
+            .full_at_ns
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, charged);
+    }
+
+    /// How long until there is something in it.
+    fn empty_for(&self, now: Mono) -> Duration {
+        let full_at = self.full_at_ns.load(Ordering::Relaxed);
+        Duration::from_nanos(full_at.saturating_sub(now.0).saturating_sub(BURST_NS))
+    }
+}
+
+fn cost_ns(amount: u64, per_second: u64) -> u64 {
+    let cost = u128::from(amount) * u128::from(BURST_NS) / u128::from(per_second.max(1));
+    u64::try_from(cost).unwrap_or(u64::MAX)
+}
+
+/// Holds a connection back while its tenant's bytes of this second are used up. There is one only where there is a
+/// quota.
+#[derive(Debug)]
+pub(super) struct Pace {
+    throttle: Arc<Throttle>,
+    per_second: u64,
+    clock: Clock,
+    held: Arc<AtomicU32>,
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+impl Pace {
+    pub(super) fn new(throttle: &Arc<Throttle>, per_second: u64, clock: &Clock, waiting: &Waiting) -> Self {
+        Self {
+            throttle: Arc::clone(throttle),
+            per_second,
+            clock: clock.clone(),
+            held: waiting.holder(),
+            sleep: None,
+        }
+    }
+
+    /// Ready when bytes may pass.
+    pub(super) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            if let Some(sleep) = &mut self.sleep {
+                ready!(sleep.as_mut().poll(cx));
+                self.let_go();
+            }
+            let wait = self.throttle.bytes.empty_for(self.clock.mono());
+            if wait.is_zero() {
+                return Poll::Ready(());
+            }
+            self.held.fetch_add(1, Ordering::Relaxed);
+            self.sleep = Some(Box::pin(tokio::time::sleep(wait.min(SLEEP_MAX))));
+        }
+    }
+
+    /// So many bytes have passed.
+    pub(super) fn charge(&self, bytes: usize) {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        self.throttle
+            .bytes
+            .charge(self.clock.mono(), bytes, self.per_second);
+    }
+
+    fn let_go(&mut self) {
+        if self.sleep.take().is_some() {
+            self.held.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for Pace {
+    fn drop(&mut self) {
+        self.let_go();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::tenant::Quotas;
+    use std::task::Waker;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn so_many_in_a_second_and_no_more_after_a_long_pause() {
+        let bucket = Bucket::default();
+        let mut now = Mono(5);
+        for pause in [Duration::ZERO, SECOND, SECOND * 3600] {
+            now = now.after(pause);
+            let taken = (0..100).filter(|_| bucket.take(now, 1, 10)).count();
+            assert_eq!(taken, 10, "after {pause:?}");
+        }
+        now = now.after(SECOND / 5);
+        assert_eq!((0..100).filter(|_| bucket.take(now, 1, 10)).count(), 2);
+        let bucket = Bucket::default();
+        assert!(bucket.take(now, 1, 1) && !bucket.take(now, 1, 1));
+        assert!(!Bucket::default().take(now, 11, 10), "more than it ever holds");
+    }
+
+    #[test]
+    fn what_was_used_already_is_paid_for() {
+        let bucket = Bucket::default();
+        let now = Mono(7);
+        bucket.charge(now, 1000, 1000);
+        assert_eq!(bucket.empty_for(now), Duration::ZERO);
+        bucket.charge(now, 500, 1000);
+        assert_eq!(bucket.empty_for(now), SECOND / 2);
+        assert_eq!(bucket.empty_for(now.after(SECOND / 2)), Duration::ZERO);
+        bucket.charge(now, u64::MAX, 1);
+        bucket.charge(now, u64::MAX, 1);
+        assert!(bucket.empty_for(now) > SECOND);
+    }
+
+    #[test]
+    fn a_tenant_is_its_name_and_there_are_as_many_as_there_are_names() {
+        let throttles = Throttles::default();
+        let one = throttles.of(&Tenant::new("a", Quotas::default()));
+        let again = throttles.of(&Tenant::new(
+            "a",
+            Quotas {
+                connections: Some(1),
+                ..Quotas::default()
+            },
+        ));
+        let other = throttles.of(&Tenant::new("b", Quotas::default()));
+        assert!(Arc::ptr_eq(&one, &again) && one.id != other.id);
+        assert_eq!(throttles.count.load(Ordering::Relaxed), 2);
+        for index in 0..2 * IDLE_MAX {
+            throttles.of(&Tenant::new(&format!("t{index}"), Quotas::default()));
+        }
+        assert!(throttles.count.load(Ordering::Relaxed) <= IDLE_MAX);
+        assert!(Arc::ptr_eq(
+            &one,
+            &throttles.of(&Tenant::new("a", Quotas::default()))
+        ));
+    }
+
+    #[tokio::test]
+    async fn who_has_used_its_bytes_up_is_held_back_and_is_not_waiting_for_its_target() {
+        let throttle = Throttles::default().of(&Tenant::unlimited());
+        let (clock, hand) = Clock::manual(Mono(1), crate::domain::time::Wall(0));
+        let waiting = Waiting::default();
+        let _target = waiting.begin();
+        let mut pace = Pace::new(&throttle, 1000, &clock, &waiting);
+        assert!(
+            pace.poll_ready(&mut Context::from_waker(Waker::noop()))
+                .is_ready()
+        );
+        pace.charge(1010);
+        assert!(waiting.on_target());
+        // The timer is short, but the clock stands still.
+        assert!(
+            pace.poll_ready(&mut Context::from_waker(Waker::noop()))
+                .is_pending()
+        );
+        assert!(!waiting.on_target());
+        hand.advance(SECOND);
+        std::future::poll_fn(|cx| pace.poll_ready(cx)).await;
+        assert!(waiting.on_target());
+    }
+}
