@@ -99,7 +99,7 @@ impl Document {
             defaults,
             templates: read_templates(reader, root.get("templates"), &host.settings),
             monitors: read_monitors(reader, root.get("monitor"), &host.settings, Party::Operator),
-            tenants: tenants::read(reader, root.get("tenants")),
+            tenants: tenants::read(reader, root.get("tenants"), &host.settings.data_dir),
             host,
         }
     }

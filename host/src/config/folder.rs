@@ -100,6 +100,7 @@ impl Folder {
     }
 
     /// Where it is.
+    #[cfg(test)]
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -168,6 +169,12 @@ impl Folder {
 
     /// Opens a list of targets below it, unless that would be too much.
     pub fn open_list(&self, path: &Path) -> Result<File> {
+        // What lies beside a file may be anybody's.
+        if self.only.is_some() {
+            return Err(Error::other(
+                "a tenant with one file and no folder of its own has no lists",
+            ));
+        }
         let file = self.open_file(path)?;
         let bytes = file.metadata()?.len();
         let left = self.left.get().checked_sub(bytes).ok_or_else(|| {
@@ -325,5 +332,10 @@ mod tests {
         let folder = Folder::open(&dir.path().join("b.toml"), "tenants/b.toml").unwrap();
         assert_eq!(folder.names().unwrap(), [PathBuf::from("b.toml")]);
         assert_eq!(folder.shown(Path::new("x.csv")), "tenants/x.csv");
+        std::fs::write(dir.path().join("a.csv"), "").unwrap();
+        assert!(
+            folder.open_list(Path::new("a.csv")).is_err(),
+            "it may be another's"
+        );
     }
 }

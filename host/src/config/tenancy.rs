@@ -285,18 +285,18 @@ impl Office<'_> {
                 Err(error) => unkept = Some(error.to_string()),
             }
         }
-        let mut home = None;
+        let mut only = None;
         let present = match Folder::open(&place.path, &place.shown) {
             Ok(folder) => {
-                home = Some((folder.path().to_owned(), folder.only().map(Path::to_owned)));
+                only = folder.only().map(Path::to_owned);
                 self.attempt(&folder, &mut stage, &mut unkept)
             }
             Err(error) => Err(self.nowhere(&error)),
         };
         let problems = match present {
             Ok(good) => {
-                if let (Some(stage), Some((home, only))) = (stage, home)
-                    && let Err(error) = stage.keep(&home, only.as_deref())
+                if let Some(stage) = stage
+                    && let Err(error) = stage.keep(&place.path, only.as_deref())
                 {
                     unkept = Some(error.to_string());
                 }
@@ -309,19 +309,18 @@ impl Office<'_> {
             }
             Err(problems) => problems,
         };
-        let home = home.map_or_else(|| place.path.clone(), |(home, _)| home);
-        self.fall_back(shelf, &home, problems)
+        self.fall_back(shelf, problems)
     }
 
     /// The last good configuration, if there is one.
-    fn fall_back(&mut self, shelf: &Shelf, home: &Path, problems: Problems) -> Settled {
+    fn fall_back(&mut self, shelf: &Shelf, problems: Problems) -> Settled {
         let nothing = |problems, why: String, stale| Settled {
             built: Built::default(),
             standing: Standing::None { problems, why, stale },
             warnings: Findings::default().into_problems(Arc::default(), Severity::Warning),
             unkept: None,
         };
-        match shelf.last_good(&self.terms.tenant.name, home) {
+        match shelf.last_good(&self.terms.tenant.name, &self.terms.config.path) {
             Ok(Some(kept)) => match self.attempt(&kept.folder, &mut None, &mut None) {
                 Ok(good) => Settled {
                     built: good.built,
