@@ -11,7 +11,8 @@ use crate::{
         grant::{DirectoryGrant, DockerGrant, Grants, HostPattern, HttpGrant, Network, TcpGrant, UrlPattern},
         job::{Job, JobKey, MonitorId, Payload},
         limits::Limits,
-        spec::{Kind, MonitorSpec, Profile},
+        spec::{Class, Kind, MonitorSpec, Profile},
+        tenant::Tenant,
         time::{Mono, Wall},
     },
 };
@@ -32,6 +33,7 @@ pub(crate) struct LeaseMaker {
     grants: Grants,
     settings: String,
     ends: Mono,
+    tenant: Arc<Tenant>,
 }
 
 /// A lease that grants nothing and does not end.
@@ -40,6 +42,7 @@ pub(crate) fn lease() -> LeaseMaker {
         grants: Grants::default(),
         settings: "{}".into(),
         ends: Mono::NEVER,
+        tenant: Arc::new(Tenant::unlimited()),
     }
 }
 
@@ -95,6 +98,11 @@ impl LeaseMaker {
         self
     }
 
+    pub(super) fn tenant(mut self, tenant: &Arc<Tenant>) -> Self {
+        self.tenant = Arc::clone(tenant);
+        self
+    }
+
     pub(super) fn settings(mut self, settings: &str) -> Self {
         self.settings = settings.into();
         self
@@ -113,6 +121,11 @@ impl LeaseMaker {
             grants: Arc::new(self.grants),
             reuse: 0,
         });
+        let alone = MonitorSpec::alone("monitor", profile, &self.settings, Duration::ZERO);
+        let class = Class {
+            tenant: self.tenant,
+            ..Class::clone(alone.class())
+        };
         let job = Job {
             key: JobKey {
                 monitor: MonitorId(0),
@@ -124,7 +137,7 @@ impl LeaseMaker {
             due_wall: Wall(0),
             expires: Mono::NEVER,
             sent: Mono(0),
-            spec: MonitorSpec::alone("monitor", profile, &self.settings, Duration::ZERO),
+            spec: MonitorSpec::new(Arc::new(class), None, "monitor", None),
             payload: Payload::Pulse,
         };
         Lease::new(job, self.ends, LogBook::default())

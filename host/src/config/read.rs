@@ -86,7 +86,7 @@ impl Reader<'_> {
         }
     }
 
-    fn wrong_type(&mut self, node: &Node, what: &str, expected: &str) {
+    pub fn wrong_type(&mut self, node: &Node, what: &str, expected: &str) {
         if matches!(node.value, Value::Broken) {
             return;
         }

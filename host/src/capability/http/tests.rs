@@ -3,7 +3,10 @@ use crate::capability::{
     Taint,
     testing::{self, Bench, bench, dead_port, loopback, read_head, serve},
 };
-use crate::domain::grant::{HostPattern, HttpGrant, Network, UrlPattern};
+use crate::domain::{
+    grant::{HostPattern, HttpGrant, Network, UrlPattern},
+    tenant::{Quotas, Tenant},
+};
 use std::{
     future::pending,
     net::SocketAddr,
@@ -479,6 +482,43 @@ async fn no_free_socket_is_the_hosts_trouble() {
     drop(first);
     assert_eq!(bench.lender.shared.sockets_free(), 1);
     assert!(!lease.waiting.on_target());
+}
+
+/// A tenant whose targets all hang waits for itself.
+#[tokio::test]
+async fn hanging_connections_of_one_tenant_leave_the_others_theirs() {
+    let silent = testing::silent().await;
+    let answers = answering("HTTP/1.1 204 No Content\r\n\r\n").await;
+    let bench = testing::bench_with_sockets(8);
+    let [greedy, modest] = ["greedy", "modest"].map(|name| Arc::new(Tenant::new(name, Quotas::default())));
+    let lease = loopback().tenant(&modest).done();
+    let asked = async || {
+        let request = get(format!("http://{answers}"));
+        bench.lender.http(&lease, request).await.unwrap().status
+    };
+    // From here on there are two that use the network.
+    assert_eq!(asked().await, 204);
+    let leases: Vec<_> = (0..20).map(|_| loopback().tenant(&greedy).done()).collect();
+    let mut hanging: Vec<_> = leases
+        .iter()
+        .map(|lease| Box::pin(bench.lender.http(lease, get(format!("http://{silent}")))))
+        .collect();
+    while bench.lender.shared.sockets_free() > 2 {
+        for call in &mut hanging {
+            tokio::select! {
+                biased;
+                _ = call => panic!("answered by nobody"),
+                () = tokio::task::yield_now() => {}
+            }
+        }
+    }
+    for _ in 0..3 {
+        assert_eq!(asked().await, 204);
+    }
+    assert_eq!(greedy.account.used().connections, 6);
+    drop(hanging);
+    assert_eq!(greedy.account.used().connections, 0);
+    assert_eq!(modest.account.used().requests, 4);
 }
 
 #[tokio::test]

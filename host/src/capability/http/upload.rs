@@ -213,3 +213,82 @@ impl Drop for OutgoingBody {
         state.waiting_bytes = 0;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn next(body: &mut OutgoingBody) -> Poll<Option<Result<Bytes, io::Error>>> {
+        let mut cx = Context::from_waker(Waker::noop());
+        Pin::new(body)
+            .poll_frame(&mut cx)
+            .map(|frame| frame.map(|frame| frame.map(|frame| frame.into_data().unwrap())))
+    }
+
+    fn chunk(bytes: usize) -> Bytes {
+        vec![1; bytes].into()
+    }
+
+    #[test]
+    fn so_much_waits_and_so_much_goes_through() {
+        let upload = Upload::new(None);
+        let mut body = upload.outgoing();
+        assert!(next(&mut body).is_pending() && !upload.is_with_the_target());
+        let mut written = 0;
+        while written < REQUEST_BODY_BYTES_MAX {
+            upload.write(chunk(WAITING_BYTES_MAX)).unwrap();
+            written += WAITING_BYTES_MAX;
+            assert_eq!(upload.room(), Ok(0));
+            assert!(upload.is_with_the_target());
+            assert!(matches!(next(&mut body), Poll::Ready(Some(Ok(_)))));
+        }
+        assert_eq!(
+            upload.write(chunk(1)),
+            Err(UploadError::Size(REQUEST_BODY_BYTES_MAX as u64 + 1))
+        );
+        // What has gone out is no whole request.
+        assert!(matches!(next(&mut body), Poll::Ready(Some(Err(_)))));
+        assert_eq!(upload.room(), Err(UploadError::Closed));
+    }
+
+    #[test]
+    fn what_was_declared_is_what_is_sent() {
+        for (written, fits) in [(4, false), (5, true)] {
+            let upload = Upload::new(Some(5));
+            let mut body = upload.outgoing();
+            assert_eq!(body.size_hint().exact(), Some(5));
+            upload.write(chunk(written)).unwrap();
+            assert_eq!(
+                body.size_hint().exact(),
+                Some(5),
+                "what waits is still to be sent"
+            );
+            assert_eq!(upload.finish().is_ok(), fits);
+            assert!(matches!(next(&mut body), Poll::Ready(Some(Ok(_)))));
+            match next(&mut body) {
+                Poll::Ready(None) => assert!(fits && body.is_end_stream()),
+                Poll::Ready(Some(Err(_))) => assert!(!fits),
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(Upload::new(Some(5)).write(chunk(6)), Err(UploadError::Size(6)));
+        // One that is whole before it is sent needs no chunks.
+        let upload = Upload::new(None);
+        upload.write(chunk(3)).unwrap();
+        upload.finish().unwrap();
+        assert_eq!(upload.outgoing().size_hint().exact(), Some(3));
+    }
+
+    #[test]
+    fn either_end_can_let_go() {
+        let upload = Upload::new(None);
+        let mut body = upload.outgoing();
+        upload.give_up();
+        assert!(matches!(next(&mut body), Poll::Ready(Some(Err(_)))));
+        let upload = Upload::new(None);
+        upload.write(chunk(3)).unwrap();
+        drop(upload.outgoing());
+        assert_eq!(upload.room(), Err(UploadError::Closed));
+        assert_eq!(upload.write(chunk(1)), Err(UploadError::Closed));
+    }
+}

@@ -113,10 +113,19 @@ fn grants(needs: &[Capability], requests: &Reach) -> Vec<String> {
             }
         });
     }
-    if needs
-        .iter()
-        .any(|need| !matches!(need, Capability::Docker | Capability::Files))
-    {
+    if let Some(asked) = asked("udp") {
+        lines.push(format!("grants.udp = [{asked}]"));
+    }
+    let (mut seen, network) = (Vec::new(), |need: &Capability| {
+        !matches!(need, Capability::Docker | Capability::Files)
+    });
+    lines.retain(|line| {
+        !seen.contains(line) && {
+            seen.push(line.clone());
+            true
+        }
+    });
+    if needs.iter().any(network) {
         lines.push(line("networks", r#""public""#));
     }
     lines

@@ -17,7 +17,7 @@ mod udp;
 
 use super::store::State;
 use crate::capability::{ErrorCode as Why, Failure, Lease, Lender};
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicUsize};
 use wasmtime::component::{HasData, Linker, Resource, ResourceTable, ResourceTableError};
 
 mod generated {
@@ -75,8 +75,15 @@ pub struct View<'a> {
     pub alive: &'a Alive,
 }
 
-/// Counts what is alive.
-pub type Alive = Arc<()>;
+/// Counts what is alive, and what of it grows.
+pub type Alive = Arc<Held>;
+
+/// See [`Alive`].
+#[derive(Debug, Default)]
+pub struct Held {
+    /// Bytes of all header fields.
+    field_bytes: AtomicUsize,
+}
 
 struct Wasi;
 

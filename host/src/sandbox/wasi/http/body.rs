@@ -85,7 +85,7 @@ impl types::HostOutgoingBody for View<'_> {
         let mut body = self.table.delete(this)?;
         if let Some(trailers) = trailers {
             let trailers = self.table.delete(trailers)?;
-            if !trailers.map().is_empty() {
+            if !trailers.headers().is_empty() {
                 // Servers hardly ever look at them, and what relays a request may take them for fields of its head.
                 return Err(ErrorCode::HttpRequestTrailerSectionSize(Some(0)).into());
             }

@@ -1,33 +1,82 @@
 //! Header fields, within the bounds of every head: so many, of so many bytes, and none that is the host's own.
 
 use super::{
-    super::View,
+    super::{Alive, View},
     FieldResult,
     types::{self, HeaderError},
 };
 use crate::capability::http::{HEAD_BYTES_MAX, HEADERS_MAX, is_forbidden};
 use http::{HeaderMap, HeaderName, HeaderValue, header::CONTENT_LENGTH};
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 use wasmtime::component::Resource;
 
-/// Fields, whether they may still be changed or not. Cheap to clone.
-#[derive(Clone, Debug, Default)]
+/// Bytes of all fields of an instance together: they lie in the host's memory, not in the guest's.
+const BYTES_MAX: usize = 256 << 10;
+
+/// Fields, whether they may still be changed or not. Cheap to clone; a copy is made when one of the clones is changed.
+#[derive(Clone, Debug)]
 pub struct Fields {
-    map: Arc<HeaderMap>,
-    bytes: usize,
+    map: Arc<Map>,
     immutable: bool,
 }
 
+/// The fields, and their share of what the instance holds.
+#[derive(Debug)]
+struct Map {
+    headers: HeaderMap,
+    bytes: usize,
+    alive: Alive,
+}
+
+impl Map {
+    fn new(headers: HeaderMap, alive: &Alive) -> Self {
+        let bytes = bytes_of(&headers);
+        alive.field_bytes.fetch_add(bytes, Ordering::Relaxed);
+        Self {
+            headers,
+            bytes,
+            alive: Arc::clone(alive),
+        }
+    }
+
+    fn add(&mut self, bytes: usize) {
+        self.bytes += bytes;
+        self.alive.field_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+impl Clone for Map {
+    fn clone(&self) -> Self {
+        Self::new(self.headers.clone(), &self.alive)
+    }
+}
+
+impl Drop for Map {
+    fn drop(&mut self) {
+        self.alive.field_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
 impl Fields {
+    pub fn new(alive: &Alive) -> Self {
+        Self {
+            map: Arc::new(Map::new(HeaderMap::new(), alive)),
+            immutable: false,
+        }
+    }
+
     /// Those of an answer, without what is the host's own.
-    pub fn received(mut map: HeaderMap) -> Self {
-        let own: Vec<HeaderName> = map.keys().filter(|name| is_forbidden(name)).cloned().collect();
+    pub fn received(mut headers: HeaderMap, alive: &Alive) -> Self {
+        let own: Vec<HeaderName> = headers
+            .keys()
+            .filter(|name| is_forbidden(name))
+            .cloned()
+            .collect();
         for name in own {
-            map.remove(name);
+            headers.remove(name);
         }
         Self {
-            bytes: bytes_of(&map),
-            map: Arc::new(map),
+            map: Arc::new(Map::new(headers, alive)),
             immutable: true,
         }
     }
@@ -37,14 +86,14 @@ impl Fields {
         self.immutable = true;
     }
 
-    pub fn map(&self) -> &HeaderMap {
-        &self.map
+    pub fn headers(&self) -> &HeaderMap {
+        &self.map.headers
     }
 
     /// What they say about the length of the body. A second opinion, or anything but digits, is an error: two opinions
     /// about where a message ends are how requests are smuggled.
     pub fn content_length(&self) -> Result<Option<u64>, ()> {
-        let mut values = self.map.get_all(CONTENT_LENGTH).iter();
+        let mut values = self.headers().get_all(CONTENT_LENGTH).iter();
         let Some(value) = values.next() else {
             return Ok(None);
         };
@@ -56,29 +105,40 @@ impl Fields {
         digits.parse().map(Some).map_err(|_| ())
     }
 
-    fn change(&mut self, change: impl FnOnce(&mut HeaderMap)) -> FieldResult<()> {
-        let mut map = HeaderMap::clone(&self.map);
-        change(&mut map);
-        let bytes = bytes_of(&map);
-        // The interface has no word for "too large"; of those it has, this one is no lie.
-        if map.len() > HEADERS_MAX || bytes > HEAD_BYTES_MAX {
+    /// Whether so many more fields of so many bytes are too much. The interface has no word for "too large"; of those
+    /// that it has, the error that this becomes is no lie.
+    fn hold(&self, fields: usize, bytes: usize) -> FieldResult<()> {
+        // A copy is made before it is changed.
+        let copied = if Arc::strong_count(&self.map) > 1 {
+            self.map.bytes
+        } else {
+            0
+        };
+        let held = self.map.alive.field_bytes.load(Ordering::Relaxed);
+        if self.headers().len() + fields > HEADERS_MAX
+            || self.map.bytes + bytes > HEAD_BYTES_MAX
+            || held + copied + bytes > BYTES_MAX
+        {
             return Err(HeaderError::Forbidden.into());
         }
-        self.map = Arc::new(map);
-        self.bytes = bytes;
         Ok(())
     }
 
-    fn append(&mut self, name: &str, value: &[u8]) -> FieldResult<()> {
-        let (name, value) = (self.changeable(name)?, value_of(value)?);
-        // Looked at first, so that adding many is not paid for by copying what there is.
-        let bytes = self.bytes + name.as_str().len() + value.len() + 4;
-        if self.map.len() >= HEADERS_MAX || bytes > HEAD_BYTES_MAX {
-            return Err(HeaderError::Forbidden.into());
-        }
-        Arc::make_mut(&mut self.map).append(name, value);
-        self.bytes = bytes;
+    fn append(&mut self, name: HeaderName, value: HeaderValue) -> FieldResult<()> {
+        let bytes = name.as_str().len() + value.len() + OVERHEAD;
+        self.hold(1, bytes)?;
+        let map = Arc::make_mut(&mut self.map);
+        map.headers.append(name, value);
+        map.add(bytes);
         Ok(())
+    }
+
+    fn remove(&mut self, name: &HeaderName) {
+        if self.headers().contains_key(name) {
+            let mut headers = self.headers().clone();
+            headers.remove(name);
+            self.map = Arc::new(Map::new(headers, &self.map.alive));
+        }
     }
 
     /// The name, if it is one and may be changed.
@@ -98,21 +158,26 @@ fn value_of(value: &[u8]) -> Result<HeaderValue, HeaderError> {
     HeaderValue::from_bytes(value).map_err(|_| HeaderError::InvalidSyntax)
 }
 
-fn bytes_of(map: &HeaderMap) -> usize {
-    map.iter()
-        .map(|(name, value)| name.as_str().len() + value.len() + 4)
+/// A colon, a space and the end of the line.
+const OVERHEAD: usize = 4;
+
+fn bytes_of(headers: &HeaderMap) -> usize {
+    headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + OVERHEAD)
         .sum()
 }
 
 impl types::HostFields for View<'_> {
     fn new(&mut self) -> wasmtime::Result<Resource<Fields>> {
-        Ok(self.table.push(Fields::default())?)
+        Ok(self.table.push(Fields::new(self.alive))?)
     }
 
     fn from_list(&mut self, entries: Vec<(String, Vec<u8>)>) -> FieldResult<Resource<Fields>> {
-        let mut fields = Fields::default();
+        let mut fields = Fields::new(self.alive);
         for (name, value) in entries {
-            fields.append(&name, &value)?;
+            let name = fields.changeable(&name)?;
+            fields.append(name, value_of(&value)?)?;
         }
         Ok(self.table.push(fields)?)
     }
@@ -120,7 +185,7 @@ impl types::HostFields for View<'_> {
     fn get(&mut self, this: Resource<Fields>, name: String) -> wasmtime::Result<Vec<Vec<u8>>> {
         let fields = self.table.get(&this)?;
         Ok(fields
-            .map
+            .headers()
             .get_all(name.to_ascii_lowercase().as_str())
             .iter()
             .map(|value| value.as_bytes().to_vec())
@@ -129,7 +194,7 @@ impl types::HostFields for View<'_> {
 
     fn has(&mut self, this: Resource<Fields>, name: String) -> wasmtime::Result<bool> {
         let fields = self.table.get(&this)?;
-        Ok(fields.map.contains_key(name.to_ascii_lowercase().as_str()))
+        Ok(fields.headers().contains_key(name.to_ascii_lowercase().as_str()))
     }
 
     fn set(&mut self, this: Resource<Fields>, name: String, values: Vec<Vec<u8>>) -> FieldResult<()> {
@@ -142,30 +207,33 @@ impl types::HostFields for View<'_> {
             .iter()
             .map(|value| value_of(value))
             .collect::<Result<Vec<_>, _>>()?;
-        fields.change(|map| {
-            map.remove(&name);
-            for value in values {
-                map.append(name.clone(), value);
-            }
-        })
+        // Held against the bounds as a whole, so that what is too much changes nothing.
+        let bytes = |value: &HeaderValue| name.as_str().len() + value.len() + OVERHEAD;
+        fields.hold(values.len(), values.iter().map(bytes).sum())?;
+        fields.remove(&name);
+        for value in values {
+            fields.append(name.clone(), value)?;
+        }
+        Ok(())
     }
 
     fn delete(&mut self, this: Resource<Fields>, name: String) -> FieldResult<()> {
         let fields = self.table.get_mut(&this)?;
         let name = fields.changeable(&name)?;
-        fields.change(|map| {
-            map.remove(name);
-        })
+        fields.remove(&name);
+        Ok(())
     }
 
     fn append(&mut self, this: Resource<Fields>, name: String, value: Vec<u8>) -> FieldResult<()> {
-        self.table.get_mut(&this)?.append(&name, &value)
+        let fields = self.table.get_mut(&this)?;
+        let name = fields.changeable(&name)?;
+        fields.append(name, value_of(&value)?)
     }
 
     fn entries(&mut self, this: Resource<Fields>) -> wasmtime::Result<Vec<(String, Vec<u8>)>> {
         let fields = self.table.get(&this)?;
         Ok(fields
-            .map
+            .headers()
             .iter()
             .map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()))
             .collect())
@@ -182,5 +250,78 @@ impl types::HostFields for View<'_> {
     fn drop(&mut self, this: Resource<Fields>) -> wasmtime::Result<()> {
         self.table.delete(this)?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> HeaderName {
+        HeaderName::from_bytes(text.as_bytes()).unwrap()
+    }
+
+    fn added(fields: &mut Fields, index: usize, bytes: usize) -> bool {
+        let value = HeaderValue::from_bytes(&vec![b'x'; bytes]).unwrap();
+        fields.append(name(&format!("x-{index}")), value).is_ok()
+    }
+
+    #[test]
+    fn a_head_and_an_instance_have_bounds_and_give_back_what_they_held() {
+        let alive = Alive::default();
+        let mut many = Fields::new(&alive);
+        assert_eq!(
+            (0..200).filter(|index| added(&mut many, *index, 1)).count(),
+            HEADERS_MAX
+        );
+        let mut long = Fields::new(&alive);
+        assert_eq!((0..200).filter(|index| added(&mut long, *index, 4000)).count(), 8);
+        drop((many, long));
+        assert_eq!(alive.field_bytes.load(Ordering::Relaxed), 0);
+
+        // As many as there are places in the table, and clones that are then made to differ.
+        let mut all = vec![Fields::new(&alive)];
+        assert!(added(&mut all[0], 0, 30_000));
+        while all.len() < 256 {
+            let mut more = all[0].clone();
+            if !added(&mut more, 1, 1) {
+                break;
+            }
+            all.push(more);
+        }
+        assert!(alive.field_bytes.load(Ordering::Relaxed) <= BYTES_MAX && all.len() < 10);
+        drop(all);
+        assert_eq!(
+            (
+                alive.field_bytes.load(Ordering::Relaxed),
+                Arc::strong_count(&alive)
+            ),
+            (0, 1)
+        );
+    }
+
+    #[test]
+    fn one_opinion_about_the_length_or_none() {
+        let of = |values: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(CONTENT_LENGTH, HeaderValue::from_str(value).unwrap());
+            }
+            Fields::received(headers, &Alive::default()).content_length()
+        };
+        assert_eq!(of(&[]), Ok(None));
+        assert_eq!(of(&["12"]), Ok(Some(12)));
+        for values in [
+            &["1", "1"][..],
+            &["1, 1"],
+            &["+1"],
+            &["-1"],
+            &[""],
+            &[" "],
+            &["0x1"],
+            &["99999999999999999999"],
+        ] {
+            assert_eq!(of(values), Err(()), "{values:?}");
+        }
     }
 }

@@ -261,7 +261,7 @@ impl outgoing_handler::Host for View<'_> {
         let head = Head {
             method,
             url,
-            fields: request.fields.map().clone(),
+            fields: request.fields.headers().clone(),
             upload,
         };
         let exchange = Exchange::new(self.lender, self.lease, head, patience).map_err(ErrorCode::from)?;

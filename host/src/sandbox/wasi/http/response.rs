@@ -74,7 +74,7 @@ impl types::HostFutureIncomingResponse for View<'_> {
             Ok(head) => {
                 let response = IncomingResponse {
                     status: head.status.as_u16(),
-                    fields: Fields::received(head.headers),
+                    fields: Fields::received(head.headers, self.alive),
                     flow,
                 };
                 Ok(Some(Ok(Ok(self.table.push(response)?))))
@@ -215,7 +215,7 @@ impl types::HostFutureTrailers for View<'_> {
         trailers.taken = true;
         Ok(Some(Ok(match end {
             Ok(None) => Ok(None),
-            Ok(Some(fields)) => Ok(Some(self.table.push(Fields::received(fields))?)),
+            Ok(Some(fields)) => Ok(Some(self.table.push(Fields::received(fields, self.alive))?)),
             Err(failure) => Err(failure.into()),
         })))
     }
