@@ -23,6 +23,8 @@ use std::{
 pub(super) const TOML_BYTES_MAX: u64 = 4 << 20;
 /// `*.toml` of a folder.
 const FILES_MAX: usize = 1_000;
+/// Entries of a folder that are looked at.
+const ENTRIES_MAX: usize = 100_000;
 /// Lists of targets together.
 pub(super) const TARGETS_BYTES_MAX: u64 = 1 << 30;
 
@@ -145,6 +147,12 @@ impl Folder {
     pub fn names(&self) -> Result<Vec<PathBuf>> {
         if let Some(only) = &self.only {
             return Ok(vec![only.clone()]);
+        }
+        // Whoever fills the folder must not fill the memory.
+        if std::fs::read_dir(&self.path)?.nth(ENTRIES_MAX).is_some() {
+            return Err(Error::other(format!(
+                "there are more than {ENTRIES_MAX} entries in it"
+            )));
         }
         let files = list(&self.path)?;
         if files.is_empty() {

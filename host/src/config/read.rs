@@ -27,7 +27,10 @@ pub(super) struct Reader<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Party {
     Operator,
-    Tenant,
+    Tenant {
+        /// Tables of monitors that are looked at.
+        tables_max: usize,
+    },
 }
 
 impl Reader<'_> {

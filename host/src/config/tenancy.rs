@@ -369,11 +369,16 @@ impl Office<'_> {
             sources: &sources,
             findings: &mut findings,
         };
+        let quota = terms.tenant.quotas.monitors;
+        let quota = quota.and_then(|most| usize::try_from(most).ok());
+        let room = MONITORS_MAX.saturating_sub(self.first);
+        let monitors_max = quota.map_or(room, |most| most.min(room));
         let document = Document::of_tenant(
             &mut reader,
             &root.unwrap_or_default(),
             &self.document.host.settings,
             terms.plugins.clone(),
+            monitors_max,
         );
         let mut staged = None;
         if readable && let Some(begun) = stage {
@@ -391,12 +396,6 @@ impl Office<'_> {
         }
         let mut built = None;
         if readable {
-            let quota = terms
-                .tenant
-                .quotas
-                .monitors
-                .and_then(|most| usize::try_from(most).ok());
-            let room = MONITORS_MAX.saturating_sub(self.first);
             let scope = Scope {
                 tenant: Arc::clone(&terms.tenant),
                 files: match &staged {
@@ -406,7 +405,7 @@ impl Office<'_> {
                 refused: terms.refused.iter().map(String::as_str).collect(),
                 shared: terms.shared.clone(),
                 first: u32::try_from(self.first).unwrap_or(u32::MAX),
-                monitors_max: quota.map_or(room, |most| most.min(room)),
+                monitors_max,
                 bytes_max: BYTES_MAX,
             };
             let mut builder = build::builder(
