@@ -1,6 +1,6 @@
 //! What strangers' plugins cost their neighbours: honest tenants alone, then beside hostile ones, in the same run.
 //!
-//! `cargo xtask bench neighbours [--seconds N] [--monitors N] [--json FILE]`. One host, three times in a row:
+//! `cargo xtask bench neighbours [--seconds N] [--target-monitors N] [--json FILE]`. One host, three times in a row:
 //! 1. `alone`: the honest monitors, 1,000 unless told otherwise, once a second each: four in five are the no-op
 //!    component, one in five asks a server on loopback (another process) that answers after 50 ms;
 //! 2. `beside`: the same, and five hostile tenants who run every case of `tests/guests/hostile.toml`, once a second each;
@@ -55,11 +55,13 @@ const WARM_UP: Duration = Duration::from_secs(10);
 const EVERY: Duration = Duration::from_secs(1);
 const HOSTILE_TENANTS: usize = 5;
 const HONEST_TENANTS: usize = 4;
+/// Honest monitors, unless told otherwise.
+const HONEST: usize = 1_000;
 /// What the scheduler does between its runs, as in the host itself.
 const RUN_GAP: Duration = Duration::from_millis(1);
 
 fn main() -> Result<()> {
-    let Some(arguments) = Arguments::parse()? else {
+    let Some(mut arguments) = Arguments::parse()? else {
         return Ok(());
     };
     match arguments.subcommand.as_deref() {
@@ -70,6 +72,7 @@ fn main() -> Result<()> {
         Some(other) => bail!("there is no part `{other}`; there are neighbours, budget and leaks"),
         None => {}
     }
+    arguments.monitors = arguments.target_monitors.unwrap_or(HONEST);
     let mut parts = serde_json::Map::new();
     for part in ["budget", "leaks", "neighbours"] {
         parts.insert(part.to_owned(), support::run_part(part, &arguments)?);
@@ -474,7 +477,7 @@ fn descriptors() -> Result<usize> {
 }
 
 fn neighbours(arguments: &Arguments) -> Result<()> {
-    let count = arguments.target_monitors.unwrap_or(1_000);
+    let count = arguments.monitors;
     let clock = Clock::system();
     let cases = hostile::table(root())?;
     let server = target::start()?;
@@ -536,11 +539,11 @@ fn monitor(
     MonitorSpec::new(Arc::new(class), None, "monitor", None)
 }
 
-/// One slot, and these guests.
-fn one_slot(found: Vec<Found>, clock: &Clock) -> Result<(Arc<Sandbox>, Arc<Library>)> {
+/// So many slots, and these guests.
+fn in_slots(slots: u32, found: Vec<Found>, clock: &Clock) -> Result<(Arc<Sandbox>, Arc<Library>)> {
     let mut settings = setup::sandbox_settings(&HostSettings::new(process::scratch()?))?;
     settings.engines = std::num::NonZeroUsize::MIN;
-    settings.slots = 1;
+    settings.slots = slots;
     let sandbox = Sandbox::new(settings, clock.clone())?;
     let (library, problems) = Library::load(&sandbox, found);
     match problems.first() {
@@ -560,7 +563,7 @@ fn budget(arguments: &Arguments) -> Result<()> {
     const RUNS: usize = 500;
     let clock = Clock::system();
     let chaos = plugins::read(&support::guest(CHAOS)?).map_err(|problem| anyhow::anyhow!("{problem}"))?;
-    let (sandbox, library) = one_slot(vec![chaos], &clock)?;
+    let (sandbox, library) = in_slots(1, vec![chaos], &clock)?;
     let tenant = tenant("hostile");
     let limits = Limits {
         fuel: u64::MAX >> 1,
@@ -612,7 +615,7 @@ fn budget(arguments: &Arguments) -> Result<()> {
     }))
 }
 
-/// Two tenants take turns in one slot. Each marks memory, table and a global, and looks for marks first.
+/// Two tenants take turns in two slots, first with fresh instances, then with ones that each uses twice. Each marks memory, table and a global, and looks for marks first.
 fn leaks(arguments: &Arguments) -> Result<()> {
     const CYCLES: usize = 1_000_000;
     let clock = Clock::system();
@@ -631,7 +634,7 @@ fn leaks(arguments: &Arguments) -> Result<()> {
         digest: Digest::of(&bytes),
         bytes,
     };
-    let (sandbox, library) = one_slot(vec![found], &clock)?;
+    let (sandbox, library) = in_slots(2, vec![found], &clock)?;
     let mut seen = 0_u64;
     let mut cycles = 0_u64;
     runtime()?.block_on(async {
@@ -713,7 +716,7 @@ fn print(result: &Value) {
             "slot used again after a deadline p99 (ms)",
             "/budget/slot_used_again_p99_ms",
         ),
-        ("cycles of two tenants in one slot", "/leaks/cycles"),
+        ("cycles of two tenants in two slots", "/leaks/cycles"),
         (
             "of them that saw the other's marks",
             "/leaks/marks_of_others_seen",

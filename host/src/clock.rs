@@ -55,6 +55,18 @@ impl Clock {
         }
     }
 
+    /// CPU time that the calling thread has used. By a manual clock, whoever asks has computed all the time.
+    #[must_use]
+    pub fn thread_cpu(&self) -> Duration {
+        match &self.0 {
+            Source::System => {
+                let spent = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+                Duration::try_from(spent).unwrap_or_default()
+            }
+            Source::Manual(_) => Duration::from_nanos(self.mono().0),
+        }
+    }
+
     /// Wall-clock time. May jump.
     #[must_use]
     #[allow(clippy::disallowed_methods)] // The one place.

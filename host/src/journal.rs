@@ -9,6 +9,7 @@ use crate::{
         event::{Event, Fact},
         health::{InterventionEnd, State},
         host::PerKind,
+        host_news,
         spec::{Kind, MonitorSpec},
         tenant::{DEFAULT, Tenant, Used},
         time::Mono,
@@ -106,6 +107,7 @@ fn write(event: &Event) {
             _ => tracing::debug!("{name}: {} after {}: {summary}", to.name(), from.name()),
         },
         Fact::Fault { class, message } => tracing::debug!("{name} could not be checked ({class}): {message}"),
+        Fact::Withheld { .. } => tracing::debug!("{name} was not checked: its plugin is quarantined"),
         Fact::Opened { incident } => tracing::debug!("{name}: episode {} begins", incident.id),
         Fact::Incident { incident, failures } => {
             let times = if *failures == 1 {
@@ -135,7 +137,7 @@ fn write(event: &Event) {
                 InterventionEnd::NotRun(why) => tracing::warn!("{what} could not be started: {why}"),
             }
         }
-        Fact::Held => tracing::warn!("{name}: intervention held back, the host's budget is used up"),
+        Fact::Held { why } => tracing::warn!("{name}: intervention held back, {why}"),
         Fact::Exhausted(why) => tracing::warn!("{name}: no repair is left: {why}"),
         Fact::Purple { faults, message } => {
             tracing::error!("{name} can't be checked, {faults} faults in a row: {message}");
@@ -163,6 +165,14 @@ fn write(event: &Event) {
         ),
         Fact::Lost { kind } => {
             tracing::warn!("{name}: {} was lost, its worker never answered", one(*kind));
+        }
+        Fact::Quarantined { .. }
+        | Fact::Readmitted { .. }
+        | Fact::RepairsPaused { .. }
+        | Fact::RepairsResume { .. } => {
+            if let Some((title, body)) = host_news::of(&event.fact) {
+                tracing::warn!("{title}: {}", body.replace('\n', "; "));
+            }
         }
         Fact::Late { kind, class } => {
             tracing::debug!("{name}: {} that was given up came back ({class})", one(*kind));
@@ -304,6 +314,17 @@ fn sum_up(before: &Snapshot, after: &Snapshot) {
     if after.stalls > before.stalls {
         let stalled = after.stalled.saturating_sub(before.stalled);
         line.push_str(&format!("; pulse-host itself stood still for {stalled:.1?}"));
+    }
+    if after.quarantined > 0 {
+        let held = after.held_pulses - before.held_pulses;
+        line.push_str(&format!(
+            "; quarantined: {}, which left out {}",
+            counted(after.quarantined as u64, "plugin"),
+            counted(held, "check")
+        ));
+    }
+    if after.paused > 0 {
+        line.push_str("; most monitors fail at once, interventions pause");
     }
     if after.dropped_events > before.dropped_events {
         let dropped = after.dropped_events - before.dropped_events;

@@ -11,3 +11,4 @@ mod outcomes;
 mod pipeline;
 mod recovery;
 mod support;
+mod tenants;

@@ -22,6 +22,7 @@ use pulse_host::{
 };
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
+    sync::Arc,
     time::Duration,
 };
 
@@ -38,6 +39,8 @@ pub struct Executor {
     /// Results that wait for room in their channel, as workers do.
     outgoing: VecDeque<JobResult>,
     in_flight: PerKind<usize>,
+    /// Components that are sick at present: of one tenant or of all, and until when.
+    plagues: Vec<(Option<Arc<str>>, Arc<str>, Mono)>,
     /// CPU time of each execution.
     cost: Duration,
     /// Nothing goes wrong any more.
@@ -84,6 +87,7 @@ impl Executor {
             batches: 0,
             outgoing: VecDeque::new(),
             in_flight: PerKind::default(),
+            plagues: Vec::new(),
             cost: scenario.cost,
             calm: false,
         }
@@ -178,6 +182,7 @@ impl Executor {
             status = Status::Unhealthy;
         }
         let odds = sky.odds(job.key.kind);
+        let plague = self.is_sick(&job, now);
         let fate = match self.rng.range(0, 999) {
             n if n < odds.lost => Fate::Lost,
             n if n < odds.lost + odds.late => Fate::Late,
@@ -205,6 +210,12 @@ impl Executor {
                 Outcome::Expired
             } else {
                 Outcome::NoCapacity("no slot".to_owned())
+            }
+        } else if plague {
+            match self.rng.range(0, 9) {
+                0 => fault(&mut self.rng, job.key.kind),
+                1 => Outcome::Deadline,
+                _ => Outcome::Trap("unreachable".to_owned()),
             }
         } else if self.rng.permille(odds.fault) {
             fault(&mut self.rng, job.key.kind)
@@ -254,6 +265,25 @@ impl Executor {
         self.put(at, Act::Finish(Box::new(running)));
     }
 
+    /// Whether the job's component is sick. Now and then one becomes so, for a tenant or for all, for a while.
+    fn is_sick(&mut self, job: &Job, now: Mono) -> bool {
+        self.plagues.retain(|(_, _, until)| *until > now);
+        if self.calm {
+            return false;
+        }
+        let Some(run) = job.assignment() else {
+            return false;
+        };
+        let (tenant, digest) = (&job.spec.tenant.name, &run.profile.digest);
+        if self.plagues.len() < 2 && self.rng.permille(6) {
+            let whose = self.rng.permille(600).then(|| Arc::clone(tenant));
+            let until = now.after(self.rng.secs(5, 400));
+            self.plagues.push((whose, Arc::clone(digest), until));
+        }
+        let mut plagues = self.plagues.iter();
+        plagues.any(|(whose, of, _)| of == digest && whose.as_ref().is_none_or(|whose| whose == tenant))
+    }
+
     fn finish(&mut self, running: Running, now: Mono) {
         let Running {
             job,
@@ -278,13 +308,11 @@ impl Executor {
             target.intervene(now);
         }
         let timeout = job.assignment().map_or(Duration::ZERO, |run| run.timeout);
+        let cut = outcome == Outcome::Deadline;
         let result = JobResult {
             key: job.key,
             outcome,
-            usage: Usage {
-                cpu: self.cost,
-                ..Usage::default()
-            },
+            usage: self.usage(cut, now.since(started)),
             due: job.due,
             sent: job.sent,
             started,
@@ -309,6 +337,16 @@ impl Executor {
                 let at = given_up.after(self.rng.ms(0, 12_000)).max(soon);
                 self.put(at, Act::Send(result));
             }
+        }
+    }
+
+    /// Of those that are cut at their deadline some have computed all the time.
+    fn usage(&mut self, cut: bool, wall: Duration) -> Usage {
+        let computed = cut && self.rng.permille(500);
+        Usage {
+            wall,
+            cpu: if computed { wall.max(self.cost) } else { self.cost },
+            ..Usage::default()
         }
     }
 

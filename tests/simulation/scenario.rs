@@ -6,10 +6,10 @@ use crate::rng::Rng;
 use pulse_host::domain::{
     color::{Color, ColorSet},
     grant::Grants,
-    host::{HostSettings, PerKind, QueueSettings, RetryBudget},
+    host::{CorrelatedSettings, HostSettings, PerKind, QuarantineSettings, QueueSettings, RetryBudget},
     limits::Limits,
     spec::{Budget, Check, Class, InterventionSpec, Lane, MonitorSpec, Policy, Profile, Sink},
-    tenant::Tenant,
+    tenant::{Quotas, Tenant},
 };
 use std::{sync::Arc, time::Duration};
 
@@ -184,6 +184,10 @@ impl Scenario {
             + repair.max().unwrap_or_default()
             + Duration::from_secs(self.scale.wish_s.clamp(60, 600) * 2)
             + (self.settings.queue_wait + self.settings.grace + Duration::from_secs(40)) * 4
+            + self
+                .settings
+                .quarantine
+                .map_or(Duration::ZERO, |quarantine| quarantine.pause_longest * 2)
     }
 
     /// Another configuration: monitors come and go, and checks change.
@@ -256,6 +260,23 @@ fn settings(rng: &mut Rng, scale: &Scale) -> HostSettings {
         }
     };
     settings.max_hold = rng.secs(5, 300);
+    settings.quarantine = rng.permille(700).then(|| {
+        let first = rng.secs(2, 30);
+        QuarantineSettings {
+            window: rng.secs(10, 200),
+            ratio: rng.pick(&[0.3, 0.5, 0.8]),
+            faults_min: u32::try_from(rng.range(2, 10)).unwrap(),
+            pause_first: first,
+            pause_longest: first * u32::try_from(rng.range(1, 6)).unwrap(),
+            tenants: 2,
+        }
+    });
+    settings.correlated = rng.permille(500).then(|| CorrelatedSettings {
+        window: rng.secs(20, 200),
+        ratio: rng.pick(&[0.5, 0.7, 0.9]),
+        monitors_min: u32::try_from(rng.range(2, 8)).unwrap(),
+        longest: rng.secs(60, 900),
+    });
     settings
 }
 
@@ -320,7 +341,7 @@ fn class(rng: &mut Rng, scale: &Scale, pool: &[Arc<Sink>], uniform: Option<u64>)
     let intervention = rng.permille(750).then(|| {
         let verify_window = rng.ms(interval, interval * 6);
         Arc::new(InterventionSpec {
-            lane: lane(rng.pick(&["restart", "script"]), rng.ms(500, 15_000)),
+            lane: lane(rng.pick(&["restart", "script", "http"]), rng.ms(500, 15_000)),
             max_attempts: u32::try_from(rng.range(1, 4)).unwrap(),
             cooldown: rng.ms(500, interval.min(60_000) * 4),
             verify_window,
@@ -344,7 +365,10 @@ fn class(rng: &mut Rng, scale: &Scale, pool: &[Arc<Sink>], uniform: Option<u64>)
         }
     }
     Class {
-        tenant: Arc::new(Tenant::unlimited()),
+        tenant: Arc::new(Tenant::new(
+            rng.pick(&["default", "default", "acme", "umbrella"]),
+            Quotas::default(),
+        )),
         labels: Arc::new([]),
         policy,
         pulse: Some(Check {

@@ -4,6 +4,7 @@
 
 mod bench;
 mod demo;
+mod fuzz;
 mod mutants;
 mod plugins;
 mod setup;
@@ -25,6 +26,7 @@ Usage: cargo xtask <command>
   plugins [NAME…]  build the plugins, all of them or those in plugins/NAME, and the guests of the tests
   tidy             check what no compiler checks: dependency direction, file sizes, docs against code
   sim              run the simulator: --seeds N, --first SEED, --hours H of each; --seed SEED lives one again
+  fuzz [TARGET]    run the targets of fuzz/, or one: --runs N mutants of its seeds, --seed S for others
   mutants [NAME…]  check that the simulator finds each defect in tests/mutants, or those that begin with NAME
   bench NAME       run a benchmark of host/benches; --json FILE writes its figures
 
@@ -68,6 +70,7 @@ fn run(command: &str, args: &[String]) -> Result<ExitCode> {
         }
         "bench" => bench::run(args)?,
         "sim" => sim::run(args)?,
+        "fuzz" => fuzz::run(args)?,
         "mutants" => return mutants::run(args),
         "help" | "-h" | "--help" => print!("{HELP}"),
         "" => {

@@ -17,7 +17,7 @@ use crate::{
 };
 use anyhow::{Result, anyhow};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -94,6 +94,8 @@ pub struct Survey {
     pub policy: LockPolicy,
     /// Every plugin that can be loaded, whatever the lock says, by name.
     pub plugins: BTreeMap<String, Plugin>,
+    /// Names that several plugins have, so that none of them is meant.
+    pub ambiguous: BTreeSet<String>,
     /// What can't be used, and why.
     pub problems: Vec<plugins::Problem>,
     /// What the configuration grants.
@@ -141,29 +143,24 @@ pub fn survey(places: Places<'_>) -> Result<Survey> {
         .map(|(_, draft)| tenants(draft))
         .unwrap_or_default();
     let (loaded, mut problems) = load_all(&sandbox, places.plugins, &tenants);
-    // One that is as it was locked is the one that was meant, whoever else has its name.
-    let locked: std::collections::BTreeSet<String> = loaded
+    let (chosen, others) = choose(&lock, loaded);
+    problems.extend(others);
+    let names: BTreeSet<String> = chosen
         .iter()
-        .filter(|plugin| is_locked(&lock, plugin))
         .map(|plugin| plugin.facts.name.to_string())
         .collect();
-    let (loaded, others): (Vec<Plugin>, Vec<Plugin>) = loaded
-        .into_iter()
-        .partition(|plugin| !locked.contains(&*plugin.facts.name) || is_locked(&lock, plugin));
-    problems.extend(others.into_iter().map(|plugin| plugins::Problem {
-        message: format!(
-            "is named `{}`, and another plugin is locked under that name",
-            plugin.facts.name
-        ),
-        path: plugin.path,
-    }));
     let (plugins, doubles) = plugins::unique(
-        loaded,
+        chosen,
         |plugin| Arc::clone(&plugin.facts.name),
         |plugin| plugin.path.as_path(),
     );
     problems.extend(doubles);
+    let ambiguous = names
+        .into_iter()
+        .filter(|name| !plugins.contains_key(name.as_str()))
+        .collect();
     Ok(Survey {
+        ambiguous,
         lock,
         policy,
         plugins: plugins
@@ -173,6 +170,33 @@ pub fn survey(places: Places<'_>) -> Result<Survey> {
         problems,
         grants,
     })
+}
+
+/// Of several plugins with one name, the one that is as it was locked is the one that was meant.
+fn choose(lock: &LockFile, loaded: Vec<Plugin>) -> (Vec<Plugin>, Vec<plugins::Problem>) {
+    let mut chosen: BTreeMap<Arc<str>, Plugin> = BTreeMap::new();
+    let (locked, rest): (Vec<Plugin>, Vec<Plugin>) =
+        loaded.into_iter().partition(|plugin| is_locked(lock, plugin));
+    let mut others = Vec::new();
+    for plugin in locked {
+        if chosen.contains_key(&plugin.facts.name) {
+            others.push(plugin);
+        } else {
+            chosen.insert(Arc::clone(&plugin.facts.name), plugin);
+        }
+    }
+    let (rest, more): (Vec<Plugin>, Vec<Plugin>) = rest
+        .into_iter()
+        .partition(|plugin| !chosen.contains_key(&plugin.facts.name));
+    others.extend(more);
+    let problems = others.into_iter().map(|plugin| plugins::Problem {
+        message: format!(
+            "is named `{}`, and another plugin is locked under that name",
+            plugin.facts.name
+        ),
+        path: plugin.path,
+    });
+    (chosen.into_values().chain(rest).collect(), problems.collect())
 }
 
 fn is_locked(lock: &LockFile, plugin: &Plugin) -> bool {

@@ -99,7 +99,7 @@ impl Document {
             defaults,
             templates: read_templates(reader, root.get("templates"), &host.settings),
             monitors: read_monitors(reader, root.get("monitor"), &host.settings, Party::Operator),
-            tenants: tenants::read(reader, root.get("tenants")),
+            tenants: tenants::read(reader, root.get("tenants"), &host.settings.data_dir),
             host,
         }
     }
@@ -110,6 +110,7 @@ impl Document {
         root: &Table,
         settings: &HostSettings,
         plugins: BTreeMap<Arc<str>, PluginEntry>,
+        tables_max: usize,
     ) -> Self {
         let place = "a tenant's configuration";
         reader.known_keys_beside(root, KEYS_TENANT_TOP, place, KEYS_TOP, ONLY_OPERATOR);
@@ -122,7 +123,12 @@ impl Document {
             notifiers: notifier::read(reader, root.get("notifiers"), settings),
             defaults: read_defaults(reader, root, settings),
             templates: read_templates(reader, root.get("templates"), settings),
-            monitors: read_monitors(reader, root.get("monitor"), settings, Party::Tenant),
+            monitors: read_monitors(
+                reader,
+                root.get("monitor"),
+                settings,
+                Party::Tenant { tables_max },
+            ),
             tenants: BTreeMap::new(),
         }
     }
@@ -171,7 +177,14 @@ fn read_monitors(
     };
     let mut names: HashMap<Arc<str>, At> = HashMap::with_capacity(items.len());
     let mut monitors = Vec::with_capacity(items.len());
-    for item in items {
+    for (number, item) in items.iter().enumerate() {
+        if let Party::Tenant { tables_max } = party
+            && number >= tables_max
+        {
+            let text = format!("more than {tables_max} tables of monitors, which is the quota of monitors");
+            reader.report(Problem::new("quota", item.at, text));
+            break;
+        }
         let Some(table) = reader.table(item, "monitor") else {
             continue;
         };
@@ -222,7 +235,7 @@ fn read_targets(reader: &mut Reader<'_>, node: &Node, party: Party) -> Targets {
         Value::String(text) => {
             let path = match party {
                 Party::Operator => reader.sources.resolve(node.at, text),
-                Party::Tenant => match beneath(Path::new(text.as_ref())) {
+                Party::Tenant { .. } => match beneath(Path::new(text.as_ref())) {
                     Some(path) => path,
                     None => {
                         let wrong = "this names no file in the tenant's own folder";

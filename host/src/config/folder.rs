@@ -23,6 +23,8 @@ use std::{
 pub(super) const TOML_BYTES_MAX: u64 = 4 << 20;
 /// `*.toml` of a folder.
 const FILES_MAX: usize = 1_000;
+/// Entries of a folder that are looked at.
+const ENTRIES_MAX: usize = 100_000;
 /// Lists of targets together.
 pub(super) const TARGETS_BYTES_MAX: u64 = 1 << 30;
 
@@ -100,6 +102,7 @@ impl Folder {
     }
 
     /// Where it is.
+    #[cfg(test)]
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -145,6 +148,12 @@ impl Folder {
         if let Some(only) = &self.only {
             return Ok(vec![only.clone()]);
         }
+        // Whoever fills the folder must not fill the memory.
+        if std::fs::read_dir(&self.path)?.nth(ENTRIES_MAX).is_some() {
+            return Err(Error::other(format!(
+                "there are more than {ENTRIES_MAX} entries in it"
+            )));
+        }
         let files = list(&self.path)?;
         if files.is_empty() {
             return Err(Error::other("there is no *.toml file in it"));
@@ -168,6 +177,12 @@ impl Folder {
 
     /// Opens a list of targets below it, unless that would be too much.
     pub fn open_list(&self, path: &Path) -> Result<File> {
+        // What lies beside a file may be anybody's.
+        if self.only.is_some() {
+            return Err(Error::other(
+                "a tenant with one file and no folder of its own has no lists",
+            ));
+        }
         let file = self.open_file(path)?;
         let bytes = file.metadata()?.len();
         let left = self.left.get().checked_sub(bytes).ok_or_else(|| {
@@ -325,5 +340,10 @@ mod tests {
         let folder = Folder::open(&dir.path().join("b.toml"), "tenants/b.toml").unwrap();
         assert_eq!(folder.names().unwrap(), [PathBuf::from("b.toml")]);
         assert_eq!(folder.shown(Path::new("x.csv")), "tenants/x.csv");
+        std::fs::write(dir.path().join("a.csv"), "").unwrap();
+        assert!(
+            folder.open_list(Path::new("a.csv")).is_err(),
+            "it may be another's"
+        );
     }
 }

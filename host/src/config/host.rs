@@ -6,6 +6,7 @@ use super::{
     problem::Problem,
     read::{Reader, Spot},
     tree::{Node, Table},
+    trouble::{read_correlated, read_quarantine},
 };
 use crate::domain::{
     host::{CompilerSettings, HostSettings, LockPolicy, QueueSettings},
@@ -17,6 +18,7 @@ use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 /// Keys of `[host]`.
 pub const KEYS_HOST: &[&str] = &[
     "compiler",
+    "correlated-failure",
     "data-dir",
     "drain",
     "grace",
@@ -26,6 +28,7 @@ pub const KEYS_HOST: &[&str] = &[
     "max-timeout",
     "maxima",
     "notify",
+    "quarantine",
     "queue-wait",
     "queues",
     "retry-budget",
@@ -54,8 +57,8 @@ pub const KEYS_RETRY_BUDGET: &[&str] = &["min-per-second", "ratio"];
 pub const KEYS_HOST_NOTIFY: &[&str] = &["notifier"];
 
 const MS: Duration = Duration::from_millis(1);
-const HOUR: Duration = Duration::from_secs(3600);
-const DAY: Duration = Duration::from_secs(86_400);
+pub(super) const HOUR: Duration = Duration::from_secs(3600);
+pub(super) const DAY: Duration = Duration::from_secs(86_400);
 
 /// Absolute bounds of `[host.maxima]`; what a plugin or monitor may be given lies within the maxima.
 pub(super) const LIMITS_MAX: Limits = Limits {
@@ -90,6 +93,12 @@ impl Host {
         reader.known_keys(table, KEYS_HOST, "`[host]`");
         host.read_times(reader, table);
         host.read_sizes(reader, table);
+        if let Some(node) = table.get("quarantine") {
+            host.settings.quarantine = read_quarantine(reader, node);
+        }
+        if let Some(node) = table.get("correlated-failure") {
+            host.settings.correlated = read_correlated(reader, node);
+        }
         if let Some(node) = table.get("notify") {
             host.notify = read_notify(reader, node);
         }

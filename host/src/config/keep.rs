@@ -31,7 +31,7 @@ pub(super) struct Shelf(PathBuf);
 #[derive(Debug, Serialize, Deserialize)]
 struct Record {
     version: u32,
-    /// The folder that was copied: another one is another tenant's, whatever it is called.
+    /// The folder or file that was copied: another one is another tenant's, whatever it is called.
     home: PathBuf,
     /// The only file of it that is meant.
     only: Option<PathBuf>,

@@ -44,6 +44,7 @@ mod template;
 mod tenancy;
 mod tenants;
 mod tree;
+mod trouble;
 
 #[cfg(test)]
 mod tests;

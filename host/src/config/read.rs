@@ -27,7 +27,10 @@ pub(super) struct Reader<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Party {
     Operator,
-    Tenant,
+    Tenant {
+        /// Tables of monitors that are looked at.
+        tables_max: usize,
+    },
 }
 
 impl Reader<'_> {
@@ -83,7 +86,7 @@ impl Reader<'_> {
         }
     }
 
-    fn wrong_type(&mut self, node: &Node, what: &str, expected: &str) {
+    pub fn wrong_type(&mut self, node: &Node, what: &str, expected: &str) {
         if matches!(node.value, Value::Broken) {
             return;
         }

@@ -285,18 +285,18 @@ impl Office<'_> {
                 Err(error) => unkept = Some(error.to_string()),
             }
         }
-        let mut home = None;
+        let mut only = None;
         let present = match Folder::open(&place.path, &place.shown) {
             Ok(folder) => {
-                home = Some((folder.path().to_owned(), folder.only().map(Path::to_owned)));
+                only = folder.only().map(Path::to_owned);
                 self.attempt(&folder, &mut stage, &mut unkept)
             }
             Err(error) => Err(self.nowhere(&error)),
         };
         let problems = match present {
             Ok(good) => {
-                if let (Some(stage), Some((home, only))) = (stage, home)
-                    && let Err(error) = stage.keep(&home, only.as_deref())
+                if let Some(stage) = stage
+                    && let Err(error) = stage.keep(&place.path, only.as_deref())
                 {
                     unkept = Some(error.to_string());
                 }
@@ -309,19 +309,18 @@ impl Office<'_> {
             }
             Err(problems) => problems,
         };
-        let home = home.map_or_else(|| place.path.clone(), |(home, _)| home);
-        self.fall_back(shelf, &home, problems)
+        self.fall_back(shelf, problems)
     }
 
     /// The last good configuration, if there is one.
-    fn fall_back(&mut self, shelf: &Shelf, home: &Path, problems: Problems) -> Settled {
+    fn fall_back(&mut self, shelf: &Shelf, problems: Problems) -> Settled {
         let nothing = |problems, why: String, stale| Settled {
             built: Built::default(),
             standing: Standing::None { problems, why, stale },
             warnings: Findings::default().into_problems(Arc::default(), Severity::Warning),
             unkept: None,
         };
-        match shelf.last_good(&self.terms.tenant.name, home) {
+        match shelf.last_good(&self.terms.tenant.name, &self.terms.config.path) {
             Ok(Some(kept)) => match self.attempt(&kept.folder, &mut None, &mut None) {
                 Ok(good) => Settled {
                     built: good.built,
@@ -370,11 +369,16 @@ impl Office<'_> {
             sources: &sources,
             findings: &mut findings,
         };
+        let quota = terms.tenant.quotas.monitors;
+        let quota = quota.and_then(|most| usize::try_from(most).ok());
+        let room = MONITORS_MAX.saturating_sub(self.first);
+        let monitors_max = quota.map_or(room, |most| most.min(room));
         let document = Document::of_tenant(
             &mut reader,
             &root.unwrap_or_default(),
             &self.document.host.settings,
             terms.plugins.clone(),
+            monitors_max,
         );
         let mut staged = None;
         if readable && let Some(begun) = stage {
@@ -392,12 +396,6 @@ impl Office<'_> {
         }
         let mut built = None;
         if readable {
-            let quota = terms
-                .tenant
-                .quotas
-                .monitors
-                .and_then(|most| usize::try_from(most).ok());
-            let room = MONITORS_MAX.saturating_sub(self.first);
             let scope = Scope {
                 tenant: Arc::clone(&terms.tenant),
                 files: match &staged {
@@ -407,7 +405,7 @@ impl Office<'_> {
                 refused: terms.refused.iter().map(String::as_str).collect(),
                 shared: terms.shared.clone(),
                 first: u32::try_from(self.first).unwrap_or(u32::MAX),
-                monitors_max: quota.map_or(room, |most| most.min(room)),
+                monitors_max,
                 bytes_max: BYTES_MAX,
             };
             let mut builder = build::builder(

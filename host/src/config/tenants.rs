@@ -72,7 +72,11 @@ pub(super) struct Place {
 }
 
 /// Reads `[tenants]`.
-pub(super) fn read(reader: &mut Reader<'_>, node: Option<&Node>) -> BTreeMap<Arc<str>, TenantEntry> {
+pub(super) fn read(
+    reader: &mut Reader<'_>,
+    node: Option<&Node>,
+    data_dir: &Path,
+) -> BTreeMap<Arc<str>, TenantEntry> {
     let mut tenants = BTreeMap::new();
     let Some(table) = node.and_then(|node| reader.table(node, "tenants")) else {
         return tenants;
@@ -92,7 +96,7 @@ pub(super) fn read(reader: &mut Reader<'_>, node: Option<&Node>) -> BTreeMap<Arc
             tenants.insert(Arc::clone(name), read_one(reader, entry.key, name, table));
         }
     }
-    keep_apart(reader, &tenants);
+    keep_apart(reader, &tenants, data_dir);
     tenants
 }
 
@@ -265,20 +269,21 @@ fn read_secrets(reader: &mut Reader<'_>, node: &Node) -> Secrets {
 }
 
 /// What lies in one tenant's folder could be read by naming it as a list of targets, and be loaded as a plugin.
-fn keep_apart(reader: &mut Reader<'_>, tenants: &BTreeMap<Arc<str>, TenantEntry>) {
+fn keep_apart(reader: &mut Reader<'_>, tenants: &BTreeMap<Arc<str>, TenantEntry>, data_dir: &Path) {
     let mut homes: BTreeMap<PathBuf, (&Arc<str>, &Place)> = BTreeMap::new();
     let own: Vec<PathBuf> = reader
         .sources
         .from(0)
         .map(|(_, source)| real(&source.base))
         .collect();
+    let data = real(data_dir);
     let mut problems = Vec::new();
     let places = tenants.iter().flat_map(|(name, entry)| {
         let places = [&entry.config, &entry.plugins];
         places.into_iter().flatten().map(move |place| (name, place))
     });
     for (name, place) in places {
-        let home = home(&place.path);
+        let home = real(&place.path);
         if own.iter().any(|base| base.starts_with(&home)) {
             problems.push(
                 Problem::new(
@@ -289,6 +294,17 @@ fn keep_apart(reader: &mut Reader<'_>, tenants: &BTreeMap<Arc<str>, TenantEntry>
                 .help(format!(
                     "give the tenant a folder of its own, such as \"tenants/{name}\""
                 )),
+            );
+            continue;
+        }
+        if data.starts_with(&home) || home.starts_with(&data) {
+            problems.push(
+                Problem::new(
+                    "shared-folder",
+                    place.at,
+                    "this folder and the host's data directory are one in the other",
+                )
+                .help("the data directory is the host's alone: its own user writes there, and nobody else"),
             );
             continue;
         }
@@ -318,17 +334,6 @@ fn overlap(place: &Place, other: &str, first: &Place) -> Problem {
     Problem::new("shared-folder", place.at, text)
         .help("nothing of one tenant is another's; give each a folder of its own")
         .note(first.at, format!("the folder of `{other}`"))
-}
-
-/// The folder that a path is, or that its file is in.
-fn home(path: &Path) -> PathBuf {
-    let real = real(path);
-    match real.parent() {
-        Some(parent) if real.extension().is_some_and(|end| end == "toml") && !real.is_dir() => {
-            parent.to_owned()
-        }
-        _ => real,
-    }
 }
 
 /// Without links, as far as it is there.

@@ -4,6 +4,7 @@ mod ad_hoc;
 mod any_text;
 mod golden;
 mod targets;
+mod tenants;
 
 use super::{interpolate::Surroundings, problem::Findings, source::Sources, *};
 use crate::domain::{

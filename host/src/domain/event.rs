@@ -1,12 +1,12 @@
 //! What the scheduler publishes: facts about monitors, for the log, and later for storage and the API.
 
 use super::{
-    health::{Exhausted, InterventionEnd, State},
+    health::{Exhausted, Hold, InterventionEnd, State},
     job::{Alert, Incident, MonitorId},
     spec::{Kind, MonitorSpec},
     time::Wall,
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// One fact about one monitor.
 #[derive(Clone, Debug)]
@@ -39,6 +39,12 @@ pub enum Fact {
         class: &'static str,
         /// One line.
         message: String,
+    },
+    /// A pulse was not run, because its plugin is quarantined.
+    Withheld {
+        /// Whether the tenant's own executions are the reason: then nobody knows how the target is. If not, nothing is
+        /// known to be wrong, and only room for probes is wanting.
+        fault: bool,
     },
     /// The first bad report.
     Opened {
@@ -77,8 +83,11 @@ pub enum Fact {
         /// How.
         end: InterventionEnd,
     },
-    /// The host's intervention budget holds the repair back.
-    Held,
+    /// The repair is held back.
+    Held {
+        /// Why.
+        why: Hold,
+    },
     /// No repair is left.
     Exhausted(Exhausted),
     /// The prober has been in trouble for a while.
@@ -121,6 +130,54 @@ pub enum Fact {
     Lost {
         /// Its kind.
         kind: Kind,
+    },
+    /// Of the host: a plugin is in too much trouble to be run.
+    Quarantined {
+        /// Its name.
+        plugin: Arc<str>,
+        /// Its component's digest.
+        digest: Arc<str>,
+        /// Whose executions are meant; none: those of all tenants.
+        tenant: Option<Arc<str>>,
+        /// Faults within the window.
+        faults: u32,
+        /// Of so many executions.
+        of: u32,
+        /// The last fault's line.
+        message: Arc<str>,
+        /// After that time it is tried again.
+        pause: Duration,
+    },
+    /// Of the host: the plugin is run again.
+    Readmitted {
+        /// Its name.
+        plugin: Arc<str>,
+        /// Its component's digest.
+        digest: Arc<str>,
+        /// Whose executions were meant; none: those of all tenants.
+        tenant: Option<Arc<str>>,
+        /// Monitors that are checked again now.
+        held: usize,
+    },
+    /// Of the host: most monitors fail at once, and interventions pause.
+    RepairsPaused {
+        /// Whose monitors; none: those of most tenants.
+        tenant: Option<Arc<str>>,
+        /// Monitors that failed just now.
+        failed: u64,
+        /// Of so many that were alive.
+        of: u64,
+    },
+    /// Of the host: interventions go on.
+    RepairsResume {
+        /// Whose; none: those of all tenants.
+        tenant: Option<Arc<str>>,
+        /// Monitors that still fail.
+        failing: u64,
+        /// How long they paused.
+        lasted: Duration,
+        /// They go on for no other reason than that.
+        too_long: bool,
     },
     /// A result came after its job was given up as lost.
     Late {

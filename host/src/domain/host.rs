@@ -68,6 +68,37 @@ pub struct RetryBudget {
     pub min_per_second: f64,
 }
 
+/// `quarantine`: when a plugin that is sick itself is no longer run.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct QuarantineSettings {
+    /// Executions of the last so much time are looked at.
+    pub window: Duration,
+    /// That share of them must have been faults of the plugin, above 0 and at most 1.
+    pub ratio: f64,
+    /// And at least so many; at least 1.
+    pub faults_min: u32,
+    /// After that time it is tried again; each time that it is still sick doubles the pause.
+    pub pause_first: Duration,
+    /// At most.
+    pub pause_longest: Duration,
+    /// Where it is quarantined in so many tenants, and well in none, it is sick wherever it shows the first signs;
+    /// at least 2.
+    pub tenants: u32,
+}
+
+/// `correlated-failure`: when so much fails at once that this host is the likely cause.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct CorrelatedSettings {
+    /// Monitors that turned from health to failure in the last so much time are looked at.
+    pub window: Duration,
+    /// That share of those which were healthy before must have failed, at least half and at most 1.
+    pub ratio: f64,
+    /// And at least so many; at least 2.
+    pub monitors_min: u32,
+    /// Interventions are paused for that long at most.
+    pub longest: Duration,
+}
+
 /// `compiler`: what compiling one component may take, and how much of what was compiled is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CompilerSettings {
@@ -156,8 +187,12 @@ pub struct HostSettings {
     pub retry_budget: RetryBudget,
     /// Interventions of all monitors together.
     pub interventions: Budget,
-    /// How long an intervention may be held back by `interventions` before the monitor turns red.
+    /// How long an intervention may be held back before the monitor turns red.
     pub max_hold: Duration,
+    /// None: plugins are never quarantined.
+    pub quarantine: Option<QuarantineSettings>,
+    /// None: interventions are not paused, however much fails at once.
+    pub correlated: Option<CorrelatedSettings>,
 }
 
 impl HostSettings {
@@ -195,6 +230,32 @@ impl HostSettings {
                 per: Duration::from_secs(600),
             },
             max_hold: Duration::from_secs(300),
+            quarantine: Some(QuarantineSettings::default()),
+            correlated: Some(CorrelatedSettings::default()),
+        }
+    }
+}
+
+impl Default for QuarantineSettings {
+    fn default() -> Self {
+        Self {
+            window: Duration::from_secs(60),
+            ratio: 0.5,
+            faults_min: 10,
+            pause_first: Duration::from_secs(30),
+            pause_longest: Duration::from_secs(600),
+            tenants: 2,
+        }
+    }
+}
+
+impl Default for CorrelatedSettings {
+    fn default() -> Self {
+        Self {
+            window: Duration::from_secs(60),
+            ratio: 0.7,
+            monitors_min: 10,
+            longest: Duration::from_secs(1800),
         }
     }
 }

@@ -11,6 +11,7 @@ pub mod grant;
 pub mod health;
 pub mod histogram;
 pub mod host;
+pub mod host_news;
 pub mod job;
 pub mod limits;
 pub mod outbox;

@@ -130,6 +130,14 @@ impl Outbox {
         self.queue.front().map(|entry| &entry.alert)
     }
 
+    /// When the head will be older than the sink allows; [`Mono::NEVER`] if the box is empty.
+    #[must_use]
+    pub fn head_expires_at(&self, sink: &Sink) -> Mono {
+        self.queue
+            .front()
+            .map_or(Mono::NEVER, |entry| entry.put_at.after(sink.max_age))
+    }
+
     /// The head, if it is older than the sink allows: it leaves the box undelivered.
     pub fn give_up(&mut self, sink: &Sink, now: Mono) -> Option<Arc<Alert>> {
         self.queue

@@ -8,6 +8,9 @@ use std::collections::BTreeMap;
 /// The manifest's file name.
 pub const FILE: &str = "plugin.toml";
 
+/// Of a stranger's word that is repeated in a message.
+const SHOWN_CHARS_MAX: usize = 128;
+
 /// A manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Manifest {
@@ -59,7 +62,7 @@ impl Manifest {
         if !version_is_valid(raw.version.get_ref()) {
             let message = format!(
                 "version: `{}` is no semantic version such as 1.0.0",
-                raw.version.get_ref()
+                shown(raw.version.get_ref())
             );
             problem(raw.version.span().start, message);
         }
@@ -69,7 +72,10 @@ impl Manifest {
                 Some(kind) => kinds.push(kind),
                 None => problem(
                     raw.kinds.span().start,
-                    format!("kinds: there is no kind `{kind}`; it is pulse, intervention or code"),
+                    format!(
+                        "kinds: there is no kind `{}`; it is pulse, intervention or code",
+                        shown(kind)
+                    ),
                 ),
             }
         }
@@ -85,7 +91,10 @@ impl Manifest {
             || component == ".."
             || component == "."
         {
-            let message = format!("component: `{component}` is no file name in the manifest's own folder");
+            let message = format!(
+                "component: `{}` is no file name in the manifest's own folder",
+                shown(component)
+            );
             problem(raw.component.span().start, message);
         }
         let mut needs = Vec::new();
@@ -99,7 +108,8 @@ impl Manifest {
                     None => problem(
                         raw.span().start,
                         format!(
-                            "needs: the host lends no `{need}`; it lends http, tcp, docker, files, wasi-http and wasi-sockets"
+                            "needs: the host lends no `{}`; it lends http, tcp, docker, files, wasi-http and wasi-sockets",
+                            shown(need)
                         ),
                     ),
                 }
@@ -112,30 +122,25 @@ impl Manifest {
                 let askable: Vec<&str> = Reach::askable().collect();
                 let message = format!(
                     "requests: `{}` can't be asked for; it is one of {}",
-                    name.escape_debug(),
+                    shown(name),
                     askable.join(", ")
                 );
                 problem(key.span().start, message);
                 continue;
             }
-            if !entries.get_ref().is_empty() && !serves(name).iter().any(|need| needs.contains(need)) {
-                let lent: Vec<String> = serves(name)
-                    .iter()
-                    .map(|need| format!("\"{}\"", need.name()))
-                    .collect();
+            let served = |need: &Capability| serves(name).contains(need);
+            if !entries.get_ref().is_empty() && !needs.iter().any(served) {
+                let lent = serves(name).iter().map(|need| format!("\"{}\"", need.name()));
                 let message = format!(
                     "requests: without {} in needs, {name} can't be used",
-                    lent.join(" or ")
+                    lent.collect::<Vec<_>>().join(" or ")
                 );
                 problem(key.span().start, message);
             }
             for entry in entries.get_ref().iter().take(ENTRIES_MAX + 1) {
                 if let Err(wrong) = requests.insert(name, entry.get_ref()) {
-                    let shown: String = entry.get_ref().escape_debug().take(128).collect();
-                    problem(
-                        entry.span().start,
-                        format!("requests: {name}: `{shown}`: {wrong}"),
-                    );
+                    let message = format!("requests: {name}: `{}`: {wrong}", shown(entry.get_ref()));
+                    problem(entry.span().start, message);
                 }
             }
         }
@@ -157,7 +162,7 @@ impl Manifest {
     }
 }
 
-/// Which lent interfaces a grant of that key is for.
+/// What of `needs` a grant of that key is for.
 fn serves(key: &str) -> &'static [Capability] {
     match key {
         "http" => &[Capability::Http, Capability::WasiHttp],
@@ -199,8 +204,18 @@ pub fn name_is_valid(name: &str) -> bool {
 pub fn name_rule(name: &str) -> String {
     format!(
         "`{}` is no plugin name: 1 to 64 lower-case letters, digits and inner hyphens",
-        name.escape_debug()
+        shown(name)
     )
+}
+
+/// The beginning of what a stranger wrote, so that it does not push out what is said about it.
+#[must_use]
+pub fn shown(text: &str) -> String {
+    let mut shown: String = text.escape_debug().take(SHOWN_CHARS_MAX).collect();
+    if text.escape_debug().nth(SHOWN_CHARS_MAX).is_some() {
+        shown.push('…');
+    }
+    shown
 }
 
 /// `MAJOR.MINOR.PATCH` with an optional pre-release and build, as semver.org says.
@@ -285,7 +300,7 @@ mod tests {
         for part in [
             "line 9: requests: http: `ftp://b`",
             "line 11: requests: networks: `lan`",
-            "line 12: requests: without \"tcp\" in needs",
+            "line 12: requests: without \"tcp\" or \"wasi-sockets\" in needs",
             "line 13: requests: `sockets` can't be asked for",
             "line 14: requests: `directories` can't be asked for",
         ] {

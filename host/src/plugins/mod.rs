@@ -7,13 +7,14 @@ pub mod lock;
 mod manifest;
 mod reach;
 
-pub use manifest::{Manifest, full_name_is_valid, name_is_valid, name_rule, version_is_valid};
+pub use manifest::{Manifest, full_name_is_valid, name_is_valid, name_rule, shown, version_is_valid};
 pub use reach::Reach;
 
 use sha2::{Digest as _, Sha256};
 use std::{
     collections::BTreeMap,
     fmt::{self, Write as _},
+    os::fd::AsRawFd as _,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -121,6 +122,11 @@ fn plain(text: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 /// # Errors
 /// When there is no such thing, it is too large, or its manifest is wrong.
 pub fn read(path: &Path) -> Result<Found, Problem> {
+    read_within(path, None)
+}
+
+/// The same of what was found in a folder, out of which it must not lead.
+fn read_within(path: &Path, found_in: Option<&Path>) -> Result<Found, Problem> {
     let problem = |path: &Path, message: String| Problem {
         path: path.to_owned(),
         message,
@@ -128,16 +134,21 @@ pub fn read(path: &Path) -> Result<Found, Problem> {
     let folder = if path.is_dir() {
         Some(path)
     } else if path.file_name().is_some_and(|name| name == manifest::FILE) {
-        path.parent()
+        path.parent().map(|folder| {
+            if folder.as_os_str().is_empty() {
+                Path::new(".")
+            } else {
+                folder
+            }
+        })
     } else {
         None
     };
+    let bounds: Vec<&Path> = folder.into_iter().chain(found_in).collect();
     let (component, manifest) = match folder {
         Some(folder) => {
             let file = folder.join(manifest::FILE);
-            // It would show some other file's lines as what is wrong with it.
-            inside(folder, &file)?;
-            let text = String::from_utf8(read_file(&file, MANIFEST_BYTES_MAX)?)
+            let text = String::from_utf8(read_file(&file, MANIFEST_BYTES_MAX, &bounds)?)
                 .map_err(|_| problem(&file, "is not UTF-8".to_owned()))?;
             let manifest = Manifest::parse(&text).map_err(|message| problem(&file, message))?;
             let component = folder.join(&manifest.component);
@@ -150,12 +161,11 @@ pub fn read(path: &Path) -> Result<Found, Problem> {
                     ),
                 ));
             }
-            inside(folder, &component)?;
             (component, Some(manifest))
         }
         None => (path.to_owned(), None),
     };
-    let bytes = read_file(&component, COMPONENT_BYTES_MAX)?;
+    let bytes = read_file(&component, COMPONENT_BYTES_MAX, &bounds)?;
     if !bytes.starts_with(b"\0asm") {
         return Err(problem(
             &component,
@@ -178,40 +188,48 @@ pub fn read(path: &Path) -> Result<Found, Problem> {
     })
 }
 
-/// A symbolic link must not lead out of the folder.
-fn inside(folder: &Path, component: &Path) -> Result<(), Problem> {
-    let leads_out = match (folder.canonicalize(), component.canonicalize()) {
-        (Ok(folder), Ok(component)) => !component.starts_with(folder),
-        _ => true,
-    };
-    if leads_out {
-        return Err(Problem {
-            path: component.to_owned(),
-            message: format!(
-                "lies outside {}; a link must not lead out of the folder in which it is. Copy what it leads to, or name \
-                 that path itself (--plugins)",
-                folder.display()
-            ),
-        });
-    }
-    Ok(())
-}
-
-fn read_file(path: &Path, bytes_max: u64) -> Result<Vec<u8>, Problem> {
+/// Reads a file that lies in these folders, whatever links say.
+fn read_file(path: &Path, bytes_max: u64, bounds: &[&Path]) -> Result<Vec<u8>, Problem> {
     use std::io::Read as _;
     let problem = |message: String| Problem {
         path: path.to_owned(),
         message,
     };
-    let file = open_regular(path).map_err(|error| problem(format!("can't be read: {error}")))?;
+    let unreadable = |error: std::io::Error| problem(format!("can't be read: {error}"));
+    // A device is not even opened: for some that alone does something.
+    let real = path.canonicalize().map_err(unreadable)?;
+    within(&real, path, bounds)?;
+    let file = open_regular(path).map_err(unreadable)?;
+    // What was opened may be something else than what was looked at a moment ago.
+    if let Ok(opened) = std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())) {
+        within(&opened, path, bounds)?;
+    }
     let mut bytes = Vec::new();
     file.take(bytes_max + 1)
         .read_to_end(&mut bytes)
-        .map_err(|error| problem(format!("can't be read: {error}")))?;
+        .map_err(unreadable)?;
     if bytes.len() as u64 > bytes_max {
         return Err(problem(format!("is larger than {bytes_max} bytes")));
     }
     Ok(bytes)
+}
+
+/// A link must lead out of none of these folders.
+fn within(real: &Path, path: &Path, bounds: &[&Path]) -> Result<(), Problem> {
+    for folder in bounds {
+        let inside = folder.canonicalize().is_ok_and(|folder| real.starts_with(folder));
+        if !inside {
+            return Err(Problem {
+                path: path.to_owned(),
+                message: format!(
+                    "lies outside {}; a link must not lead out of the folder in which it is. Copy what it leads to, \
+                     or name that path itself (--plugins)",
+                    folder.display()
+                ),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Opens a file, and nothing that only looks like one.
@@ -256,10 +274,7 @@ impl Candidate {
     /// # Errors
     /// See [`read`]; and when it is a link out of the folder in which it was found.
     pub fn read(&self) -> Result<Found, Problem> {
-        if let Some(folder) = &self.found_in {
-            inside(folder, &self.path)?;
-        }
-        read(&self.path)
+        read_within(&self.path, self.found_in.as_deref())
     }
 }
 

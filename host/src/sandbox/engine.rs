@@ -24,7 +24,7 @@ use wasmtime::{
 
 /// How often a guest that computes is interrupted: it yields to the others on its thread, and its CPU time is
 /// checked.
-pub const EPOCH: Duration = Duration::from_millis(5);
+pub const EPOCH: Duration = Duration::from_millis(2);
 
 /// Of each linear memory that much stays resident from one instance to the next. What a guest has written is
 /// found by a scan of the page tables where the kernel can (Linux 6.7), and only that is reset.

@@ -166,6 +166,7 @@ impl Executor {
         lines.extend(lease.take_lines());
         let (mut outcome, instance) = match (ended.end, store.data_mut().take_taint()) {
             (End::Panicked(message), _) => {
+                let message = lease.tenant().secrets.redact(&message);
                 tracing::error!(
                     "a host function panicked ({message}); this is a defect of pulse-host, the job ends as a host error"
                 );

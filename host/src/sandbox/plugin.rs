@@ -117,27 +117,47 @@ impl Library {
     #[must_use]
     pub fn admit(plugins: Vec<Plugin>, gate: &Gate) -> (Self, Vec<Problem>) {
         let mut problems = Vec::new();
+        let mut refuse = |plugin: Plugin, why: &str| {
+            let why = format!("plugin `{}` {why}", plugin.facts.name);
+            problems.push(Problem {
+                message: log::escaped(&why, log::LINE_BYTES_MAX),
+                path: plugin.path,
+            });
+        };
         let mut admitted = Vec::new();
+        let mut within = Vec::new();
+        let mut locked: BTreeMap<Arc<str>, PathBuf> = BTreeMap::new();
         for plugin in plugins {
             match gate.verdict(plugin.loaded()) {
-                Verdict::Same => admitted.push(plugin),
-                Verdict::Within(changes) => {
-                    let changes: Vec<String> = changes.iter().map(ToString::to_string).collect();
-                    tracing::info!(
-                        "plugin {} changed within what it asked for and was granted, and is taken: {}",
-                        plugin.facts.name,
-                        log::escaped(&changes.join("; "), log::LINE_BYTES_MAX)
-                    );
-                    admitted.push(plugin);
-                }
-                Verdict::Refused(why) => problems.push(Problem {
-                    path: plugin.path,
-                    message: log::escaped(
-                        &format!("plugin `{}` {why}", plugin.facts.name),
-                        log::LINE_BYTES_MAX,
-                    ),
-                }),
+                Verdict::Same if gate.lock().is_none() => admitted.push(plugin),
+                Verdict::Same => match locked.get(&plugin.facts.name) {
+                    None => {
+                        locked.insert(Arc::clone(&plugin.facts.name), plugin.path.clone());
+                        admitted.push(plugin);
+                    }
+                    Some(first) => {
+                        let why = format!("is the same as {}, which is used", first.display());
+                        refuse(plugin, &why);
+                    }
+                },
+                Verdict::Within(changes) => within.push((plugin, changes)),
+                Verdict::Refused(why) => refuse(plugin, &why),
             }
+        }
+        for (plugin, changes) in within {
+            // The one that was accepted is there.
+            if let Some(path) = locked.get(&plugin.facts.name) {
+                let why = format!("is locked as it is in {}, which is used", path.display());
+                refuse(plugin, &why);
+                continue;
+            }
+            let changes: Vec<String> = changes.iter().map(ToString::to_string).collect();
+            tracing::info!(
+                "plugin {} changed within what it asked for and was granted, and is taken: {}",
+                plugin.facts.name,
+                log::escaped(&changes.join("; "), log::LINE_BYTES_MAX)
+            );
+            admitted.push(plugin);
         }
         let (plugins, doubles) = plugins::unique(
             admitted,
@@ -317,7 +337,7 @@ fn check(
     if !plugins::version_is_valid(&description.version) {
         wrong.push(format!(
             "describes itself wrongly: `{}` is no semantic version such as 1.0.0",
-            description.version.escape_debug()
+            plugins::shown(&description.version)
         ));
     }
     let schema = schema::parse(&description.settings_schema).unwrap_or_else(|message| {
@@ -329,14 +349,14 @@ fn check(
             wrong.push(format!(
                 "the manifest names it `{}`, but it calls itself `{}`; the two must agree",
                 manifest.name,
-                description.name.escape_debug()
+                plugins::shown(&description.name)
             ));
         }
         if manifest.version != description.version {
             wrong.push(format!(
                 "the manifest says version {}, but it calls itself {}; the two must agree",
                 manifest.version,
-                description.version.escape_debug()
+                plugins::shown(&description.version)
             ));
         }
         if manifest.kinds != kinds {

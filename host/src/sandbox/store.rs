@@ -18,7 +18,7 @@ use crate::{
 use std::{
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -147,16 +147,13 @@ pub fn new(
     store.set_hostcall_fuel(HOST_CALL_BYTES_MAX);
     store.set_max_component_handles(HANDLES_MAX);
     store.epoch_deadline_callback(|context| {
-        if context.data().outside.meter.exceeded() {
-            return Err(wasmtime::Error::new(CpuExceeded));
-        }
-        // The epochs that passed while the guest waited are none of its slice; and one whose time is almost up gets
-        // to say so.
-        if context.data().outside.meter.has_just_begun() {
-            return Ok(UpdateDeadline::Continue(1));
+        match context.data().outside.meter.tick() {
+            Tick::Exceeded => return Err(wasmtime::Error::new(CpuExceeded)),
+            Tick::GoOn => return Ok(UpdateDeadline::Continue(1)),
+            Tick::Yield => {}
         }
         // Wasmtime's own yield wakes itself, so that a runtime which always finds something to run looks at
-        // sockets and timers only now and then: at 5 ms a slice, every 300 ms. Tokio's looks at them first.
+        // sockets and timers only now and then: at 2 ms a slice, every 120 ms. Tokio's looks at them first.
         let state = context.data();
         Ok(match &state.turns {
             Some(turns) => {
@@ -370,7 +367,9 @@ impl ResourceLimiter for Memory {
     }
 }
 
-/// Measures the CPU time of one execution by timing each poll of its future.
+/// Measures the CPU time of one execution by timing each poll of its future: by the clock on the wall, which costs
+/// next to nothing, as long as it does not compute for long; from its first whole slice on, by the CPU time of its
+/// thread. So a machine that lets the whole process wait is not taken for a guest that computes.
 #[derive(Debug)]
 pub struct Meter {
     clock: Clock,
@@ -378,9 +377,28 @@ pub struct Meter {
     spent_ns: AtomicU64,
     /// When the running poll began; 0 between polls.
     since_ns: AtomicU64,
+    /// Whether it has used a whole slice.
+    computes: AtomicBool,
+    /// The thread's CPU time when the running poll began, or when it was first looked at; 0 otherwise.
+    cpu_since_ns: AtomicU64,
     /// Epochs that were seen in the running poll.
     epochs: AtomicU64,
 }
+
+/// What an epoch that a guest has come to means for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tick {
+    /// Its CPU time is used up.
+    Exceeded,
+    /// The epochs that passed while it waited are none of its slice: it has just begun.
+    GoOn,
+    /// It has used up a slice.
+    Yield,
+}
+
+/// A guest that computes comes to an epoch within one; what its first slice took beyond that and once more for long
+/// copies, somebody else took.
+const FIRST_SLICE_MAX: Duration = engine::EPOCH.saturating_mul(2);
 
 impl Meter {
     /// Nothing spent so far.
@@ -391,6 +409,8 @@ impl Meter {
             limit_ns: AtomicU64::new(nanos(limit)),
             spent_ns: AtomicU64::new(0),
             since_ns: AtomicU64::new(0),
+            computes: AtomicBool::new(false),
+            cpu_since_ns: AtomicU64::new(0),
             epochs: AtomicU64::new(0),
         }
     }
@@ -398,25 +418,36 @@ impl Meter {
     fn renew(&self, limit: Duration) {
         self.limit_ns.store(nanos(limit), Ordering::Relaxed);
         self.spent_ns.store(0, Ordering::Relaxed);
+        self.computes.store(false, Ordering::Relaxed);
     }
 
     /// A poll begins.
     pub fn begin(&self, now: Mono) {
         self.since_ns.store(now.0, Ordering::Relaxed);
         self.epochs.store(0, Ordering::Relaxed);
+        if self.computes.load(Ordering::Relaxed) {
+            self.cpu_since_ns.store(self.thread_cpu(), Ordering::Relaxed);
+        }
     }
 
     /// A poll ended.
     pub fn end(&self, now: Mono) {
-        let poll = now.0.saturating_sub(self.since_ns.swap(0, Ordering::Relaxed));
+        let wall = now.0.saturating_sub(self.since_ns.swap(0, Ordering::Relaxed));
+        let poll = match self.cpu_since_ns.swap(0, Ordering::Relaxed) {
+            0 => wall,
+            since => self.thread_cpu().saturating_sub(since),
+        };
         self.spent_ns.fetch_add(poll, Ordering::Relaxed);
     }
 
     /// CPU time so far.
     #[must_use]
     pub fn spent(&self) -> Duration {
-        let spent = Duration::from_nanos(self.spent_ns.load(Ordering::Relaxed));
-        spent.saturating_add(self.running())
+        let running = match self.cpu_since_ns.load(Ordering::Relaxed) {
+            0 => nanos(self.running()),
+            since => self.thread_cpu().saturating_sub(since),
+        };
+        Duration::from_nanos(self.spent_ns.load(Ordering::Relaxed).saturating_add(running))
     }
 
     /// How long the running poll has taken.
@@ -427,10 +458,34 @@ impl Meter {
         }
     }
 
-    /// Whether the epoch that was just seen is the first of a poll that has just begun. Never twice in a poll, so that
-    /// also by a clock that stands still a guest yields.
-    fn has_just_begun(&self) -> bool {
-        self.epochs.fetch_add(1, Ordering::Relaxed) == 0 && self.running() < engine::EPOCH / 2
+    /// Never zero.
+    fn thread_cpu(&self) -> u64 {
+        nanos(self.clock.thread_cpu()).max(1)
+    }
+
+    /// The guest has come to an epoch. It goes on at most once in a poll, so that also by a clock that stands still it
+    /// yields.
+    fn tick(&self) -> Tick {
+        let first = self.epochs.fetch_add(1, Ordering::Relaxed) == 0;
+        let running = self.running();
+        if first && running < engine::EPOCH / 2 {
+            // One whose time is almost up gets to say so.
+            return if self.exceeded() {
+                Tick::Exceeded
+            } else {
+                Tick::GoOn
+            };
+        }
+        if !self.computes.swap(true, Ordering::Relaxed) {
+            self.spent_ns
+                .fetch_add(nanos(running.min(FIRST_SLICE_MAX)), Ordering::Relaxed);
+            self.cpu_since_ns.store(self.thread_cpu(), Ordering::Relaxed);
+        }
+        if self.exceeded() {
+            Tick::Exceeded
+        } else {
+            Tick::Yield
+        }
     }
 
     fn exceeded(&self) -> bool {
@@ -488,31 +543,61 @@ mod tests {
         assert_eq!(memory.failed, None);
     }
 
+    const MS: Duration = Duration::from_millis(1);
+
     #[test]
     fn a_meter_adds_polls_up() {
         let (clock, hand) = Clock::manual(Mono(1), Wall(0));
-        let ms = Duration::from_millis;
-        let meter = Meter::new(clock.clone(), ms(10));
+        let meter = Meter::new(clock.clone(), MS);
         for _ in 0..2 {
             meter.begin(clock.mono());
-            hand.advance(ms(5));
-            assert!(!meter.exceeded());
+            hand.advance(MS / 2);
+            assert_eq!(meter.tick(), Tick::GoOn);
             meter.end(clock.mono());
             // Between polls the guest waits.
-            hand.advance(ms(100));
+            hand.advance(MS * 100);
         }
-        assert_eq!(meter.spent(), ms(10));
+        assert_eq!(meter.spent(), MS);
         meter.begin(clock.mono());
-        hand.advance(ms(1));
-        assert!(meter.exceeded(), "the running poll counts");
-        assert!(meter.has_just_begun());
-        assert!(!meter.has_just_begun(), "a second epoch");
+        hand.advance(MS / 2);
+        assert_eq!(meter.tick(), Tick::Exceeded, "the running poll counts");
+        meter.end(clock.mono());
+        meter.renew(MS);
+        assert_eq!(meter.spent(), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_slice_is_an_epoch_at_least_and_another_half_at_most() {
+        let (clock, hand) = Clock::manual(Mono(1), Wall(0));
+        let meter = Meter::new(clock.clone(), MS * 1_000);
+        meter.begin(clock.mono());
+        assert_eq!(meter.tick(), Tick::GoOn);
+        assert_eq!(
+            meter.tick(),
+            Tick::Yield,
+            "a second epoch, by a clock that stands still"
+        );
         meter.end(clock.mono());
         meter.begin(clock.mono());
         hand.advance(engine::EPOCH);
-        assert!(!meter.has_just_begun(), "a whole slice");
+        assert_eq!(meter.tick(), Tick::Yield, "a whole slice");
         meter.end(clock.mono());
-        meter.renew(ms(10));
-        assert_eq!(meter.spent(), Duration::ZERO);
+        assert_eq!(meter.spent(), engine::EPOCH);
+    }
+
+    #[test]
+    fn a_host_that_has_to_wait_is_no_guest_that_computes() {
+        let (clock, hand) = Clock::manual(Mono(1), Wall(0));
+        let meter = Meter::new(clock.clone(), MS * 30);
+        meter.begin(clock.mono());
+        // The whole process stood still.
+        hand.advance(MS * 500);
+        assert_eq!(meter.tick(), Tick::Yield);
+        assert_eq!(meter.spent(), FIRST_SLICE_MAX);
+        meter.end(clock.mono());
+        // From now on the thread's own time counts, which by this clock goes on.
+        meter.begin(clock.mono());
+        hand.advance(MS * 31);
+        assert_eq!(meter.tick(), Tick::Exceeded);
     }
 }

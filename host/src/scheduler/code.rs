@@ -7,6 +7,7 @@ use super::{
     components::{Monitor, Phase},
     dispatch::{Buffers, Sending, dispatch},
     follow::{host_emission, need_sink, post, undeliverable},
+    quarantine::Gate,
     resources::{Desk, Due, Endings, Inbox, LaneRef, Outlets, TAG_SINK, describe},
 };
 use crate::domain::{
@@ -22,10 +23,12 @@ use bevy_ecs::{
     entity::Entity,
     system::{Local, Query},
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// News of the host itself that are told within one run; the rest is in the log only.
 const NEWS_MAX: usize = 16;
+/// A code whose plugin is quarantined asks at least that often whether that is over.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// Settles every delivery that ended.
 pub fn advance(
@@ -70,6 +73,10 @@ fn ended_one(
         return;
     };
     let now = desk.now();
+    if let Some(result) = result {
+        desk.quarantine
+            .hear(Kind::Code, lane.lane.flow(), result, now.mono);
+    }
     let end = end(result.map(|result| &result.outcome));
     let before = lane.outbox.len();
     let settled = lane.outbox.settle(sink, &end, now.mono);
@@ -218,6 +225,18 @@ pub fn dispatch_codes(
                 monitor.close_case();
                 return None;
             };
+            if let Gate::Shut { until, .. } = desk.quarantine.gate(Kind::Code, lane.lane.flow(), now) {
+                // It waits, and is looked at in time to be given up.
+                let at = until
+                    .min(now.after(LOOK_AGAIN))
+                    .min(lane.outbox.head_expires_at(sink));
+                desk.tally.0.held_codes += 1;
+                lane.lane.wait(at);
+                desk.alarm
+                    .0
+                    .insert(at, ticket.entity.to_bits(), TAG_SINK + ticket.sink);
+                return None;
+            }
             Some(Sending {
                 lane: LaneRef::Sink(ticket.sink),
                 attempt: desk.attempts.next(),

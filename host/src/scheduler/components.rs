@@ -6,7 +6,7 @@
 //!
 //! Architecture invariant: a lane is in exactly one [`Phase`]; only the methods of [`Lane`] change it.
 
-use super::resources::LaneRef;
+use super::{correlated::Standing, resources::LaneRef};
 use crate::domain::{
     health::{Health, State},
     outbox::Outbox,
@@ -93,6 +93,8 @@ pub struct Case {
     pub sinks: Box<[SinkLane]>,
     /// A parent is down: what was not sent yet stays here until a pulse says whether it is still true.
     pub held: bool,
+    /// When the failure began that is counted among those of many monitors at once; [`Mono::NEVER`]: none is.
+    pub onset: Mono,
     /// When the state machine wants to be woken.
     pub wake_at: Mono,
     /// The entry of the wheel that will see to it, never later than that; all others are outdated.
@@ -130,9 +132,16 @@ pub struct Lane {
     attempt: u32,
     flow: u16,
     phase: Phase,
-    /// Of a pulse: other monitors depend on this one.
-    watched: bool,
+    /// Of a pulse: what else is to be known of its monitor whenever one ended.
+    flags: u8,
 }
+
+/// Other monitors depend on this one.
+const WATCHED: u8 = 1;
+/// Its plugin is quarantined, and it waits to be checked as soon as that is over.
+const HELD: u8 = 2;
+/// How it is counted among those that may fail together.
+const STANDING: u8 = 0b1100;
 
 impl Lane {
     /// A lane with nothing to do, whose jobs wait in that queue of their kind.
@@ -142,7 +151,7 @@ impl Lane {
             phase: Phase::Waiting,
             attempt: 0,
             flow,
-            watched: false,
+            flags: 0,
             at: Mono::NEVER.0,
         }
     }
@@ -168,12 +177,54 @@ impl Lane {
     /// Whether other monitors depend on the one whose pulse this is.
     #[must_use]
     pub fn is_watched(self) -> bool {
-        self.watched
+        self.has(WATCHED)
     }
 
     /// Says whether other monitors depend on the one whose pulse this is.
     pub fn set_watched(&mut self, watched: bool) {
-        self.watched = watched;
+        self.set(WATCHED, watched);
+    }
+
+    /// Whether its plugin is quarantined, and it is in the list of those that are checked when that is over.
+    #[must_use]
+    pub fn is_held(self) -> bool {
+        self.has(HELD)
+    }
+
+    /// It was put into that list, or is to be checked now.
+    pub fn set_held(&mut self, held: bool) {
+        self.set(HELD, held);
+    }
+
+    /// How its monitor is counted among those that may fail together.
+    #[inline]
+    #[must_use]
+    pub fn standing(self) -> Standing {
+        match self.flags & STANDING {
+            0b0100 => Standing::Alive,
+            0b1000 => Standing::Failing,
+            STANDING => Standing::WasAlive,
+            _ => Standing::Nothing,
+        }
+    }
+
+    /// It is counted so from now on.
+    pub fn set_standing(&mut self, standing: Standing) {
+        let bits = match standing {
+            Standing::Nothing => 0,
+            Standing::Alive => 0b0100,
+            Standing::Failing => 0b1000,
+            Standing::WasAlive => STANDING,
+        };
+        self.flags = self.flags & !STANDING | bits;
+    }
+
+    fn has(self, flag: u8) -> bool {
+        self.flags & flag != 0
+    }
+
+    fn set(&mut self, flag: u8, on: bool) {
+        self.flags = self.flags & !flag | if on { flag } else { 0 };
     }
 
     /// Its jobs wait in another queue from now on.
@@ -226,6 +277,7 @@ impl Lane {
         self.phase = Phase::Pending;
         self.attempt = attempt;
         self.at = u64::from(flight);
+        self.set(HELD, false);
     }
 
     /// The pending attempt came back.

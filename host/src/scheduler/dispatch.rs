@@ -124,6 +124,7 @@ pub fn dispatch(
     };
     queues.take(tenants, room, &mut buffers.taken);
     touch(monitors, &buffers.taken);
+    desk.quarantine.plan();
     let expires = now.mono.after(desk.settings.0.queue_wait);
     let mut tickets = buffers.taken.drain(..);
     let mut outdated = 0;
@@ -219,6 +220,7 @@ pub fn dispatch(
             };
             let desk = &mut *desk;
             let number = desk.out.0.start(flight, &mut desk.alarm.0);
+            desk.quarantine.sent(kind, job.flow, job.deadline);
             if let Some(lane) = monitor.lane_mut(job.lane) {
                 lane.pend(job.attempt, number);
             }

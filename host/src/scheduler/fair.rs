@@ -103,7 +103,7 @@ pub struct Room {
 }
 
 /// Users beyond that share the last queue.
-const FLOWS_MAX: usize = u16::MAX as usize;
+pub(super) const FLOWS_MAX: usize = u16::MAX as usize;
 /// So many tickets a queue may give out before others are looked at again.
 const TURN: usize = 16;
 /// What a job is taken to cost before any was measured.

@@ -3,6 +3,7 @@
 use super::{
     RUN_GAP,
     components::{Case, Lane, Monitor, Phase, SinkLane},
+    correlated::Standing,
     fair::{Fair, Ticket},
     resources::{Desk, TAG_HEALTH, TAG_PULSE},
 };
@@ -39,6 +40,10 @@ pub fn follow(
         let summary = summary.to_owned();
         desk.note(entity, spec, Fact::State { from, to, summary });
     }
+    let stands = Standing::of(health, pulse.standing());
+    if stands != pulse.standing() {
+        stand(desk, spec, pulse, case, stands);
+    }
     if effects.is_empty() && case.is_none() && !health.has_episode() {
         return;
     }
@@ -72,6 +77,25 @@ pub fn follow(
         see_to_wake(desk, entity, case);
     }
     monitor.close_case();
+}
+
+/// A monitor is counted in another way among those that may fail together.
+pub fn stand(
+    desk: &mut Desk<'_>,
+    spec: &MonitorSpec,
+    pulse: &mut Lane,
+    case: &mut Option<Box<Case>>,
+    stands: Standing,
+) {
+    let (change, now) = ((pulse.standing(), stands), desk.now().mono);
+    let mut onset = case.as_ref().map_or(Mono::NEVER, |case| case.onset);
+    let before = onset;
+    desk.correlated
+        .moves(pulse.flow(), spec.policy.interval, change, &mut onset, now);
+    if onset != before {
+        desk.case(spec, case).onset = onset;
+    }
+    pulse.set_standing(stands);
 }
 
 /// Sees to it that the state machine is woken in time. An entry that comes too early is kept and looked at then:

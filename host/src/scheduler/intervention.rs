@@ -4,17 +4,19 @@
 //! only within the budgets of the incident, of the monitor's time window and of the host.
 
 use super::{
-    components::{Monitor, Phase},
+    components::{Case, Monitor, Phase},
     dispatch::{Buffers, Sending, dispatch},
     follow::follow,
+    quarantine::Gate,
     resources::{Desk, Draining, Endings, Inbox, LaneRef, Outlets, Scratch, describe},
 };
 use crate::domain::{
     event::Fact,
-    health::{Effects, InterventionEnd, Permission},
+    health::{Effects, Hold, InterventionEnd, Permission},
     job::{JobResult, Order, Payload},
     outcome::{ActionFailure, Answer, Outcome},
     spec::Kind,
+    time::Mono,
 };
 use bevy_ecs::{
     change_detection::{DetectChangesMut as _, Res, ResMut},
@@ -63,6 +65,10 @@ fn ended_one(
     } = monitor;
     let now = desk.now();
     let finished = result.map_or(now.mono, |result| result.finished);
+    if let (Some(result), Some(case)) = (result, case.as_ref()) {
+        desk.quarantine
+            .hear(Kind::Intervention, case.repair.lane.flow(), result, now.mono);
+    }
     let end = end(result.map(|result| &result.outcome));
     if let Some(case) = case {
         if matches!(end, InterventionEnd::NotRun(_)) {
@@ -101,6 +107,33 @@ fn end(outcome: Option<&Outcome>) -> InterventionEnd {
     }
 }
 
+/// What stands in the way of an intervention that its monitor's own budgets allow.
+enum Obstacle {
+    /// It may be tried later, after a fresh pulse.
+    Hold(Hold),
+    /// Its plugin is quarantined: nothing can be repaired with it.
+    Quarantine,
+}
+
+/// `pulses`: the queue of the monitor's pulses. `planned`: interventions of this run that were granted and not yet sent.
+fn obstacle(desk: &mut Desk<'_>, pulses: u16, case: &Case, now: Mono, planned: usize) -> Option<Obstacle> {
+    if desk.correlated.pauses(pulses) {
+        return Some(Obstacle::Hold(Hold::Correlated));
+    }
+    if desk.budgets.interventions.left(now) <= planned {
+        return Some(Obstacle::Hold(Hold::Budget));
+    }
+    // At last: whoever passes here takes the place of a probe.
+    match desk
+        .quarantine
+        .gate(Kind::Intervention, case.repair.lane.flow(), now)
+    {
+        Gate::Pass => None,
+        Gate::Shut { trying: true, .. } => Some(Obstacle::Hold(Hold::Quarantine)),
+        Gate::Shut { .. } => Some(Obstacle::Quarantine),
+    }
+}
+
 /// Sends what is wanted and allowed. An intervention is needed from the moment that the state machine wants it (see
 /// `follow`): nothing of it ever waits in the wheel.
 pub fn dispatch_interventions(
@@ -124,6 +157,7 @@ pub fn dispatch_interventions(
         &mut buffers,
         Kind::Intervention,
         |desk, monitor, ticket| {
+            let monitor_flow = monitor.pulse.flow();
             let Monitor {
                 spec, health, case, ..
             } = monitor;
@@ -134,11 +168,18 @@ pub fn dispatch_interventions(
             let now = desk.now();
             let settings = spec.intervention.as_ref()?;
             let granted = match health.may_intervene(settings, now.mono) {
-                Permission::Granted if desk.budgets.interventions.left(now.mono) > planned.get() => true,
-                Permission::Granted => {
-                    health.hold(now.mono, effects);
-                    false
-                }
+                Permission::Granted => match obstacle(desk, monitor_flow, case, now.mono, planned.get()) {
+                    None => true,
+                    Some(Obstacle::Hold(why)) => {
+                        desk.tally.0.held_interventions += 1;
+                        health.hold(why, now.mono, effects);
+                        false
+                    }
+                    Some(Obstacle::Quarantine) => {
+                        health.repair_quarantined(spec, now, effects);
+                        false
+                    }
+                },
                 Permission::NotWanted => false,
                 Permission::Spent => {
                     health.budget_spent(spec, now, effects);

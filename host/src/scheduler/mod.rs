@@ -9,6 +9,7 @@
 mod budget;
 mod code;
 pub mod components;
+pub mod correlated;
 mod depend;
 mod dispatch;
 mod fair;
@@ -18,6 +19,7 @@ mod ingest;
 mod intervention;
 mod publish;
 mod pulse;
+pub mod quarantine;
 mod ration;
 mod recover;
 pub mod reload;
@@ -37,7 +39,8 @@ use crate::{
         event::Event,
         health::{Episodes, Now},
         host::{HostSettings, PerKind},
-        spec::{Kind, MonitorSpec},
+        spec::{Class, Kind, MonitorSpec, Policy},
+        tenant::Tenant,
         time::Mono,
     },
     queue::{Bell, Outlet, ResultReceiver},
@@ -48,12 +51,13 @@ use bevy_ecs::{
     schedule::{
         IntoScheduleConfigs, LogLevel, Schedule, ScheduleBuildSettings, SingleThreadedExecutor, SystemSet,
     },
+    system::SystemState,
     world::World,
 };
 use components::{FIRST_STATE, Monitor};
 use resources::{
-    Alarm, Attempts, Budgets, Draining, Due, Endings, EpisodeSource, HostDesk, Inbox, Journal, Needed, Out,
-    Outlets, Publisher, Settings, TAG_PULSE, Tally, Tenants, Time, Windows, user,
+    Alarm, Attempts, Budgets, Desk, Draining, Due, Endings, EpisodeSource, HostDesk, Inbox, Journal, Needed,
+    Out, Outlets, Publisher, Settings, TAG_PULSE, Tally, Tenants, Time, Windows,
 };
 use stats::{Snapshot, Stats};
 use std::{
@@ -134,6 +138,8 @@ impl Scheduler {
         })));
         world.insert_resource(Out::default());
         world.insert_resource(Attempts::default());
+        world.insert_resource(quarantine::Quarantine::new(parts.settings.quarantine));
+        world.insert_resource(correlated::Correlated::new(parts.settings.correlated));
         world.insert_resource(Settings(parts.settings));
         world.insert_resource(Time {
             clock: parts.clock,
@@ -150,7 +156,10 @@ impl Scheduler {
         world.insert_resource(Journal::default());
         world.insert_resource(EpisodeSource(Episodes::starting_at(now.wall)));
         world.insert_resource(depend::Family::default());
-        world.insert_resource(HostDesk::default());
+        world.insert_resource(HostDesk {
+            spec: Some(parts.host_entry.clone().unwrap_or_else(nobody)),
+            ..HostDesk::default()
+        });
         world.insert_resource(Draining::default());
         world.insert_resource(Tally(Snapshot::default()));
         world.insert_resource(Publisher {
@@ -173,8 +182,9 @@ impl Scheduler {
     }
 
     fn add_host_entry(&mut self, spec: MonitorSpec, now: Mono) {
-        let entity = self.world.spawn(Monitor::new(spec, now, 0)).id();
-        self.world.resource_mut::<HostDesk>().entity = Some(entity);
+        let entity = self.world.spawn(Monitor::new(spec.clone(), now, 0)).id();
+        let mut host = self.world.resource_mut::<HostDesk>();
+        (host.entity, host.spec) = (Some(entity), Some(spec));
     }
 
     /// Adds monitors. They lie in memory in the order in which they fall due, so that what is due together is read
@@ -188,16 +198,14 @@ impl Scheduler {
         order.sort_unstable();
         let world = &mut self.world;
         let mut ready = Vec::with_capacity(monitors.len());
+        let mut state: SystemState<Desk<'_>> = SystemState::new(world);
         for (_, slot, place) in &order {
-            let Some(spec) = monitors.get(*place as usize) else {
+            let (Some(spec), Ok(mut desk)) = (monitors.get(*place as usize), state.get_mut(world)) else {
                 continue;
             };
             let flow = spec.pulse.as_ref().map_or(0, |check| {
-                let user = user(Kind::Pulse, &spec.tenant, &check.profile.plugin, &check.profile);
-                world.resource_scope(|world, mut needed: Mut<'_, Needed>| {
-                    let rations = &mut world.resource_mut::<Tenants>().0;
-                    needed.0.pulse.flow(rations, user, now)
-                })
+                let profile = &check.profile;
+                desk.flow(Kind::Pulse, &spec.tenant, &profile.plugin, profile)
             });
             let mut monitor = Monitor::new(spec.clone(), *slot, flow);
             monitor.pulse.wait(*slot);
@@ -324,6 +332,29 @@ impl Unfinished {
     }
 }
 
+/// Whose facts those of the host are, if nobody hears of them.
+fn nobody() -> MonitorSpec {
+    let policy = Policy {
+        interval: Duration::from_secs(60),
+        retry_interval: Duration::from_secs(60),
+        failure_threshold: 1,
+        success_threshold: 1,
+        page_after: Duration::from_secs(60),
+        repeat: None,
+        fault_threshold: 1,
+    };
+    let class = Class {
+        tenant: Arc::new(Tenant::unlimited()),
+        labels: Arc::new([]),
+        policy,
+        pulse: None,
+        intervention: None,
+        sinks: Arc::new([]),
+        parents: Arc::new([]),
+    };
+    MonitorSpec::new(Arc::new(class), None, "pulse-host", None)
+}
+
 fn schedule() -> Schedule {
     let mut schedule = Schedule::default();
     // One thread: the systems share almost everything, and the hand-over to a pool costs more than a run.
@@ -344,7 +375,9 @@ fn schedule() -> Schedule {
             .chain(),
     );
     schedule.add_systems((
-        ingest::drain_results.in_set(Step::Ingest),
+        (quarantine::turn, correlated::turn, ingest::drain_results)
+            .chain()
+            .in_set(Step::Ingest),
         (recover::turn_wheel, recover::recover)
             .chain()
             .in_set(Step::Recover),
@@ -354,6 +387,8 @@ fn schedule() -> Schedule {
             timers::advance,
             depend::advance,
             code::advance,
+            quarantine::advance,
+            correlated::tell,
             code::tell_host_news,
         )
             .chain()

@@ -41,6 +41,7 @@ pub fn publish(mut desk: Desk<'_>, mut publisher: ResMut<'_, Publisher>) {
             counts.batch = window.batch();
             counts.cost = window.cost();
         }
+        (tally.quarantined, tally.paused) = (desk.quarantine.count(), desk.correlated.paused());
         publisher.stats.publish(tally);
     }
 }

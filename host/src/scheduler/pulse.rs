@@ -5,6 +5,7 @@ use super::{
     dispatch::{Buffers, Sending, dispatch},
     fair::Ticket,
     follow::{after_stall, follow, next_pulse, release_codes, wait_for_pulse},
+    quarantine::Gate,
     resources::{Desk, Draining, Due, Endings, Inbox, LaneRef, Outlets, Scratch, describe},
 };
 use crate::domain::{
@@ -78,6 +79,10 @@ fn ended_one(
         _ => None,
     };
     let started = result.map_or(now.mono, |result| result.started);
+    if let Some(result) = result {
+        desk.quarantine
+            .hear(Kind::Pulse, monitor.pulse.flow(), result, now.mono);
+    }
     let message;
     let summary = if let Some(report) = report {
         let failing = report.status == Status::Unhealthy;
@@ -121,6 +126,38 @@ fn ended_one(
     wait_for_pulse(desk, entity, &mut monitor.pulse, at);
     follow(desk, entity, monitor, effects, summary);
     pace == Pace::Regular
+}
+
+/// The plugin is quarantined: nothing is run, and nobody knows how the target is. The grid goes on, so that a check
+/// that was held is never lost, whatever becomes of the quarantine; and no retry is spent on what is not run.
+fn hold(desk: &mut Desk<'_>, entity: Entity, monitor: &mut Monitor, own: bool, effects: &mut Effects) {
+    let now = desk.now();
+    let flow = monitor.pulse.flow();
+    desk.tally.0.held_pulses += 1;
+    desk.note(entity, &monitor.spec, Fact::Withheld { fault: own });
+    let mut message = String::new();
+    // Where only others had trouble with it, nothing is known to be wrong.
+    if own {
+        message = desk.quarantine.reason(Kind::Pulse, flow);
+        let Monitor { spec, health, .. } = monitor;
+        health.on_fault(spec, &message, now, &mut desk.episodes.0, effects);
+        // The host's own sinks have heard of the plugin, which says it all.
+        if let Some(index) = effects
+            .facts
+            .iter()
+            .position(|fact| matches!(fact, Fact::Purple { .. }))
+        {
+            let purple = effects.facts.remove(index);
+            desk.note(entity, spec, purple);
+        }
+    }
+    let at = next_pulse(desk, monitor, Pace::Regular);
+    wait_for_pulse(desk, entity, &mut monitor.pulse, at);
+    if !monitor.pulse.is_held() {
+        monitor.pulse.set_held(true);
+        desk.quarantine.hold(Kind::Pulse, flow, entity);
+    }
+    follow(desk, entity, monitor, effects, &message);
 }
 
 /// A target that did not answer in time is down, as far as anybody can tell.
@@ -170,20 +207,27 @@ pub fn dispatch_pulses(
     mut desk: Desk<'_>,
     outlets: Res<'_, Outlets>,
     draining: Res<'_, Draining>,
+    mut scratch: Scratch<'_>,
     mut buffers: Local<'_, Buffers>,
     mut monitors: Query<'_, '_, &mut Monitor>,
 ) {
     if draining.0 {
         return;
     }
+    let effects: &mut Effects = &mut scratch;
     dispatch(
         &mut desk,
         &outlets.0.pulse,
         &mut monitors,
         &mut buffers,
         Kind::Pulse,
-        |_, monitor, ticket| {
+        |desk, monitor, ticket| {
             if !monitor.pulse.is(Phase::Needed, ticket.since) {
+                return None;
+            }
+            let now = desk.now().mono;
+            if let Gate::Shut { own, .. } = desk.quarantine.gate(Kind::Pulse, monitor.pulse.flow(), now) {
+                hold(desk, ticket.entity, monitor, own, effects);
                 return None;
             }
             Some(Sending {

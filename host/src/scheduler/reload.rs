@@ -10,20 +10,26 @@
 use super::{
     Scheduler,
     components::{Case, Monitor, Phase, SinkLane},
+    correlated::Standing,
     depend::Family,
-    follow::{first_slot, follow, lane_of, need_sink, next_pulse, undeliverable, wait_for_pulse},
+    follow::{first_slot, follow, lane_of, need_sink, next_pulse, stand, undeliverable, wait_for_pulse},
+    quarantine::Quarantine,
     resources::{Desk, HostDesk, Time},
 };
 use crate::domain::{
     health::{Effects, InterventionEnd, Pace},
-    spec::{Kind, MonitorSpec},
+    spec::{Class, Kind, MonitorSpec},
+    time::Mono,
 };
 use bevy_ecs::{
     change_detection::DetectChangesMut as _,
     entity::Entity,
     system::{Query, SystemState},
 };
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 /// What a reload did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -93,6 +99,7 @@ impl Scheduler {
         let stays = match (host, host_entry) {
             (Some(entity), Some(spec)) => {
                 if let Ok(mut monitor) = query.get_mut(entity) {
+                    desk.host.spec = Some(spec.clone());
                     change_sinks(&mut desk, entity, monitor.bypass_change_detection(), spec);
                 }
                 None
@@ -121,7 +128,28 @@ impl Scheduler {
         let before = std::mem::take(&mut *self.world.resource_mut::<Family>());
         self.found_family(&places);
         self.learn_family(before, &orphans);
+        self.forget_plugins();
         result
+    }
+
+    /// A plugin that nobody uses any more is in nobody's way: quarantines end with the component that they are about.
+    fn forget_plugins(&mut self) {
+        let world = &mut self.world;
+        let mut classes: HashSet<*const Class> = HashSet::new();
+        let mut used = HashSet::new();
+        for monitor in world.query::<&Monitor>().iter(world) {
+            let class = monitor.spec.class();
+            if !classes.insert(Arc::as_ptr(class)) {
+                continue;
+            }
+            let pulse = class.pulse.as_ref().map(|check| &check.profile);
+            let repair = class.intervention.as_ref().map(|repair| &repair.lane.profile);
+            let codes = class.sinks.iter().map(|sink| &sink.lane.profile);
+            for profile in pulse.into_iter().chain(repair).chain(codes) {
+                used.insert((Arc::clone(&class.tenant.name), Arc::clone(&profile.digest)));
+            }
+        }
+        world.resource_mut::<Quarantine>().retain(&used);
     }
 
     /// What is known about parents stays known, and children that lost theirs hear of it.
@@ -175,17 +203,36 @@ fn change(desk: &mut Desk<'_>, entity: Entity, monitor: &mut Monitor, spec: Moni
     desk.tenants.0.number(&spec.tenant, now.mono);
     let interval = monitor.spec.policy.interval;
     let other_check = !monitor.spec.checks_the_same(&spec);
+    // It weighs something else now, or counts for another plugin: it is counted anew, as what it was.
+    let recount = other_check || spec.policy.interval != interval;
+    let stood = (monitor.pulse.standing(), is_fresh(monitor));
+    if recount {
+        let Monitor {
+            spec, pulse, case, ..
+        } = &mut *monitor;
+        stand(desk, spec, pulse, case, Standing::Nothing);
+    }
     change_sinks(desk, entity, monitor, spec);
     if other_check {
         if monitor.pulse.phase() == Phase::Pending {
             desk.land(monitor.pulse, None);
             monitor.pulse.abandon();
         }
+        monitor.pulse.set_held(false);
         if let Some(check) = &monitor.spec.pulse {
             let (tenant, profile) = (&monitor.spec.tenant, &check.profile);
             let flow = desk.flow(Kind::Pulse, tenant, &profile.plugin, profile);
             monitor.pulse.set_flow(flow);
         }
+    }
+    if recount {
+        let Monitor {
+            spec, pulse, case, ..
+        } = &mut *monitor;
+        if stood == (Standing::Failing, true) {
+            stand(desk, spec, pulse, case, Standing::WasAlive);
+        }
+        stand(desk, spec, pulse, case, stood.0);
     }
     // What is due already comes as it would have; everything else keeps to the grid, which may be another one now.
     if monitor.spec.policy.interval != interval {
@@ -205,6 +252,14 @@ fn change(desk: &mut Desk<'_>, entity: Entity, monitor: &mut Monitor, spec: Moni
         wait_for_pulse(desk, entity, &mut monitor.pulse, soon);
     }
     follow(desk, entity, monitor, &mut effects, "the configuration changed");
+}
+
+/// Whether it is counted among those that failed freshly.
+fn is_fresh(monitor: &Monitor) -> bool {
+    monitor
+        .case
+        .as_ref()
+        .is_some_and(|case| case.onset != Mono::NEVER)
 }
 
 /// The monitor's new configuration, and its sinks with what waits for them.
@@ -261,6 +316,10 @@ fn change_sinks(desk: &mut Desk<'_>, entity: Entity, monitor: &mut Monitor, spec
 /// A monitor is gone: nothing of it is out any more, and what it had to say is recorded.
 fn leave(desk: &mut Desk<'_>, entity: Entity, monitor: &mut Monitor) {
     desk.land(monitor.pulse, None);
+    let Monitor {
+        spec, pulse, case, ..
+    } = &mut *monitor;
+    stand(desk, spec, pulse, case, Standing::Nothing);
     // The host's own entry is in no state.
     if monitor.spec.pulse.is_some() {
         desk.tally.0.state_ends(monitor.health.told());

@@ -3,10 +3,12 @@
 use super::{
     budget::{Interventions, Retries},
     components::{Case, Lane, RepairLane},
+    correlated::Correlated,
     depend::Family,
     fair::{Fair, User},
     flights::Flights,
     follow::lane_of,
+    quarantine::Quarantine,
     ration::Rations,
     stats::{Snapshot, Stats},
     wheel::Wheel,
@@ -18,6 +20,7 @@ use crate::{
         event::{Event, Fact},
         health::{Effects, Episodes, Now},
         host::{HostSettings, PerKind},
+        host_news,
         job::{JobKey, JobResult, MonitorId},
         outcome::Outcome,
         spec::{Kind, MonitorSpec, Profile},
@@ -194,6 +197,8 @@ pub struct HostDesk {
     pub entity: Option<Entity>,
     /// What happened in this run: (title, body).
     pub news: Vec<(String, String)>,
+    /// Whose facts those of the host itself are.
+    pub spec: Option<MonitorSpec>,
 }
 
 /// Whether the host is stopping: no pulse and no intervention starts any more.
@@ -231,6 +236,10 @@ pub struct Desk<'w> {
     pub family: ResMut<'w, Family>,
     /// Trouble of the prober.
     pub host: ResMut<'w, HostDesk>,
+    /// Plugins that are not run.
+    pub quarantine: ResMut<'w, Quarantine>,
+    /// Failures of many monitors at once.
+    pub correlated: ResMut<'w, Correlated>,
 }
 
 impl Desk<'_> {
@@ -246,6 +255,23 @@ impl Desk<'_> {
             at: self.time.now.wall,
             monitor: MonitorId(entity.to_bits()),
             spec: spec.clone(),
+            fact,
+        });
+    }
+
+    /// Puts a fact about the host itself on record. Loud: the host's own sinks hear of it.
+    pub fn note_host(&mut self, fact: Fact, loud: bool) {
+        if loud {
+            self.host.news.extend(host_news::of(&fact));
+        }
+        let Some(spec) = self.host.spec.clone() else {
+            return;
+        };
+        let monitor = self.host.entity.unwrap_or(Entity::PLACEHOLDER);
+        self.journal.0.push(Event {
+            at: self.time.now.wall,
+            monitor: MonitorId(monitor.to_bits()),
+            spec,
             fact,
         });
     }
@@ -280,10 +306,13 @@ impl Desk<'_> {
     /// The queue of a tenant's lane of that kind. `name`: its plugin, or for codes its notifier.
     pub fn flow(&mut self, kind: Kind, tenant: &Arc<Tenant>, name: &Arc<str>, profile: &Profile) -> u16 {
         let user = user(kind, tenant, name, profile);
-        self.needed
-            .0
-            .get_mut(kind)
-            .flow(&mut self.tenants.0, user, self.time.now.mono)
+        let now = self.time.now.mono;
+        let flow = self.needed.0.get_mut(kind).flow(&mut self.tenants.0, user, now);
+        self.quarantine.bind(kind, flow, &tenant.name, profile, now);
+        if kind == Kind::Pulse {
+            self.correlated.bind(flow, &tenant.name);
+        }
+        flow
     }
 
     /// The monitor's case, made now if there is none.
@@ -302,6 +331,7 @@ impl Desk<'_> {
                     lost: None,
                 },
                 held: false,
+                onset: Mono::NEVER,
                 wake_at: Mono::NEVER,
                 entry_at: Mono::NEVER,
             })

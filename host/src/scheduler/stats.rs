@@ -182,6 +182,21 @@ pub struct Snapshot {
     pub stalled: Duration,
     /// Runs of the schedule.
     pub runs: u64,
+    /// Plugins of tenants that are quarantined at present.
+    pub quarantined: usize,
+    /// Times that one was quarantined, and was not any more.
+    pub quarantines: u64,
+    /// See `quarantines`.
+    pub readmissions: u64,
+    /// Pulses that were not run because their plugin is quarantined.
+    pub held_pulses: u64,
+    /// Times that a code was put off because its plugin is quarantined.
+    pub held_codes: u64,
+    /// Times that an intervention was held back: by a budget, a quarantine, or because most monitors fail at once.
+    pub held_interventions: u64,
+    /// Tenants whose interventions pause at present because most of their monitors fail; the host as a whole is one
+    /// more.
+    pub paused: usize,
 }
 
 impl Clone for Snapshot {
@@ -209,6 +224,13 @@ impl Clone for Snapshot {
             stalls,
             stalled,
             runs,
+            quarantined,
+            quarantines,
+            readmissions,
+            held_pulses,
+            held_codes,
+            held_interventions,
+            paused,
         } = source;
         for kind in Kind::ALL {
             self.times.get_mut(kind).clone_from(times.get(kind));
@@ -222,6 +244,10 @@ impl Clone for Snapshot {
         (self.dropped_events, self.dropped_news) = (*dropped_events, *dropped_news);
         (self.retries_put_off, self.runs) = (*retries_put_off, *runs);
         (self.stalls, self.stalled) = (*stalls, *stalled);
+        (self.quarantined, self.paused) = (*quarantined, *paused);
+        (self.quarantines, self.readmissions) = (*quarantines, *readmissions);
+        (self.held_pulses, self.held_codes) = (*held_pulses, *held_codes);
+        self.held_interventions = *held_interventions;
     }
 }
 

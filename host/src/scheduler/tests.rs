@@ -26,6 +26,7 @@ mod family;
 mod overload;
 mod races;
 mod reload;
+mod sick;
 mod stall;
 
 fn lane() -> Lane {
@@ -558,7 +559,7 @@ fn interventions_of_all_monitors_keep_within_the_budget_of_the_host() {
         }
     }
     assert_eq!(started, 2);
-    assert!(rig.has(|fact| matches!(fact, Fact::Held)));
+    assert!(rig.has(|fact| matches!(fact, Fact::Held { .. })));
     assert!(reds >= 3, "who was held too long is red");
 }
 

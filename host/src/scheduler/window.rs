@@ -28,7 +28,7 @@ pub const WAIT_MAX: Duration = Duration::from_millis(25);
 /// The channel holds what the workers get done in that time.
 pub const DEPTH: Duration = Duration::from_millis(50);
 /// The same, where several users share it.
-pub const DEPTH_SHARED: Duration = Duration::from_millis(10);
+pub const DEPTH_SHARED: Duration = Duration::from_millis(4);
 /// A batch holds what one worker gets done in that time.
 pub const BATCH: Duration = Duration::from_micros(500);
 
@@ -275,16 +275,16 @@ mod tests {
     fn the_work_in_the_channel_is_that_of_the_latest_jobs() {
         let mut window = window(1000);
         let ms = |count| Duration::from_millis(count);
-        assert_eq!(window.work_room(0), ms(20));
+        assert_eq!(window.work_room(0), ms(8));
         for _ in 0..2_000 {
             window.send(1_000);
         }
-        window.send(5_000_000);
-        window.send(2_000_000);
-        assert_eq!(window.work_room(0), ms(20), "all were taken");
-        assert_eq!(window.work_room(1), ms(18));
-        assert_eq!(window.work_room(2), ms(13));
-        assert_eq!(window.work_room(102), ms(13) - Duration::from_micros(100));
+        window.send(3_000_000);
+        window.send(1_000_000);
+        assert_eq!(window.work_room(0), ms(8), "all were taken");
+        assert_eq!(window.work_room(1), ms(7));
+        assert_eq!(window.work_room(2), ms(4));
+        assert_eq!(window.work_room(102), ms(4) - Duration::from_micros(100));
         for _ in 0..10 {
             window.send(5_000_000);
         }

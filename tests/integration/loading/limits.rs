@@ -35,7 +35,7 @@ fn section(id: u8, content: &[u8], to: &mut Vec<u8>) {
 }
 
 /// A component with one core module of that many functions `i32 -> i32`, each with these locals and that body.
-fn component(functions: usize, locals: usize, body: &[u8]) -> Vec<u8> {
+pub fn component(functions: usize, locals: usize, body: &[u8]) -> Vec<u8> {
     let mut module = b"\0asm\x01\0\0\0".to_vec();
     section(1, &[1, 0x60, 1, 0x7f, 1, 0x7f], &mut module);
     let mut declared = Vec::new();
@@ -65,14 +65,14 @@ fn component(functions: usize, locals: usize, body: &[u8]) -> Vec<u8> {
 }
 
 /// `local.get 0`, and that many multiplications with it.
-fn product(factors: usize) -> Vec<u8> {
+pub fn product(factors: usize) -> Vec<u8> {
     let mut body = vec![0x20, 0];
     body.extend([0x20, 0, 0x6c].repeat(factors));
     body
 }
 
 /// Loops in loops, in the innermost of which every local is set and then used: each loop has to carry all of them.
-fn woven(depth: usize, locals: usize) -> Vec<u8> {
+pub fn woven(depth: usize, locals: usize) -> Vec<u8> {
     let mut body = [0x03, 0x40].repeat(depth);
     for local in 1..=locals {
         body.push(0x20);
@@ -118,7 +118,7 @@ fn whoever_takes_too_much_is_cut_and_not_tried_again() {
     for (name, bytes, settings, part) in [
         (
             "much CPU time",
-            component(400, 0, &product(50_000)),
+            component(2_000, 0, &product(2_000)),
             CompilerSettings {
                 cpu: second,
                 ..default()
@@ -366,5 +366,5 @@ fn what_was_not_used_for_long_makes_room() {
     );
     let left = Compiler::Child("/nonexistent/compiler".into());
     let sandbox = sandbox_with(data.path(), left, settings(1, 30 * day));
-    assert_eq!(load(&sandbox, vec![found(in_shell("canary"))]).0, ["stack"]);
+    assert_eq!(load(&sandbox, vec![found(in_shell("canary"))]).0, ["canary"]);
 }

@@ -313,6 +313,103 @@ fn a_stranger_with_the_name_of_a_locked_plugin_does_not_keep_it_out() {
     assert!(verify.out.contains("2 plugins as locked"), "{}", verify.out);
 }
 
+/// Also one that stays within what was granted, and one that is the very same.
+#[test]
+fn whoever_has_the_name_of_a_locked_plugin_is_told_apart() {
+    let site = Site::new();
+    assert_eq!(site.run(&["plugin", "lock"]).code, 0);
+    let config = fs::read_to_string(site.path("pulse-host.toml")).unwrap();
+    site.put(
+        "pulse-host.toml",
+        format!("[host]\nlock = \"within-grants\"\n{config}").as_bytes(),
+    );
+    site.put("plugins/another.wasm", &other_bytes());
+    site.put("plugins/same.wasm", &guest(&[], &[]));
+    let list = site.run(&["plugin", "list", "--output", "json"]).json();
+    let names: Vec<&Value> = list["plugins"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| &one["name"])
+        .collect();
+    assert_eq!(names, ["good", "next"]);
+    let problems = list["problems"].as_array().unwrap();
+    assert_eq!(problems.len(), 2, "{list}");
+    assert!(
+        problems[0]
+            .as_str()
+            .unwrap()
+            .contains("same.wasm: plugin `good` is the same as"),
+        "{list}"
+    );
+    assert!(
+        problems[1]
+            .as_str()
+            .unwrap()
+            .contains("another.wasm: plugin `good` is locked as it is"),
+        "{list}"
+    );
+    // Without the one that was locked, nobody knows which of two was meant, and neither is accepted nor forgotten.
+    for gone in ["plugins/good.wasm", "plugins/same.wasm"] {
+        fs::remove_file(site.path(gone)).unwrap();
+    }
+    site.put("plugins/more.wasm", &guest(&[("WAT.", "XYZ.")], &[]));
+    let lock = site.lock();
+    let accept = site.run(&["plugin", "lock", "--accept", "good"]);
+    assert!(
+        accept.code == 2 && accept.err.contains("several plugins named `good`"),
+        "{}",
+        accept.err
+    );
+    assert_eq!(site.lock(), lock);
+}
+
+#[test]
+fn a_plugin_of_a_tenant_is_pinned_in_its_namespace() {
+    let site = Site::new();
+    fs::create_dir_all(site.path("acme/plugins")).unwrap();
+    site.put("acme/plugins/good.wasm", &other_bytes());
+    let config = fs::read_to_string(site.path("pulse-host.toml")).unwrap();
+    let tenant = "[tenants.acme]\nconfig = \"acme/monitors.toml\"\nplugins = \"acme/plugins\"\n";
+    site.put("acme/monitors.toml", b"");
+    site.put("pulse-host.toml", format!("{tenant}{config}").as_bytes());
+    let made = site.run(&["plugin", "lock"]);
+    assert_eq!(made.code, 0, "{} {}", made.out, made.err);
+    assert!(
+        site.lock().contains("[plugins.\"acme/good\"]\n"),
+        "{}",
+        site.lock()
+    );
+    assert_eq!(
+        site.states("verify"),
+        (
+            0,
+            states(&[("acme/good", "same"), ("good", "same"), ("next", "same")])
+        )
+    );
+    // The tenant changes its own, and nobody else's is touched.
+    site.put("acme/plugins/good.wasm", &guest(&[("WAT.", "XYZ.")], &[]));
+    let list = site.run(&["plugin", "list", "--output", "json"]).json();
+    let names: Vec<&Value> = list["plugins"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| &one["name"])
+        .collect();
+    assert_eq!(names, ["good", "next"]);
+    let problem = list["problems"][0].as_str().unwrap();
+    assert!(
+        problem.contains("plugin `acme/good` changed since it was locked"),
+        "{problem}"
+    );
+    assert_eq!(site.run(&["plugin", "lock", "--accept", "acme/good"]).code, 0);
+    assert!(
+        site.run(&["plugin", "inspect", "acme/good"])
+            .out
+            .contains("acme/good 0.1.0")
+    );
+}
+
 #[test]
 fn a_broken_lock_stops_everything_and_is_left_alone() {
     let site = Site::new();

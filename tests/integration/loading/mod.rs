@@ -2,6 +2,8 @@
 //! when it is whole and nobody else could have written it.
 
 mod cache;
+mod fuzz;
+mod hostile;
 mod limits;
 mod lock;
 mod mutants;

@@ -265,6 +265,10 @@ impl Host {
 
     /// Waits for the program's end.
     pub fn wait(mut self) -> Ended {
+        self.end()
+    }
+
+    fn end(&mut self) -> Ended {
         let child = &mut self.child;
         let log = Arc::clone(&self.log);
         let status = wait::until(
@@ -285,6 +289,14 @@ impl Host {
             log,
             alerts: alerts(self.folder.path()),
         }
+    }
+
+    /// Asks the program to end, waits for it, and hands its folder to whoever starts the next one in it.
+    pub fn stop_keeping_folder(mut self) -> (TempDir, Ended) {
+        self.signal(Signal::SIGTERM);
+        let ended = self.end();
+        let folder = std::mem::replace(&mut self.folder, TempDir::new().unwrap());
+        (folder, ended)
     }
 
     /// Asks the program to end, and waits for it.

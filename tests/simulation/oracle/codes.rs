@@ -31,6 +31,9 @@ const WISH_MAX: Duration = Duration::from_secs(600);
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 
+/// A code whose component is in quarantine asks so often whether that is over.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
 /// One sink of one monitor.
 pub struct Outbox {
     pub sink: Arc<Sink>,
@@ -113,10 +116,11 @@ enum Settled {
 }
 
 impl Outbox {
-    pub fn new(sink: &Arc<Sink>, who: &str, lane: LaneView) -> Self {
+    pub fn new(sink: &Arc<Sink>, tenant: &Arc<str>, who: &str, lane: LaneView) -> Self {
         let who = format!("{who} to {}", sink.name);
+        let key = (Arc::clone(tenant), Arc::clone(&sink.lane.profile.digest));
         Self {
-            track: Track::new(Kind::Code, &sink.name, &who, sink.lane.timeout, lane),
+            track: Track::new(Kind::Code, (key, &sink.name), &who, sink.lane.timeout, lane),
             sink: Arc::clone(sink),
             queue: VecDeque::new(),
             told: BTreeSet::new(),
@@ -229,8 +233,13 @@ impl Outbox {
             })?;
         } else if head_stays && self.track.phase == Phase::Waiting && self.track.at != Mono::NEVER {
             let due = ceil_ms(self.track.at);
+            // It asks again whether its component is well.
+            let held = self.track.shut
+                && lane.phase == Phase::Waiting
+                && lane.at > tick.now
+                && lane.at <= tick.now.after(LOOK_AGAIN);
             let fits = if tick.now >= due {
-                lane.phase != Phase::Waiting
+                lane.phase != Phase::Waiting || held
             } else {
                 lane.phase == Phase::Waiting && lane.at == self.track.at
             };

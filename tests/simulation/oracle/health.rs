@@ -332,6 +332,11 @@ impl Health {
         }
     }
 
+    /// Whether the target lived when it answered last; none while nobody knows.
+    pub fn alive(&self) -> Option<bool> {
+        (self.seen && self.faults == 0).then_some(self.failures == 0)
+    }
+
     /// The state in one word, as the contract has it.
     pub fn state(&self, ledger: &mut Ledger, who: &str, state: State, running: bool) -> Verdict {
         let incident = self

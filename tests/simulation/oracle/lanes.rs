@@ -4,6 +4,7 @@ use super::{
     ledger::{Ledger, Verdict},
     model::Turn,
     rules::Rule,
+    sick::Key,
     tick::{Tick, ceil_ms},
 };
 use pulse_host::{
@@ -16,8 +17,14 @@ use std::{sync::Arc, time::Duration};
 #[derive(Clone, Debug)]
 pub struct Track {
     pub kind: Kind,
-    /// Whose jobs wait in one queue with its: of a plugin, or of a notifier.
+    /// Whose jobs wait in one queue with its: of a plugin, or of a notifier, of a tenant.
     pub user: Arc<str>,
+    /// The tenant and the component that its jobs run.
+    pub key: Key,
+    /// Its component is, or may be, in quarantine.
+    pub shut: bool,
+    /// A job was not run because of that, and none has been since.
+    pub withheld: bool,
     pub who: Arc<str>,
     pub timeout: Duration,
     pub phase: Phase,
@@ -51,10 +58,13 @@ pub enum End<'a> {
 }
 
 impl Track {
-    pub fn new(kind: Kind, user: &Arc<str>, who: &str, timeout: Duration, lane: LaneView) -> Self {
+    pub fn new(kind: Kind, (key, user): (Key, &str), who: &str, timeout: Duration, lane: LaneView) -> Self {
         Self {
             kind,
-            user: Arc::clone(user),
+            user: format!("{}/{user}", key.0).into(),
+            key,
+            shut: false,
+            withheld: false,
             who: who.into(),
             timeout,
             phase: lane.phase,
@@ -74,6 +84,8 @@ impl Track {
         Turn {
             kind: self.kind,
             user: Arc::clone(&self.user),
+            key: self.key.clone(),
+            who: Arc::clone(&self.who),
             since: self.needed_at,
         }
     }
@@ -86,6 +98,7 @@ impl Track {
     /// A reload gave it another check: nothing of it is out any more.
     pub fn change(&mut self, timeout: Duration, lane: LaneView) {
         self.timeout = timeout;
+        self.withheld = false;
         let attempt = lane.attempt.unwrap_or(self.attempt);
         (self.phase, self.at, self.attempt) = (lane.phase, lane.at, attempt);
     }
@@ -196,6 +209,7 @@ impl Track {
             format!("attempt {attempt} after {}", self.sent)
         })?;
         if pended {
+            self.withheld = false;
             ledger.check(Rule::AttemptRises, &who, later >= 1, || {
                 format!("attempt {attempt} was sent twice")
             })?;

@@ -17,7 +17,9 @@ mod pulses;
 mod reload;
 mod repair;
 pub mod rules;
+mod sick;
 pub mod tick;
+mod together;
 
 use crate::scenario::Scenario;
 use figures::Figures;
@@ -27,7 +29,7 @@ use pulse_host::{
     domain::{
         color::Color,
         event::{Event, Fact},
-        health::State,
+        health::{Hold, State},
         host::HostSettings,
         job::{Alert, Job, JobResult, MonitorId, Payload},
         spec::Kind,
@@ -40,9 +42,11 @@ use pulse_host::{
 };
 use repair::Window;
 use rules::Rule;
+use sick::Wards;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use tick::Tick;
+use together::Together;
 
 /// News that the host's own sinks are told within one run.
 const NEWS_MAX: usize = 16;
@@ -68,6 +72,8 @@ pub struct Oracle {
     owed: Vec<(MonitorId, Arc<Alert>)>,
     /// When the last reload was, if no run came since.
     reloaded_at: Option<Wall>,
+    wards: Wards,
+    together: Together,
 }
 
 impl Oracle {
@@ -92,6 +98,8 @@ impl Oracle {
             retries: pulses::Retries::new(scenario.settings.retry_budget, now),
             interventions: Window::new(scenario.settings.interventions),
             settings: scenario.settings.clone(),
+            wards: Wards::new(scenario.settings.quarantine),
+            together: Together::new(scenario.settings.correlated),
             index: models
                 .iter()
                 .enumerate()
@@ -121,11 +129,16 @@ impl Oracle {
             }
         }
         let mut facts: HashMap<usize, Vec<&Fact>> = HashMap::new();
+        let mut of_host: Vec<&Fact> = Vec::new();
         for event in tick.events {
             let fits = event.at == tick.wall || Some(event.at) == self.reloaded_at;
             self.ledger.check(Rule::FiguresAddUp, "host", fits, || {
                 format!("{event:?} is not of {:?}", tick.wall)
             })?;
+            if is_of_host(&event.fact) {
+                of_host.push(&event.fact);
+                continue;
+            }
             match self.index.get(&event.monitor) {
                 Some(at) => facts.entry(*at).or_default().push(&event.fact),
                 None => self.left(event)?,
@@ -148,6 +161,15 @@ impl Oracle {
         let mut all = model::Doings::default();
         let mut states: BTreeMap<&'static str, u64> = BTreeMap::new();
         let had = self.news;
+        let wards = &mut self.wards;
+        let loud = wards.facts(&mut self.ledger, tick, &of_host)?
+            + self.together.facts(&mut self.ledger, tick, &of_host)?;
+        all.news.early += loud;
+        if wards.changes() {
+            for track in self.models.iter_mut().flat_map(Model::lanes_mut) {
+                track.shut = wards.may_be_shut(&track.key);
+            }
+        }
         // The host's own entry comes last: what is told there happened elsewhere in this very run.
         for host in [false, true] {
             for at in 0..self.models.len() {
@@ -181,7 +203,11 @@ impl Oracle {
                 }
                 self.figures.add(&doings);
                 all.news.add(doings.news);
-                all.held |= doings.held;
+                all.held.extend(doings.held);
+                all.given_up.extend(doings.given_up);
+                all.heard.extend(doings.heard);
+                all.ended.extend(doings.ended);
+                all.withheld.extend(doings.withheld);
                 all.sent.extend(doings.sent);
                 all.needed.extend(doings.needed);
             }
@@ -189,6 +215,8 @@ impl Oracle {
         self.news = (all.news.late, all.news.late + all.news.either);
         self.retries.close(&mut self.ledger, ends)?;
         self.host(tick, &all)?;
+        self.wards.run(&mut self.ledger, tick, &all, &self.models)?;
+        self.together.run(&mut self.ledger, tick, &all, &self.models)?;
         // A copy of all histograms costs more than the run itself.
         if !self.figures.turn() {
             return Ok(());
@@ -231,8 +259,9 @@ impl Oracle {
             })?;
         }
         let spent = self.interventions.spent(tick.now);
+        let held = all.held.iter().any(|(why, _)| *why == Hold::Budget);
         self.ledger
-            .check(Rule::HeldOnlyWhenSpent, "host", spent || !all.held, || {
+            .check(Rule::HeldOnlyWhenSpent, "host", spent || !held, || {
                 "held, and the host's budget is not used up".to_owned()
             })?;
         for kind in Kind::ALL {
@@ -452,6 +481,17 @@ fn spread(ledger: &mut Ledger, models: &[Model], now: Mono) -> Verdict {
         )?;
     }
     Ok(())
+}
+
+/// Whether it is a fact of the host, and not of any monitor.
+fn is_of_host(fact: &Fact) -> bool {
+    matches!(
+        fact,
+        Fact::Quarantined { .. }
+            | Fact::Readmitted { .. }
+            | Fact::RepairsPaused { .. }
+            | Fact::RepairsResume { .. }
+    )
 }
 
 fn seen_full(kind: Kind) -> &'static str {

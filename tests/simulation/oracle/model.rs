@@ -5,15 +5,16 @@ use super::{
     health::{Health, Said, Step},
     lanes::{End, Track},
     ledger::{Ledger, Verdict},
-    pulses::{Grid, Retries},
+    pulses::{Grid, Pace, Retries},
     repair::{Meaning, Proof, Sight, Window},
     rules::Rule,
+    sick::{Heard, Key},
     tick::Tick,
 };
 use pulse_host::{
     domain::{
         event::Fact,
-        health::State,
+        health::{Exhausted, Hold, State},
         job::{Alert, JobResult, MonitorId},
         spec::{InterventionSpec, Kind, MonitorSpec, Policy, Profile},
         time::Mono,
@@ -30,6 +31,8 @@ use std::{sync::Arc, time::Duration};
 pub struct Turn {
     pub kind: Kind,
     pub user: Arc<str>,
+    pub key: Key,
+    pub who: Arc<str>,
     /// In which run it was first seen needed.
     pub since: Mono,
 }
@@ -52,7 +55,16 @@ pub struct Doings {
     pub not_healthy: u64,
     /// An intervention that was sent then turned out not to have been run.
     pub refund: Option<Mono>,
-    pub held: bool,
+    /// Why interventions were held back.
+    pub held: Vec<(Hold, Key)>,
+    /// No repair is left, because its component is in quarantine.
+    pub given_up: Vec<Key>,
+    /// Results that were a lane's own, for what they say of the component.
+    pub heard: Vec<Heard>,
+    /// Lanes whose job is out no more, for whatever reason.
+    pub ended: Vec<Arc<str>>,
+    /// Pulses that were not run because of a quarantine, and whether as faults.
+    pub withheld: Vec<(Key, bool)>,
     /// What the host's own sinks should hear: in this run, in the next, in either.
     pub news: Gone,
     pub undeliverable: u64,
@@ -77,11 +89,11 @@ pub struct Model {
 }
 
 impl Model {
-    pub fn new(
+    pub fn new<'s>(
         ledger: &mut Ledger,
         id: MonitorId,
         view: &MonitorView<'_>,
-        spec: &MonitorSpec,
+        spec: &'s MonitorSpec,
         now: Mono,
     ) -> Verdict<Self> {
         let name: Arc<str> = spec.name().into();
@@ -89,8 +101,11 @@ impl Model {
             None => None,
             Some(_) => Some(Grid::new(ledger, &name, now, &spec.policy, view.pulse())?),
         };
-        let plugin = |profile: Option<&Arc<Profile>>| {
-            profile.map_or_else(|| "".into(), |profile| Arc::clone(&profile.plugin))
+        let tenant = &spec.tenant.name;
+        let plugin = |profile: Option<&'s Arc<Profile>>| -> (Key, &'s str) {
+            let digest = profile.map_or_else(|| "".into(), |profile| Arc::clone(&profile.digest));
+            let name = profile.map_or("", |profile| &*profile.plugin);
+            ((Arc::clone(tenant), digest), name)
         };
         Ok(Self {
             id,
@@ -99,14 +114,14 @@ impl Model {
             grid,
             pulse: Track::new(
                 Kind::Pulse,
-                &plugin(spec.pulse.as_ref().map(|check| &check.profile)),
+                plugin(spec.pulse.as_ref().map(|check| &check.profile)),
                 &format!("{name}, pulse"),
                 spec.pulse.as_ref().map_or(Duration::ZERO, |check| check.timeout),
                 view.pulse(),
             ),
             repair: Track::new(
                 Kind::Intervention,
-                &plugin(spec.intervention.as_ref().map(|spec| &spec.lane.profile)),
+                plugin(spec.intervention.as_ref().map(|spec| &spec.lane.profile)),
                 &format!("{name}, intervention"),
                 spec.intervention
                     .as_ref()
@@ -117,7 +132,7 @@ impl Model {
                 .sinks
                 .iter()
                 .zip(0..)
-                .map(|(sink, index)| Outbox::new(sink, &name, view.sink(index)))
+                .map(|(sink, index)| Outbox::new(sink, tenant, &name, view.sink(index)))
                 .collect(),
             health: Health::default(),
             window: spec.intervention.as_ref().map(|spec| Window::new(spec.budget)),
@@ -160,6 +175,13 @@ impl Model {
     /// Where in its interval the first check is.
     pub fn spread(&self, start: Mono) -> Option<f64> {
         self.grid.as_ref().map(|grid| grid.phase(start))
+    }
+
+    /// All of its lanes.
+    pub fn lanes_mut(&mut self) -> impl Iterator<Item = &mut Track> {
+        [&mut self.pulse, &mut self.repair]
+            .into_iter()
+            .chain(self.boxes.iter_mut().map(|sink| &mut sink.track))
     }
 
     /// All of its lanes.
@@ -304,8 +326,26 @@ impl Model {
             End::Result(result) => Some(result),
             _ => None,
         };
-        let ended = !matches!(end, End::None);
-        let step = if ended {
+        let mut ended = !matches!(end, End::None);
+        let withheld = facts.iter().find_map(|fact| match fact {
+            Fact::Withheld { fault } => Some(*fault),
+            _ => None,
+        });
+        if let Some(fault) = withheld {
+            ledger.see(if fault {
+                "pulse withheld"
+            } else {
+                "pulse withheld, not as a fault"
+            });
+            let idle = !ended && self.pulse.phase != Phase::Pending;
+            ledger.check(Rule::WithheldInQuarantine, &self.pulse.who, idle, || {
+                "a pulse that was out, or has just come back, was not run".to_owned()
+            })?;
+            doings.withheld.push((self.pulse.key.clone(), fault));
+            self.pulse.withheld = true;
+            ended = fault;
+        }
+        let mut step = if ended {
             match Said::of(result) {
                 Said::Healthy => doings.healthy += 1,
                 Said::Degraded | Said::Failing => doings.not_healthy += 1,
@@ -324,6 +364,9 @@ impl Model {
             self.health.no_pulse(ledger, &self.name, facts)?;
             Step::default()
         };
+        if withheld.is_some() {
+            step.pace = Some(Pace::Held);
+        }
         // Whoever judges an intervention may ask for a pulse out of turn.
         let looks = asks
             || self
@@ -338,7 +381,10 @@ impl Model {
             }
             None => {}
         }
-        if self.pulse.follow(tick, ledger, lane, ended)? {
+        if self
+            .pulse
+            .follow(tick, ledger, lane, ended || withheld.is_some())?
+        {
             doings.sent.push(self.pulse.turn());
         }
         Ok(step)
@@ -416,7 +462,13 @@ impl Model {
             ended,
             spent,
         };
-        doings.held = facts.iter().any(|fact| matches!(fact, Fact::Held));
+        for fact in facts {
+            match fact {
+                Fact::Held { why } => doings.held.push((*why, self.repair.key.clone())),
+                Fact::Exhausted(Exhausted::Quarantined) => doings.given_up.push(self.repair.key.clone()),
+                _ => {}
+            }
+        }
         match self
             .health
             .episode
@@ -435,7 +487,10 @@ impl Model {
                 let stays = was == Phase::Needed && lane.phase == Phase::Needed;
                 let quiet = (stays || lane.phase == Phase::Waiting)
                     && !facts.iter().any(|fact| {
-                        matches!(fact, Fact::Exhausted(_) | Fact::Held | Fact::Intervening { .. })
+                        matches!(
+                            fact,
+                            Fact::Exhausted(_) | Fact::Held { .. } | Fact::Intervening { .. }
+                        )
                     });
                 ledger.check(Rule::RepairOnlyInIncident, &self.name, quiet, || {
                     format!("no incident is open, and its intervention is {lane:?}: {facts:?}")
@@ -483,9 +538,13 @@ impl Model {
                     end = End::Lost;
                 }
             }
+            if !matches!(end, End::None) {
+                doings.ended.push(Arc::clone(&sink.track.who));
+            }
             match end {
                 End::Result(result) => {
                     doings.applied.push(Kind::Code);
+                    doings.heard.push(Heard::of(&sink.track, result));
                     ledger.see(super::seen_outcome(Kind::Code, result.outcome.class()));
                 }
                 End::Lost => doings.lost.push(Kind::Code),
@@ -539,6 +598,8 @@ impl Model {
         for fact in facts {
             match fact {
                 Fact::Undeliverable { .. } => doings.undeliverable += 1,
+                // Of a component in quarantine the host's sinks have heard already.
+                Fact::Purple { .. } if facts.iter().any(|fact| matches!(fact, Fact::Withheld { .. })) => {}
                 Fact::Purple { .. } => doings.news.early += 1,
                 _ => {}
             }
@@ -576,6 +637,8 @@ fn own<'a>(
         if matches!(end, End::None) && track.awaits(result.key.attempt) {
             end = End::Result(result);
             doings.applied.push(track.kind);
+            doings.heard.push(Heard::of(track, result));
+            doings.ended.push(Arc::clone(&track.who));
             ledger.see(super::seen_outcome(track.kind, result.outcome.class()));
         } else {
             doings.stale.push(track.kind);
@@ -587,6 +650,7 @@ fn own<'a>(
     })?;
     if pending && track.overdue(tick, ledger, lane, lost > 0)? {
         doings.lost.push(track.kind);
+        doings.ended.push(Arc::clone(&track.who));
         end = End::Lost;
     }
     Ok(end)

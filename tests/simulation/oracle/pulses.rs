@@ -25,6 +25,8 @@ pub enum Pace {
     Failing,
     /// The prober is in trouble: not sooner than the retry interval, not later than the interval.
     Faulty,
+    /// Its component is in quarantine, nothing was run: in the monitor's interval, and no regular pulse for the budget.
+    Held,
 }
 
 /// The grid of a monitor's interval.
@@ -82,7 +84,9 @@ impl Grid {
                 format!("it was needed, now {lane:?}, and nobody ran it")
             });
         }
-        let asked = looks && lane.phase == Phase::Waiting && lane.at == now;
+        // What was not run is checked as soon as its component is tried, or well again.
+        let called = track.withheld && lane.phase == Phase::Waiting && lane.at >= now && lane.at <= at;
+        let asked = called || looks && lane.phase == Phase::Waiting && lane.at == now;
         if ceil_ms(at) > now {
             return ledger.check(
                 Rule::NotTooSoon,
@@ -138,6 +142,7 @@ impl Grid {
             match pace {
                 Pace::Regular => budget.regular(),
                 Pace::Failing | Pace::Faulty => budget.low -= 1.0,
+                Pace::Held => {}
             }
             return Ok(());
         }
@@ -168,6 +173,9 @@ impl Grid {
                 }
                 Ok(())
             }
+            Pace::Held => ledger.check(Rule::ChecksGoOn, who, self.has(at), || {
+                format!("it was not run, and the next is at {at:?}, off its grid")
+            }),
             Pace::Faulty if self.has(at) => Ok(()),
             Pace::Faulty => {
                 let soonest = now.after(self.retry.min(self.interval));

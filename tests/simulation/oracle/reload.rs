@@ -79,6 +79,8 @@ impl Oracle {
             },
         )?;
         self.models = models;
+        self.wards.reloaded(&self.models);
+        self.together.reloaded(&self.models);
         self.index = self
             .models
             .iter()

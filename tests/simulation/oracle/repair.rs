@@ -280,7 +280,7 @@ impl Repair {
         for fact in sight.facts {
             match fact {
                 Fact::Exhausted(why) => self.exhausts(tick, ledger, who, *why, sight)?,
-                Fact::Held => {
+                Fact::Held { .. } => {
                     ledger.see("held");
                     self.held_since = Some(now);
                 }
@@ -427,6 +427,7 @@ impl Repair {
             Exhausted::Held => self
                 .held_since
                 .is_some_and(|since| now >= since.after(tick.max_hold)),
+            Exhausted::Quarantined => sight.spec.is_some(),
             Exhausted::Unverified => {
                 sight.faults > 0
                     && self.last.is_some_and(|last| {
@@ -449,6 +450,7 @@ impl Repair {
             Exhausted::Permanent => "red: permanent",
             Exhausted::Held => "red: held",
             Exhausted::Unverified => "red: unverified",
+            Exhausted::Quarantined => "red: quarantined",
         });
         self.exhausted = Some(why);
         Ok(())

@@ -11,7 +11,13 @@ const CODE_LINES_MAX: usize = 800;
 /// Tests are long lists rather than deep code.
 const TEST_LINES_MAX: usize = 1_500;
 /// Written elsewhere and kept as it came, or wrong on purpose.
-const NOT_OURS: &[&str] = &["wit/deps/", "plugin-sdk/wit/deps/", "tests/config-ui/", "LICENSE"];
+const NOT_OURS: &[&str] = &[
+    "fuzz/corpus/",
+    "wit/deps/",
+    "plugin-sdk/wit/deps/",
+    "tests/config-ui/",
+    "LICENSE",
+];
 /// What people write by hand, without the languages whose own habit is the tab.
 const NO_TABS: &[&str] = &[
     ".rs", ".toml", ".md", ".wit", ".wat", ".json", ".yml", ".yaml", ".py", ".js", ".ts",

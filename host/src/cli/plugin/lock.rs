@@ -54,6 +54,15 @@ pub fn lock(args: &LockArgs) -> Result<ExitCode> {
                 eprint!("{}", unknown_name(unknown, &comparisons, &survey));
                 return Ok(ExitCode::from(WRONG));
             }
+            if let Some(name) = names.iter().find(|name| survey.ambiguous.contains(*name)) {
+                eprintln!(
+                    "pulse-host: there are several plugins named `{name}`; remove or rename all but one"
+                );
+                problems(&survey)
+                    .iter()
+                    .for_each(|problem| eprintln!("not usable: {problem}"));
+                return Ok(ExitCode::from(WRONG));
+            }
             names.clone()
         }
     };

@@ -25,7 +25,7 @@ use super::{
 };
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-pub use repair::{InterventionEnd, Permission};
+pub use repair::{Hold, InterventionEnd, Permission};
 
 /// Both clocks at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -211,8 +211,10 @@ pub enum Exhausted {
     Budget,
     /// The plugin says that it is useless, or has no grant.
     Permanent,
-    /// Held back by the host's budget for too long.
+    /// Held back for too long.
     Held,
+    /// Its plugin is quarantined.
+    Quarantined,
     /// The prober was in trouble for the whole time of the verification.
     Unverified,
 }
@@ -225,7 +227,8 @@ impl std::fmt::Display for Exhausted {
             Self::Attempts => "all interventions of this incident failed",
             Self::Budget => "the intervention budget of this time window is spent",
             Self::Permanent => "the intervention can't help",
-            Self::Held => "the host's intervention budget held the repair back for too long",
+            Self::Held => "the repair was held back for too long",
+            Self::Quarantined => "the intervention's plugin is quarantined",
             Self::Unverified => "the intervention could not be verified, because the prober was in trouble",
         })
     }
@@ -253,7 +256,7 @@ pub enum State {
     Down,
     /// An intervention was done; pulses decide.
     Verifying,
-    /// An intervention is held back by the host's budget.
+    /// An intervention is held back.
     Held,
     /// A parent is down.
     Unreachable,
@@ -317,6 +320,12 @@ impl Health {
     #[must_use]
     pub fn told(&self) -> State {
         self.told
+    }
+
+    /// Whether the target lived when it answered last; none while nobody knows.
+    #[must_use]
+    pub fn alive(&self) -> Option<bool> {
+        (self.seen && self.faults == 0).then_some(self.failures == 0)
     }
 
     /// Whether its parents keep it silent.

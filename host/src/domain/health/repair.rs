@@ -37,6 +37,28 @@ pub enum InterventionEnd {
     NotRun(String),
 }
 
+/// Why an intervention is held back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hold {
+    /// The host's budget is used up.
+    Budget,
+    /// Most monitors fail at once.
+    Correlated,
+    /// Its plugin was quarantined and is being tried.
+    Quarantine,
+}
+
+impl std::fmt::Display for Hold {
+    /// One clause for people.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Budget => "the host's budget is used up",
+            Self::Correlated => "most monitors fail at once",
+            Self::Quarantine => "its plugin was quarantined and is being tried",
+        })
+    }
+}
+
 /// What the monitor's own budgets say to an intervention that is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Permission {
@@ -88,13 +110,21 @@ impl Health {
         self.show(spec, now, effects);
     }
 
-    /// The host's budget is used up: a fresh pulse before the next try, red after the maximum hold.
-    pub fn hold(&mut self, now: Mono, effects: &mut Effects) {
+    /// The plugin is quarantined: nothing can be repaired with it, red.
+    pub fn repair_quarantined(&mut self, spec: &MonitorSpec, now: Now, effects: &mut Effects) {
+        if let Some(episode) = self.episode.as_deref_mut() {
+            episode.exhaust(Exhausted::Quarantined, effects);
+        }
+        self.show(spec, now, effects);
+    }
+
+    /// It may not be done now: a fresh pulse before the next try, red after the maximum hold.
+    pub fn hold(&mut self, why: Hold, now: Mono, effects: &mut Effects) {
         if let Some(episode) = self.episode.as_deref_mut()
             && let Repair::Wanted { held_since } = episode.repair
         {
             if held_since.is_none() {
-                effects.facts.push(Fact::Held);
+                effects.facts.push(Fact::Held { why });
             }
             episode.repair = Repair::Held {
                 since: held_since.unwrap_or(now),

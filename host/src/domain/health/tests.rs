@@ -433,7 +433,7 @@ fn held_by_the_host_until_a_fresh_pulse_and_red_after_the_maximum() {
     stage.bad();
     let hold = |stage: &mut Stage| {
         let now = stage.now.mono;
-        stage.step(|stage, effects| stage.health.hold(now, effects));
+        stage.step(|stage, effects| stage.health.hold(Hold::Budget, now, effects));
     };
     hold(&mut stage);
     assert_eq!(stage.health.state(), State::Held);
@@ -586,7 +586,7 @@ proptest! {
                 }
                 Act::Hold => {
                     let now = stage.now.mono;
-                    stage.step(|stage, effects| stage.health.hold(now, effects))
+                    stage.step(|stage, effects| stage.health.hold(Hold::Budget, now, effects))
                 }
                 Act::Maintenance(on) => {
                     maintenance = on;

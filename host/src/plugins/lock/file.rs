@@ -143,6 +143,12 @@ impl LockFile {
     /// When it can't be written, or was changed by somebody else since it was read.
     pub fn write(&mut self) -> Result<(), LockError> {
         let text = text::write(self.comment, &self.records);
+        if text.len() as u64 > BYTES_MAX {
+            return Err(LockError::Unusable {
+                path: self.path.clone(),
+                message: format!("would be larger than {BYTES_MAX} bytes, and was not written"),
+            });
+        }
         if contents(&self.path)? != self.read {
             return Err(LockError::Changed {
                 path: self.path.clone(),

@@ -12,6 +12,7 @@ use std::collections::{BTreeSet, HashMap};
 pub const LINES_MAX: usize = 512;
 const DEPTH_MAX: usize = 8;
 const NAME_CHARS_MAX: usize = 128;
+const PATH_BYTES_MAX: usize = 256;
 /// Stands at the end of an outline that was cut.
 const CUT: &str = "…";
 /// What only people read.
@@ -78,11 +79,15 @@ impl<'s> Walk<'s> {
             if shown.chars().count() > NAME_CHARS_MAX || shown.contains(": ") {
                 shown = format!("sha256-{}", short(name.as_bytes()));
             }
-            let path = if path.is_empty() {
+            let mut path = if path.is_empty() {
                 shown
             } else {
                 format!("{path}.{shown}")
             };
+            if path.len() > PATH_BYTES_MAX {
+                path = format!("sha256-{}", short(path.as_bytes()));
+            }
+            let path = path;
             let property = self.resolved(property);
             let mut line = format!("{path}: {}", types(property));
             if required.contains(name.as_str()) {
@@ -344,6 +349,15 @@ mod tests {
         let endless = json!({"$defs": {"a": {"properties": {"a": {"$ref": "#/$defs/a"}, "b": {"$ref": "#/$defs/a"}}}},
             "properties": {"a": {"$ref": "#/$defs/a"}}});
         assert!(outline(&endless).len() <= LINES_MAX + 1);
+        let mut deep = json!({"type": "string"});
+        for _ in 0..8 {
+            deep = json!({"properties": {"x".repeat(100): deep}});
+        }
+        assert!(
+            outline(&deep).iter().all(|line| line.len() < 320),
+            "{:?}",
+            outline(&deep)
+        );
         let long = json!({"properties": {"x".repeat(10_000): true, "a: b\n": true}});
         assert!(
             outline(&long)

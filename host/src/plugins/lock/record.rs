@@ -186,7 +186,7 @@ pub fn grants_gone(old: &Record, now: &Reach) -> Vec<Change> {
         .collect()
 }
 
-/// Whether something was granted for that lent interface.
+/// Whether something was granted for what stands in `needs`.
 fn granted(grants: &Reach, need: &str) -> bool {
     let capability = Capability::ALL
         .into_iter()

@@ -404,7 +404,10 @@ fn a_flood_of_news_is_cut_and_the_rest_is_counted() {
             })
         })
         .collect();
-    let mut rig = Rig::new(specs, |settings| settings.queues.pulse.capacity = 1000);
+    let mut rig = Rig::new(specs, |settings| {
+        settings.queues.pulse.capacity = 1000;
+        settings.quarantine = None;
+    });
     rig.hand.advance(Duration::from_millis(900));
     rig.run();
     let jobs = rig.take(Kind::Pulse);

@@ -53,6 +53,8 @@ fn perform_deed(settings: &Settings) -> Result<Done, Failure> {
     let time = Duration::from_millis(settings.ms.unwrap_or(0));
     match settings.deed {
         Deed::Panic => panic!("chaos panics"),
+        Deed::Say => Ok(say(settings.text.as_deref().unwrap_or_default())),
+        Deed::SayPanicking => panic!("{}", settings.text.as_deref().unwrap_or_default()),
         Deed::Trap => trap(),
         Deed::OutOfBounds => out_of_bounds(),
         Deed::Exit => std::process::exit(1),
@@ -301,6 +303,17 @@ fn lines(mut stream: impl Write, count: u32, bytes: usize) -> Result<Done, Failu
     }
     let _ = stream.flush();
     Ok(Done::said("written"))
+}
+
+fn say(text: &str) -> Done {
+    log::write(Level::Warn, text);
+    println!("{text}");
+    eprintln!("{text}");
+    Done {
+        words: format!("said: {text}"),
+        reason: Some(text.to_owned()),
+        measurements: vec![Measurement::new(text, 1.0, text)],
+    }
 }
 
 fn clocks() -> Done {

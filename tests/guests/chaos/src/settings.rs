@@ -32,6 +32,8 @@ pub struct Settings {
     pub path: Option<String>,
     /// Of `docker`: the container to restart.
     pub container: Option<String>,
+    /// Of `say`.
+    pub text: Option<String>,
 }
 
 /// What to do.
@@ -60,6 +62,11 @@ pub enum Deed {
     Permanent,
     /// Intervention: effect unknown.
     EffectUnknown,
+
+    /// Says its `text` in every way there is: log, standard output and error, summary, reason, name of a measurement.
+    Say,
+    /// Panics with its `text` for a message, if it has one.
+    SayPanicking,
 
     /// Panics with the message `chaos panics`.
     Panic,

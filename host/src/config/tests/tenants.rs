@@ -1,0 +1,299 @@
+//! What right configurations of tenants become, and what is theirs alone.
+
+use super::*;
+use crate::domain::{
+    secret::{CLOSE, OPEN},
+    spec::MonitorSpec,
+    tenant::Quotas,
+};
+use tempfile::TempDir;
+
+const TERMS: &str = r#"
+[host]
+data-dir = "data"
+[plugins.http]
+grants.http = ["@settings.url"]
+grants.networks = ["public", "loopback"]
+[plugins."acme/probe"]
+grants.http = ["@settings.url"]
+grants.networks = ["public"]
+reuse = 7
+[notifiers.ops]
+plugin = "log"
+[[monitor]]
+name = "first"
+pulse = { plugin = "http", settings = { url = "https://example.com" } }
+[[monitor]]
+name = "shop"
+pulse = { plugin = "http", settings = { url = "https://example.com" } }
+[tenants.acme]
+config = "tenants/acme"
+allowed-plugins = ["http", "log"]
+shared-notifiers = ["ops"]
+secrets.token = "${env:TOKEN}-of-acme"
+quotas = { monitors = 10, in-flight = 4, cpu = "500ms", memory = "64MiB", connections = 5, requests-per-second = 6, bytes-per-second = "1MiB", codes-per-hour = 7 }
+[tenants.acme.grants.http]
+http = ["https://*.example.com"]
+networks = ["public"]
+[tenants.beta]
+config = "tenants/beta.toml"
+allowed-plugins = ["http"]
+"#;
+
+const ACME: &str = r#"
+[notifiers.alerts]
+plugin = "log"
+[templates.t]
+interval = "7s"
+[[monitor]]
+name = "router"
+pulse = { plugin = "acme/probe", settings = { url = "https://example.com" } }
+[[monitor]]
+name = "shop"
+use = ["t"]
+notify = ["alerts", "ops"]
+depends-on = ["router"]
+pulse = { plugin = "http", settings = { url = "https://a.example.com", bearer = "${secret:token}" } }
+[[monitor]]
+name = "list-{{id}}"
+targets = "list.csv"
+pulse = { plugin = "http", settings = { url = "https://a.example.com/{{id}}", bearer = "x ${secret:token} {{id}}" } }
+"#;
+
+const BETA: &str = r#"
+[[monitor]]
+name = "shop"
+pulse = { plugin = "http", settings = { url = "https://b.example.com" } }
+"#;
+
+/// A folder with the configuration of the operator, of acme and of beta.
+struct World(TempDir);
+
+impl World {
+    fn new() -> Self {
+        let folder = TempDir::new().unwrap();
+        std::fs::create_dir_all(folder.path().join("tenants/acme")).unwrap();
+        let world = Self(folder);
+        world.write("pulse-host.toml", TERMS);
+        world.write("tenants/acme/acme.toml", ACME);
+        world.write("tenants/acme/list.csv", "id\n1\n2\n");
+        world.write("tenants/beta.toml", BETA);
+        world
+    }
+
+    fn write(&self, path: &str, text: &str) {
+        std::fs::write(self.0.path().join(path), text).unwrap();
+    }
+
+    fn load(&self, keep: Keep) -> Config {
+        let mut findings = Findings::default();
+        let sources = Sources::load(&self.0.path().join("pulse-host.toml"), &mut findings);
+        let mut facts = facts();
+        let probe = Facts {
+            name: "acme/probe".into(),
+            ..facts["http"].clone()
+        };
+        facts.insert("acme/probe".to_owned(), probe);
+        let draft = Draft::read(sources, findings, &surroundings());
+        match draft.finish_telling(&facts, keep, &mut Silent) {
+            Ok(config) => config,
+            Err(unfit) => panic!("{}", unfit.problems),
+        }
+    }
+}
+
+fn monitors(config: &Config) -> Vec<String> {
+    let shown = |spec: &MonitorSpec| format!("{}/{}", spec.tenant, spec.name());
+    config.monitors.iter().map(shown).collect()
+}
+
+#[track_caller]
+fn monitor<'c>(config: &'c Config, tenant: &str, name: &str) -> &'c MonitorSpec {
+    let of = |spec: &&MonitorSpec| &*spec.tenant.name == tenant && spec.name() == name;
+    config.monitors.iter().find(of).unwrap()
+}
+
+#[test]
+fn a_tenants_monitors_are_its_own() {
+    let world = World::new();
+    let config = world.load(Keep::Nothing);
+    assert_eq!(
+        monitors(&config),
+        [
+            "default/first",
+            "default/shop",
+            "acme/router",
+            "acme/shop",
+            "acme/list-1",
+            "acme/list-2",
+            "beta/shop"
+        ]
+    );
+    let acme = monitor(&config, "acme", "shop");
+    assert_eq!(
+        acme.tenant.quotas,
+        Quotas {
+            monitors: Some(10),
+            in_flight: Some(4),
+            cpu_per_second: Some(Duration::from_millis(500)),
+            memory_bytes: Some(64 << 20),
+            connections: Some(5),
+            requests_per_second: Some(6),
+            bytes_per_second: Some(1 << 20),
+            codes_per_hour: Some(7),
+        }
+    );
+    assert_eq!(acme.policy.interval, Duration::from_secs(7));
+    let sinks: Vec<&str> = acme.sinks.iter().map(|sink| &*sink.name).collect();
+    assert_eq!(sinks, ["alerts", "ops"]);
+    // The places of parents are those in the list of all.
+    assert_eq!(*acme.parents, [2]);
+    let own = monitor(&config, "acme", "router").pulse.as_ref().unwrap();
+    assert_eq!((&*own.profile.plugin, own.profile.reuse), ("acme/probe", 7));
+    // The same words in two configurations are two things.
+    let (mine, theirs) = (
+        monitor(&config, "default", "shop"),
+        monitor(&config, "beta", "shop"),
+    );
+    let profile = |spec: &MonitorSpec| Arc::clone(&spec.pulse.as_ref().unwrap().profile);
+    assert!(!Arc::ptr_eq(&profile(mine), &profile(theirs)));
+    let standing: Vec<String> = config
+        .tenants
+        .iter()
+        .map(|state| state.standing.to_string())
+        .collect();
+    assert_eq!(standing, ["present", "present"]);
+    assert_eq!(config.tenants[0].plugins, ["acme/probe", "http", "log"]);
+    assert!(!world.0.path().join("data").exists(), "nothing was to be kept");
+}
+
+#[test]
+fn a_plugins_grants_are_narrower_for_a_tenant() {
+    let config = World::new().load(Keep::Nothing);
+    let grants = |tenant, name| {
+        let spec = monitor(&config, tenant, name);
+        Arc::clone(&spec.pulse.as_ref().unwrap().profile.grants)
+    };
+    let acme = grants("acme", "shop");
+    assert_eq!(acme.http, [HttpGrant::Settings(vec!["url".to_owned()])]);
+    assert_eq!(acme.http_within.as_ref().map(Vec::len), Some(1));
+    assert!(acme.networks.contains(Network::Public) && !acme.networks.contains(Network::Loopback));
+    let beta = grants("beta", "shop");
+    assert_eq!(beta.http_within, None);
+    assert!(beta.networks.contains(Network::Loopback));
+}
+
+#[test]
+fn secrets_are_names_until_they_are_used() {
+    let config = World::new().load(Keep::Nothing);
+    let settings = |name| {
+        let spec = monitor(&config, "acme", name);
+        spec.assignment(Kind::Pulse, 0).unwrap().settings.to_owned()
+    };
+    let shop = settings("shop");
+    assert!(shop.contains(&format!("{OPEN}token{CLOSE}")), "{shop}");
+    let row = settings("list-2");
+    let secrets = &monitor(&config, "acme", "shop").tenant.secrets;
+    let filled: Value = serde_json::from_str(&secrets.fill_json(&row)).unwrap();
+    assert_eq!(filled["bearer"], "x s3cret-of-acme 2");
+    // Nothing that shows a whole monitor, or all of them, has the value.
+    let shown = format!("{:?} {:?}", config.monitors, config.tenants);
+    assert!(!shown.contains("s3cret"), "{shown}");
+}
+
+#[test]
+fn the_value_of_a_secret_is_what_a_schema_is_held_against() {
+    let world = World::new();
+    // At least four characters: the name has more, and the value too.
+    world.write(
+        "tenants/acme/acme.toml",
+        "[[monitor]]\nname = \"a\"\npulse = { plugin = \"http\", settings = { url = \"https://a\", method = \"${secret:token}\" } }\n\
+         [[monitor]]\nname = \"b-{{id}}\"\ntargets = [{ id = 1 }]\npulse = { plugin = \"http\", settings = { url = \"https://a/{{id}}\", max-latency = \"${secret:token}{{id}}\" } }\n",
+    );
+    let config = world.load(Keep::Nothing);
+    let Standing::None { problems, .. } = &config.tenants[0].standing else {
+        panic!("{:?}", config.tenants[0].standing);
+    };
+    let shown = problems.to_string();
+    assert_eq!(problems.len(), 2, "{shown}");
+    assert!(!shown.contains("s3cret"), "{shown}");
+}
+
+#[test]
+fn what_is_wrong_with_one_costs_nobody_else_anything() {
+    let world = World::new();
+    world.write("tenants/acme/acme.toml", "[[monitor]]\nnaem = \"x\"\n");
+    let config = world.load(Keep::Good);
+    assert_eq!(monitors(&config), ["default/first", "default/shop", "beta/shop"]);
+    assert_eq!(config.tenants[0].standing.to_string(), "none");
+    assert_eq!(config.tenants[0].standing.problems().unwrap().len(), 3);
+    assert_eq!(config.tenants[1].standing.to_string(), "present");
+}
+
+#[test]
+fn the_last_good_files_go_on_with_their_lists() {
+    let world = World::new();
+    let good = monitors(&world.load(Keep::Good));
+    world.write("tenants/acme/list.csv", "id\n1\n1\n");
+    let config = world.load(Keep::Good);
+    assert!(matches!(config.tenants[0].standing, Standing::LastGood { .. }));
+    assert_eq!(monitors(&config), good);
+    std::fs::remove_dir_all(world.0.path().join("tenants/acme")).unwrap();
+    assert_eq!(monitors(&world.load(Keep::Good)), good, "also without the folder");
+    std::fs::remove_file(world.0.path().join("tenants/beta.toml")).unwrap();
+    assert_eq!(
+        monitors(&world.load(Keep::Nothing)),
+        good,
+        "also without the file"
+    );
+
+    // The terms are those of today.
+    let terms = TERMS.replace("monitors = 10", "monitors = 3");
+    world.write("pulse-host.toml", &terms);
+    let config = world.load(Keep::Good);
+    let Standing::None { why, stale, .. } = &config.tenants[0].standing else {
+        panic!("{:?}", config.tenants[0].standing);
+    };
+    assert!(why.contains("does not fit"), "{why}");
+    assert!(
+        stale.as_ref().unwrap().to_string().contains("which is the quota"),
+        "{stale:?}"
+    );
+
+    // And a good one is the last good one from then on.
+    std::fs::create_dir_all(world.0.path().join("tenants/acme")).unwrap();
+    world.write("tenants/acme/acme.toml", BETA);
+    assert_eq!(world.load(Keep::Good).tenants[0].standing.to_string(), "present");
+    world.write("tenants/acme/acme.toml", "?");
+    let config = world.load(Keep::Good);
+    assert_eq!(config.tenants[0].standing.to_string(), "last good");
+    assert_eq!(config.tenants[0].monitors, 1);
+}
+
+#[test]
+fn that_nothing_can_be_kept_is_said_and_no_error() {
+    let world = World::new();
+    world.write("data", "a file in the place of the directory");
+    let config = world.load(Keep::Good);
+    assert_eq!(config.tenants[0].standing.to_string(), "present");
+    assert_eq!(config.tenants[0].monitors, 4);
+    assert!(config.tenants[0].unkept.is_some());
+}
+
+#[test]
+fn settings_that_rows_blow_up_are_bounded() {
+    let world = World::new();
+    let padding = "x".repeat(60_000);
+    world.write(
+        "tenants/acme/acme.toml",
+        &format!(
+            "[[monitor]]\nname = \"m-{{{{id}}}}\"\ntargets = \"list.csv\"\npulse = {{ plugin = \"http\", settings = {{ url = \"https://a/{{{{id}}}}\", headers = {{ a = \"{padding}\" }} }} }}\n"
+        ),
+    );
+    let rows: String = (0..6_000).map(|row| format!("{row}\n")).collect();
+    world.write("tenants/acme/list.csv", &format!("id\n{rows}"));
+    world.write("pulse-host.toml", &TERMS.replace("monitors = 10, ", ""));
+    let config = world.load(Keep::Nothing);
+    let shown = config.tenants[0].standing.problems().unwrap().to_string();
+    assert!(shown.contains("take too much memory"), "{shown}");
+}
