@@ -217,7 +217,7 @@ impl Grower<'_> {
                 }
                 Ok(None) => Value::String(text.as_ref().into()),
                 Err(problem) => {
-                    self.findings.report(problem);
+                    self.findings.report(*problem);
                     Value::Broken
                 }
             },
@@ -255,19 +255,20 @@ impl Grower<'_> {
         Node { at, value, veiled }
     }
 
-    fn string(&self, text: &str, at: At, settings: bool) -> Result<Option<String>, Problem> {
+    fn string(&self, text: &str, at: At, settings: bool) -> Result<Option<String>, Box<Problem>> {
         let Some(source) = self.sources.get(at) else {
             return Ok(None);
         };
         if self.surroundings.are_a_tenants() && text.contains([OPEN, CLOSE]) {
             let wrong = "this text holds U+FDD0 or U+FDD1, which Unicode keeps free for use within a program";
-            return Err(Problem::new("bad-character", at, wrong).help("leave the character out"));
+            let problem = Problem::new("bad-character", at, wrong).help("leave the character out");
+            return Err(problem.into());
         }
         let filled = interpolate(text, &source.base, self.surroundings).map_err(|failure| {
             let problem = Problem::new("interpolation", at, failure.message);
             match failure.help {
-                Some(help) => problem.help(help),
-                None => problem,
+                Some(help) => Box::new(problem.help(help)),
+                None => Box::new(problem),
             }
         })?;
         // Names, labels and the like go wherever alerts go.
@@ -275,8 +276,9 @@ impl Grower<'_> {
             && self.surroundings.are_a_tenants()
             && filled.as_ref().is_some_and(|text| text.contains(OPEN))
         {
-            return Err(Problem::new("secret-place", at, "a secret can't stand here")
-                .help("secrets go into the settings of checks, repairs and notifiers"));
+            let problem = Problem::new("secret-place", at, "a secret can't stand here")
+                .help("secrets go into the settings of checks, repairs and notifiers");
+            return Err(problem.into());
         }
         Ok(filled)
     }
