@@ -73,6 +73,17 @@ const CLASSES: &[&str] = &[
     "undeliverable: too old",
     "undeliverable: waited too long",
     "needless green left out",
+    "quarantined",
+    "quarantined at large",
+    "out of quarantine",
+    "probe sent",
+    "pulse withheld",
+    "red: quarantined",
+    "repairs pause",
+    "repairs of all pause",
+    "repairs resume",
+    "repairs resume: too long",
+    "held: most fail at once",
 ];
 
 fn number<T: std::str::FromStr>(name: &str) -> Option<T> {

@@ -341,7 +341,7 @@ fn class(rng: &mut Rng, scale: &Scale, pool: &[Arc<Sink>], uniform: Option<u64>)
     let intervention = rng.permille(750).then(|| {
         let verify_window = rng.ms(interval, interval * 6);
         Arc::new(InterventionSpec {
-            lane: lane(rng.pick(&["restart", "script"]), rng.ms(500, 15_000)),
+            lane: lane(rng.pick(&["restart", "script", "http"]), rng.ms(500, 15_000)),
             max_attempts: u32::try_from(rng.range(1, 4)).unwrap(),
             cooldown: rng.ms(500, interval.min(60_000) * 4),
             verify_window,

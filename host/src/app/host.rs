@@ -43,14 +43,6 @@ pub fn run(prepared: Prepared) -> Result<()> {
         .iter()
         .map(|(name, profile)| (name.clone(), Arc::clone(&profile.grants)));
     lock::announce(&gate, &library, &config.host, &grants.collect());
-    tracing::info!(
-        "pulse-host {}: {} from {}, {}; Ctrl-C stops it",
-        env!("CARGO_PKG_VERSION"),
-        counted(config.monitors.len() as u64, "monitor"),
-        config_path.display(),
-        counted(library.iter().count() as u64, "plugin")
-    );
-    tracing::info!("{ceilings}");
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -60,9 +52,18 @@ pub fn run(prepared: Prepared) -> Result<()> {
         .chain(config.tenants.iter().map(|state| &state.tenant))
         .map(Arc::clone)
         .collect();
-    // Signals are caught before the first check runs, so that no early Ctrl-C kills it half-way.
+    // Signals are caught before the first check runs, and before it is said that they are, so that no early Ctrl-C kills
+    // it half-way.
     let ended = runtime.block_on(async {
         let stop = stop_signal()?;
+        tracing::info!(
+            "pulse-host {}: {} from {}, {}; Ctrl-C stops it",
+            env!("CARGO_PKG_VERSION"),
+            counted(config.monitors.len() as u64, "monitor"),
+            config_path.display(),
+            counted(library.iter().count() as u64, "plugin")
+        );
+        tracing::info!("{ceilings}");
         let plan = Plan {
             settings: config.host,
             monitors: config.monitors,

@@ -68,45 +68,45 @@ impl Transport {
         }
     }
 
-    fn of(self, grants: &Grants) -> &Vec<TcpGrant> {
+    /// What is granted, and what is left of it for a tenant.
+    fn of(self, grants: &Grants) -> (&[TcpGrant], Option<&Vec<TcpGrant>>) {
         match self {
-            Self::Tcp => &grants.tcp,
-            Self::Udp => &grants.udp,
+            Self::Tcp => (&grants.tcp, grants.tcp_within.as_ref()),
+            Self::Udp => (&grants.udp, grants.udp_within.as_ref()),
         }
     }
 
-    /// What is left of them for this tenant, if that is less.
-    fn within(self, grants: &Grants) -> Option<&Vec<TcpGrant>> {
-        match self {
-            Self::Tcp => grants.tcp_within.as_ref(),
-            Self::Udp => grants.udp_within.as_ref(),
-        }
-    }
-
-    fn covers(self, grants: &Grants, covers: impl Fn(&TcpGrant) -> bool + Copy) -> bool {
-        self.of(grants).iter().any(covers) && within(self.within(grants), covers)
+    /// Whether both cover what `covers` looks for.
+    fn allows(self, grants: &Grants, covers: impl Fn(&TcpGrant) -> bool) -> bool {
+        let (granted, left) = self.of(grants);
+        granted.iter().any(&covers) && within(left, covers)
     }
 }
 
 /// Checks host and port against `grants.tcp` or `grants.udp`.
 pub(super) fn check_pair(lease: &Lease, transport: Transport, host: &Host, port: u16) -> Result<(), Denial> {
-    if covers(lease, &Settings::of(lease), transport, host, port) {
+    let settings = Settings::of(lease);
+    if transport.allows(&lease.profile().grants, |grant| {
+        covers(&settings, grant, host, port)
+    }) {
         return Ok(());
     }
-    Err(no_pair(lease, transport, &format!("{host}:{port}")))
+    Err(no_pair(lease, transport, host, port))
 }
 
 /// Checks the address and port that a socket is to be connected to. It may be granted as such, or be what a granted
 /// name was resolved to in this execution; what class of address it is in is checked in both cases.
 pub(super) fn check_peer(lease: &Lease, transport: Transport, peer: SocketAddr) -> Result<(), Denial> {
     let settings = Settings::of(lease);
+    let grants = &lease.profile().grants;
+    let allows = |host: &Host| transport.allows(grants, |grant| covers(&settings, grant, host, peer.port()));
     let address = Host::Address(peer.ip());
-    if !covers(lease, &settings, transport, &address, peer.port()) {
+    if !allows(&address) {
         let names = lease.names();
         let mut named = names.of(peer.ip()).peekable();
         let wanted = named.peek().map_or(&address, |name| *name).clone();
-        if !named.any(|name| covers(lease, &settings, transport, name, peer.port())) {
-            return Err(no_pair(lease, transport, &format!("{wanted}:{}", peer.port())));
+        if !named.any(allows) {
+            return Err(no_pair(lease, transport, &wanted, peer.port()));
         }
     }
     check_addresses(lease, transport.name(), &address, &[peer.ip()])
@@ -116,26 +116,23 @@ pub(super) fn check_peer(lease: &Lease, transport: Transport, peer: SocketAddr) 
 pub(super) fn check_name(lease: &Lease, host: &Host) -> Result<(), Denial> {
     let settings = Settings::of(lease);
     let grants = &lease.profile().grants;
-    let covers = |grant: &TcpGrant| match grant {
+    let granted = |grant: &TcpGrant| match grant {
         TcpGrant::Settings { host: path, port } => settings
             .pair(path, port.as_deref())
             .is_some_and(|(own, _)| own == *host),
         TcpGrant::Pattern { host: pattern, .. } => matches(pattern, host),
     };
-    if [Transport::Tcp, Transport::Udp]
-        .iter()
-        .any(|transport| transport.covers(grants, covers))
-    {
+    if Transport::Tcp.allows(grants, granted) || Transport::Udp.allows(grants, granted) {
         return Ok(());
     }
-    let mut denial = no_pair(lease, Transport::Tcp, &format!("{host}:*"));
+    let narrowed = grants.tcp.iter().any(granted);
+    let mut denial = denied_pair(lease, Transport::Tcp, &format!("{host}:*"), narrowed);
     denial.wanted = one_line(&format!("to look up {host}"));
     Err(denial)
 }
 
-/// Whether what is granted covers host and port.
-fn covers(lease: &Lease, settings: &Settings<'_>, transport: Transport, host: &Host, port: u16) -> bool {
-    transport.covers(&lease.profile().grants, |grant: &TcpGrant| match grant {
+fn covers(settings: &Settings<'_>, grant: &TcpGrant, host: &Host, port: u16) -> bool {
+    match grant {
         TcpGrant::Settings {
             host: path,
             port: port_path,
@@ -146,18 +143,6 @@ fn covers(lease: &Lease, settings: &Settings<'_>, transport: Transport, host: &H
             host: pattern,
             port: own,
         } => matches(pattern, host) && own.is_none_or(|own| own == port),
-    })
-}
-
-fn no_pair(lease: &Lease, transport: Transport, wanted: &str) -> Denial {
-    let (key, grants) = (transport.name(), &lease.profile().grants);
-    Denial {
-        capability: key,
-        grant: match transport.within(grants) {
-            Some(left) => tenant_line(lease, key, left.iter().map(shown_tcp), wanted),
-            None => line(lease, key, transport.of(grants).iter().map(shown_tcp), wanted),
-        },
-        wanted: one_line(wanted),
     }
 }
 
@@ -166,11 +151,32 @@ fn within<G>(left: Option<&Vec<G>>, covers: impl Fn(&G) -> bool) -> bool {
     left.is_none_or(|left| left.iter().any(covers))
 }
 
+fn no_pair(lease: &Lease, transport: Transport, host: &Host, port: u16) -> Denial {
+    let settings = Settings::of(lease);
+    let (granted, _) = transport.of(&lease.profile().grants);
+    let narrowed = granted.iter().any(|grant| covers(&settings, grant, host, port));
+    denied_pair(lease, transport, &format!("{host}:{port}"), narrowed)
+}
+
+/// `narrowed`: the plugin may, and the tenant may not.
+fn denied_pair(lease: &Lease, transport: Transport, wanted: &str, narrowed: bool) -> Denial {
+    let key = transport.name();
+    let (granted, left) = transport.of(&lease.profile().grants);
+    Denial {
+        capability: key,
+        grant: match left {
+            Some(left) if narrowed => tenant_line(lease, key, left.iter().map(shown_tcp), wanted),
+            _ => line(lease, key, granted.iter().map(shown_tcp), wanted),
+        },
+        wanted: one_line(wanted),
+    }
+}
+
 /// Checks every address that a name resolved to against `grants.networks`. One that is not granted spoils all:
 /// a mixed answer is how a name is rebound to an inner address.
 ///
 /// # Errors
-/// The first that no grant covers.
+/// The first address of a class that is not granted.
 pub fn check_addresses(
     lease: &Lease,
     capability: &'static str,

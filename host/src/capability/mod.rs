@@ -68,13 +68,13 @@ pub struct Lease {
     /// Whether the guest waits for its target at this moment.
     pub waiting: Waiting,
     log: Mutex<LogBook>,
+    /// The settings with the values of secrets, once somebody has asked for them.
+    filled: OnceLock<String>,
     taint: OnceLock<Taint>,
     /// What its tenant may do in a second; known with the first call that uses the network.
     throttle: OnceLock<Arc<Throttle>>,
     /// Which names it had looked up, and what they resolved to.
     names: Mutex<Names>,
-    /// The settings with the values of secrets, once somebody has asked for them.
-    filled: OnceLock<String>,
 }
 
 impl Lease {
@@ -86,10 +86,10 @@ impl Lease {
             ends,
             waiting: Waiting::default(),
             log: Mutex::new(log),
+            filled: OnceLock::new(),
             taint: OnceLock::new(),
             throttle: OnceLock::new(),
             names: Mutex::default(),
-            filled: OnceLock::new(),
         }
     }
 

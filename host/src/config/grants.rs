@@ -52,7 +52,7 @@ impl Written {
             };
             texts.into_iter().filter_map(grant).collect()
         });
-        let [tcp, udp] = ["tcp", "udp"].map(|key| {
+        let pairs = |reader: &mut Reader<'_>, key| {
             let texts = texts(reader, key)?;
             let grant = |text: Spot<std::sync::Arc<str>>| match tcp_grant(&text.value) {
                 Ok(value) => Some(Spot { at: text.at, value }),
@@ -67,7 +67,8 @@ impl Written {
                 }
             };
             Some(texts.into_iter().filter_map(grant).collect())
-        });
+        };
+        let (tcp, udp) = (pairs(reader, "tcp"), pairs(reader, "udp"));
         let networks = texts(reader, "networks").map(|names| {
             let names = names.iter();
             names.filter_map(|name| read_network(reader, name)).collect()
@@ -168,20 +169,17 @@ impl Written {
             }
             narrow.http_within = Some(values(Some(entries)));
         }
-        for (key, own, base, left) in [
-            ("tcp", &self.tcp, &base.tcp, &mut narrow.tcp_within),
-            ("udp", &self.udp, &base.udp, &mut narrow.udp_within),
-        ] {
-            let Some(entries) = own else {
-                continue;
-            };
+        let mut pairs = |key, entries: &Option<Vec<Spot<TcpGrant>>>, base: &[TcpGrant]| {
+            let entries = entries.as_ref()?;
             for entry in entries {
                 if !base.iter().any(|base| covers_tcp(base, &entry.value)) {
                     wide(entry.at, key, base.iter().map(ToString::to_string).collect());
                 }
             }
-            *left = Some(values(Some(entries)));
-        }
+            Some(values(Some(entries)))
+        };
+        narrow.tcp_within = pairs("tcp", &self.tcp, &base.tcp);
+        narrow.udp_within = pairs("udp", &self.udp, &base.udp);
         if let Some(entries) = &self.networks {
             let present = Network::ALL
                 .into_iter()

@@ -261,15 +261,16 @@ impl Grower<'_> {
         };
         if self.surroundings.are_a_tenants() && text.contains([OPEN, CLOSE]) {
             let wrong = "this text holds U+FDD0 or U+FDD1, which Unicode keeps free for use within a program";
-            let problem = Problem::new("bad-character", at, wrong).help("leave the character out");
-            return Err(problem.into());
+            return Err(Box::new(
+                Problem::new("bad-character", at, wrong).help("leave the character out"),
+            ));
         }
         let filled = interpolate(text, &source.base, self.surroundings).map_err(|failure| {
             let problem = Problem::new("interpolation", at, failure.message);
-            match failure.help {
-                Some(help) => Box::new(problem.help(help)),
-                None => Box::new(problem),
-            }
+            Box::new(match failure.help {
+                Some(help) => problem.help(help),
+                None => problem,
+            })
         })?;
         // Names, labels and the like go wherever alerts go.
         if !settings
@@ -278,7 +279,7 @@ impl Grower<'_> {
         {
             let problem = Problem::new("secret-place", at, "a secret can't stand here")
                 .help("secrets go into the settings of checks, repairs and notifiers");
-            return Err(problem.into());
+            return Err(Box::new(problem));
         }
         Ok(filled)
     }

@@ -12,7 +12,7 @@ pub use child::{SUBCOMMAND, main as child_main, own_program};
 pub use screen::screen;
 
 use crate::{domain::host::CompilerSettings, plugins::Found};
-use cache::Cache;
+use cache::{Cache, Unusable};
 use child::{ChildLimits, Failure};
 use std::path::{Path, PathBuf};
 use wasmtime::{Engine, component::Component};
@@ -56,7 +56,8 @@ pub fn load(
     if entry.exists() {
         match cache.load(engines, &entry) {
             Ok(components) => return Ok(components),
-            Err(error) => tracing::warn!("{error}; compiled anew"),
+            Err(Unusable::Unfit(message)) => return Err(message),
+            Err(Unusable::Damaged(message)) => tracing::warn!("{message}; compiled anew"),
         }
     }
     let limits = ChildLimits::of(settings).word();
@@ -91,7 +92,7 @@ pub fn load(
         .and_then(|()| cache.keep(&fresh, &entry));
     let _ = std::fs::remove_file(&fresh);
     kept?;
-    cache.load(engines, &entry)
+    cache.load(engines, &entry).map_err(Unusable::into_message)
 }
 
 /// Removes from the cache in that data directory what is no longer of use, as far as the settings want that.

@@ -49,6 +49,22 @@ pub(super) struct Entry {
     artefact: PathBuf,
 }
 
+/// Why an artefact can't be used.
+pub(super) enum Unusable {
+    /// It is not what was written there, or somebody else could have written it.
+    Damaged(String),
+    /// It is whole and does not fit the engines: to compile it anew would change nothing.
+    Unfit(String),
+}
+
+impl Unusable {
+    pub fn into_message(self) -> String {
+        match self {
+            Self::Damaged(message) | Self::Unfit(message) => message,
+        }
+    }
+}
+
 impl Entry {
     /// Where the artefact's own digest is.
     fn seal(&self) -> PathBuf {
@@ -90,7 +106,20 @@ impl Cache {
     }
 
     /// Loads an artefact into each of the engines.
-    pub fn load(&self, engines: &[&Engine], entry: &Entry) -> Result<Vec<Component>, String> {
+    pub fn load(&self, engines: &[&Engine], entry: &Entry) -> Result<Vec<Component>, Unusable> {
+        self.check(entry).map_err(Unusable::Damaged)?;
+        let artefact = &entry.artefact;
+        // SAFETY: the artefact was written by this program (see `super::load`) into a folder that nobody else can
+        // write, which was checked in `open_private` and in `make_private`, and it is whole; wasmtime checks version and
+        // settings itself.
+        #[allow(unsafe_code)]
+        let load = |engine: &&Engine| unsafe { Component::deserialize_file(engine, artefact) };
+        let components: wasmtime::Result<Vec<Component>> = engines.iter().map(load).collect();
+        components.map_err(|error| Unusable::Unfit(crate::sandbox::classify::one_line(&error)))
+    }
+
+    /// Whether an artefact is whole, and nobody else's.
+    fn check(&self, entry: &Entry) -> Result<(), String> {
         let (artefact, seal) = (&entry.artefact, entry.seal());
         let sealed = std::io::read_to_string(open_private(&seal)?.take(SEAL_BYTES_MAX))
             .map_err(|error| format!("{}: {error}", seal.display()))?;
@@ -111,19 +140,7 @@ impl Cache {
             },
         };
         let _ = rustix::fs::futimens(&file, &used);
-        // SAFETY: the artefact was written by this program (see `super::load`) into a folder that nobody else can
-        // write, which was checked in `open_private` and in `make_private`, and it is whole; wasmtime checks version and
-        // settings itself.
-        #[allow(unsafe_code)]
-        let load = |engine: &&Engine| unsafe { Component::deserialize_file(engine, artefact) };
-        let components: wasmtime::Result<Vec<Component>> = engines.iter().map(load).collect();
-        components.map_err(|error| {
-            format!(
-                "{}: {}",
-                artefact.display(),
-                crate::sandbox::classify::one_line(&error)
-            )
-        })
+        Ok(())
     }
 
     /// Puts a compiled component and its digest where they are looked for. Whoever looks between the two sees an
