@@ -229,6 +229,7 @@ fn since(before: &Used, now: &Used) -> Used {
         bytes_sent: now.bytes_sent.saturating_sub(before.bytes_sent),
         bytes_received: now.bytes_received.saturating_sub(before.bytes_received),
         denials: now.denials.saturating_sub(before.denials),
+        held: now.held.saturating_sub(before.held),
         ..*now
     }
 }
@@ -244,6 +245,9 @@ fn said(used: &Used) -> String {
     );
     if used.denials > 0 {
         line.push_str(&format!(", {}", counted(used.denials, "denial")));
+    }
+    if used.held > 0 {
+        line.push_str(&format!(", made to wait by its quotas: {}", used.held));
     }
     line
 }

@@ -55,6 +55,8 @@ pub struct Amounts {
     pub received_bytes: u64,
     /// Calls that were refused for want of a grant or for a quota.
     pub denials: u64,
+    /// Times that a quota let its jobs wait.
+    pub held: u64,
     /// Sockets that were open at that time.
     pub connections: u64,
 }
@@ -72,6 +74,7 @@ impl From<Used> for Amounts {
             sent_bytes: used.bytes_sent,
             received_bytes: used.bytes_received,
             denials: used.denials,
+            held: used.held,
             connections: used.connections,
         }
     }

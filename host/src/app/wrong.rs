@@ -30,7 +30,11 @@ impl Wrong {
             Why::Nowhere(message) => format!("pulse-host: {message}\n"),
             Why::Problems(unfit) => {
                 let mut text = format!("{}\n", unfit.problems.render(color));
-                text.push_str(&tenants_text(&unfit.tenants, color));
+                let tenants = tenants_text(&unfit.tenants, color);
+                if !tenants.is_empty() {
+                    text.push('\n');
+                    text.push_str(&tenants);
+                }
                 text
             }
             Why::Lock(error) => format!("pulse-host: {error}\n"),
@@ -105,6 +109,9 @@ pub fn tenants_text<'a>(tenants: impl IntoIterator<Item = &'a TenantState>, colo
             Standing::None { problems, why, .. } => (problems, format!("it has no monitors: {why}")),
         };
         let count = counted(problems.len() as u64, "problem");
+        if !text.is_empty() {
+            text.push('\n');
+        }
         text.push_str(&format!(
             "{}\nnote: tenant {name}: {count} in {}; {then}\n",
             problems.render(color),

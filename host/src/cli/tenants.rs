@@ -80,7 +80,8 @@ fn shown(config: &Config, figures: Option<&Figures>, clock: &Clock) -> String {
         return text;
     };
     let head = [
-        "TENANT", "JOBS", "CPU TIME", "FUEL", "MEMORY", "REQUESTS", "SENT", "RECEIVED", "DENIALS", "OPEN",
+        "TENANT", "JOBS", "CPU TIME", "FUEL", "MEMORY", "REQUESTS", "SENT", "RECEIVED", "DENIALS", "HELD",
+        "OPEN",
     ];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
     let names = std::iter::once(DEFAULT).chain(config.tenants.iter().map(|state| &*state.tenant.name));
@@ -96,6 +97,7 @@ fn shown(config: &Config, figures: Option<&Figures>, clock: &Clock) -> String {
             format!("{} KiB", used.sent_bytes.div_ceil(1024)),
             format!("{} KiB", used.received_bytes.div_ceil(1024)),
             used.denials.to_string(),
+            used.held.to_string(),
             used.connections.to_string(),
         ])
     }));

@@ -300,6 +300,7 @@ fn json_says_what_is_documented() {
             "config": "./pulse-host.toml",
             "monitors": 1,
             "targets": [],
+            "tenants": [],
             "warnings": [],
             "problems": [],
         })

@@ -10,6 +10,7 @@ const COMMANDS: &[&[&str]] = &[
     &["init"],
     &["check-config"],
     &["probe"],
+    &["tenants"],
     &["plugin"],
     &["plugin", "list"],
     &["plugin", "inspect"],

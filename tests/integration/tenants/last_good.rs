@@ -121,7 +121,7 @@ fn what_the_operator_wrote_wrongly_is_still_an_error_of_all() {
     let (code, said) = world.say(&["run"]);
     assert_eq!(code, 2, "{said}");
     for part in [
-        "pulse-host.toml:18:20",
+        "pulse-host.toml:17:20",
         "did you mean `http`?",
         "tenants/acme/a.toml:1:2",
         "Nothing was started",

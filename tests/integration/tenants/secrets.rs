@@ -39,7 +39,7 @@ fn acme(url: &str) -> String {
         chaos("panics", "do = \"say-panicking\", text = \"<${secret:token}>\""),
         chaos("row-{{id}}", "do = \"say\", text = \"{{id}} ${secret:token}\"").replace(
             "pulse",
-            "targets = [{ id = \"a\" }, { id = \"b ${secret:token}\" }]\npulse"
+            "targets = [{ id = \"a\" }, { id = \"b $${secret:token}\" }]\npulse"
         ),
         chaos(
             "denied",
