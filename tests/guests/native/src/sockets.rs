@@ -75,7 +75,10 @@ fn with_std(deed: Deed, settings: &Settings, address: &str, count: u32) -> std::
             Ok(format!("slept beside {}", stream.peer_addr()?))
         }
         Deed::Resolve => {
-            let found: Vec<String> = address.to_socket_addrs()?.map(|found| found.to_string()).collect();
+            let found: Vec<String> = address
+                .to_socket_addrs()?
+                .map(|found| found.to_string())
+                .collect();
             Ok(found.join(" "))
         }
         Deed::Udp | Deed::UdpConnected => {
@@ -97,7 +100,11 @@ fn with_std(deed: Deed, settings: &Settings, address: &str, count: u32) -> std::
             let mut sent = 0;
             for index in 0..count {
                 let [.., high, low] = index.to_be_bytes();
-                sent += u32::from(socket.send_to(b"spray", std::net::SocketAddr::from(([127, 0, high, low], 9))).is_ok());
+                sent += u32::from(
+                    socket
+                        .send_to(b"spray", std::net::SocketAddr::from(([127, 0, high, low], 9)))
+                        .is_ok(),
+                );
             }
             Ok(format!("sprayed {sent}"))
         }

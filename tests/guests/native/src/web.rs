@@ -6,8 +6,8 @@ use wasip2::{
     http::{
         outgoing_handler::handle,
         types::{
-            Fields, FutureIncomingResponse, IncomingBody, IncomingResponse, Method, OutgoingBody, OutgoingRequest,
-            Scheme,
+            Fields, FutureIncomingResponse, IncomingBody, IncomingResponse, Method, OutgoingBody,
+            OutgoingRequest, Scheme,
         },
     },
     io::{poll::poll, streams::StreamError},
@@ -22,7 +22,11 @@ pub fn perform(settings: &Settings) -> Result<String, String> {
     }
     let request = OutgoingRequest::new(fields);
     let set = |what: &str, result: Result<(), ()>| result.map_err(|()| format!("{what} was refused"));
-    let method = if settings.deed == Deed::Post { Method::Post } else { Method::Get };
+    let method = if settings.deed == Deed::Post {
+        Method::Post
+    } else {
+        Method::Get
+    };
     set("method", request.set_method(&method))?;
     let scheme = match settings.scheme.as_deref() {
         Some("https") => Scheme::Https,
