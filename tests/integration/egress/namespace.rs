@@ -112,7 +112,7 @@ fn set_up() -> Result<(), String> {
 }
 
 #[test]
-#[ignore = "is run by the test above, in a network namespace of its own"]
+#[ignore = "run by `no_packet_leaves_for_what_was_not_granted`"]
 fn inside_the_namespace() {
     if let Err(reason) = set_up() {
         return println!("{SKIPPED}{reason}");
