@@ -11,6 +11,30 @@ struct Manifest {
     kinds: Vec<String>,
     component: String,
     needs: Vec<String>,
+    #[serde(default)]
+    requests: Requests,
+}
+
+/// What the author wants to reach. Whether each entry is well written the host says when it loads the plugin.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+struct Requests {
+    http: Vec<String>,
+    tcp: Vec<String>,
+    udp: Vec<String>,
+    networks: Vec<String>,
+    containers: Vec<String>,
+}
+
+impl Requests {
+    /// The settings that are named as `@settings.NAME`.
+    fn named_settings(&self) -> impl Iterator<Item = &str> {
+        let all = [&self.http, &self.tcp, &self.udp, &self.networks, &self.containers];
+        all.into_iter().flatten().filter_map(|entry| {
+            let path = entry.strip_prefix("@settings.")?;
+            path.split(['.', ':']).next()
+        })
+    }
 }
 
 /// Holds a plugin's manifest and README against its component. What the component imports is not known natively:
@@ -45,10 +69,18 @@ pub fn check_manifest<E: Guest + Kinds>(manifest: &str, readme: &str) -> Result<
     let mut needs = manifest.needs.clone();
     needs.sort_unstable();
     needs.dedup();
-    needs.retain(|need| ["docker", "files", "http", "tcp"].contains(&need.as_str()));
+    needs.retain(|need| {
+        ["docker", "files", "http", "tcp", "wasi-http", "wasi-sockets"].contains(&need.as_str())
+    });
     agree("needs", &manifest.needs.join(", "), &needs.join(", "));
 
-    for (setting, text) in super::documented_settings::<E>() {
+    let settings = super::documented_settings::<E>();
+    for named in manifest.requests.named_settings() {
+        if !settings.iter().any(|(setting, _)| setting == named) {
+            wrong.push(format!("requests: there is no setting `{named}`"));
+        }
+    }
+    for (setting, text) in settings {
         if text.is_empty() {
             wrong.push(format!(
                 "{setting}: has no doc comment, so the schema does not explain it"
@@ -111,6 +143,15 @@ mod tests {
             assert!(wrong.contains(word), "{word} is not in {wrong}");
         }
         assert_eq!(wrong.lines().count(), 4, "{wrong}");
+    }
+
+    #[test]
+    fn what_is_requested_names_settings_that_there_are() {
+        let with = |entry: &str| format!("{GOOD}\n[requests]\nhttp = [\"{entry}\"]\nnetworks = [\"public\"]");
+        let check = |entry: &str| check_manifest::<Example>(&with(entry), "| `url` | | Where. |");
+        assert_eq!(check("@settings.url"), Ok(()));
+        assert_eq!(check("https://*.example.com"), Ok(()));
+        assert!(check("@settings.address").unwrap_err().contains("`address`"));
     }
 
     #[test]
