@@ -225,9 +225,13 @@ impl Fair {
 
     /// A job of that queue came back.
     pub fn charge(&mut self, rations: &mut Rations, number: u16, result: &JobResult, now: Mono) {
+        // Who is alone has nobody to be compared with.
+        let shared = self.is_shared();
         if let Some(flow) = self.flows.get_mut(usize::from(number)) {
-            rations.charge(flow.ration, result, now);
-            flow.cpu.add(result.usage.cpu, now);
+            rations.charge(flow.ration, result, shared, now);
+            if shared {
+                flow.cpu.add(result.usage.cpu, now);
+            }
             // A whole second for one job says all there is to say.
             let cost = nanos(result.usage.cpu).min(1_000_000_000);
             if cost > 0 {

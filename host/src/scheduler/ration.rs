@@ -238,11 +238,13 @@ impl Rations {
         }
     }
 
-    /// A job came back; it used that much.
-    pub fn charge(&mut self, number: u32, result: &JobResult, now: Mono) {
+    /// A job came back; it used that much. `compared`: with what others used.
+    pub fn charge(&mut self, number: u32, result: &JobResult, compared: bool, now: Mono) {
         if let Some(ration) = self.all.get_mut(number as usize) {
             let usage = &result.usage;
-            ration.cpu.add(usage.cpu, now);
+            if compared {
+                ration.cpu.add(usage.cpu, now);
+            }
             if let Some(bucket) = &mut ration.cpu_quota {
                 bucket.fill(now);
                 bucket.take(nanos(usage.cpu));
@@ -309,7 +311,7 @@ mod tests {
         };
         assert_eq!(rations.allows(number, portion, at(0)), 10);
         let spent = |ms: u32| crate::scheduler::tests::used(MS * ms);
-        rations.charge(number, &spent(300), at(0));
+        rations.charge(number, &spent(300), true, at(0));
         assert_eq!(
             rations.allows(number, portion, at(1_999)),
             0,
