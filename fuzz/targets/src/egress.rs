@@ -9,9 +9,9 @@ use pulse_host::{
     config,
     domain::{
         grant::{Grants, HostPattern, HttpGrant, Network, UrlPattern},
-        job::{Job, JobKey, MonitorId, Payload},
+        job::Job,
         limits::Limits,
-        spec::{Kind, MonitorSpec, Profile},
+        spec::{MonitorSpec, Profile},
         time::{Mono, Wall},
     },
     plugins::Reach,
@@ -153,19 +153,10 @@ fn lease(http: Vec<HttpGrant>) -> Lease {
         grants: Arc::new(grants),
         reuse: 0,
     });
-    let job = Job {
-        key: JobKey {
-            monitor: MonitorId(0),
-            kind: Kind::Pulse,
-            sink: 0,
-            attempt: 1,
-        },
-        due: Mono(0),
-        due_wall: Wall(0),
-        expires: Mono::NEVER,
-        sent: Mono(0),
-        spec: MonitorSpec::alone("fuzz", profile, "{}", Duration::from_secs(1)),
-        payload: Payload::Pulse,
-    };
+    let job = Job::alone(
+        MonitorSpec::alone("fuzz", profile, "{}", Duration::from_secs(1)),
+        Mono(0),
+        Wall(0),
+    );
     Lease::new(job, Mono::NEVER, LogBook::default())
 }

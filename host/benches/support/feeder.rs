@@ -5,10 +5,9 @@ use pulse_host::{
     clock::Clock,
     domain::{
         host::{HostSettings, PerKind},
-        job::{Job, JobKey, MonitorId, Payload},
+        job::Job,
         outcome::{Answer, Outcome, Status},
         spec::{Kind, MonitorSpec},
-        time::{Mono, Wall},
     },
     queue::{self, Bell, Outlet, ResultReceiver},
     sandbox::{Library, Sandbox, Workers},
@@ -97,7 +96,12 @@ impl Feeder {
     fn send(&mut self, count: usize) -> bool {
         let (now, wall) = (self.clock.mono(), self.clock.wall());
         let mut batch = self.outlets.pulse.buffer();
-        batch.extend(self.specs.by_ref().take(count).map(|spec| job(spec, now, wall)));
+        batch.extend(
+            self.specs
+                .by_ref()
+                .take(count)
+                .map(|spec| Job::alone(spec, now, wall)),
+        );
         self.outlets.pulse.try_send(batch).is_ok()
     }
 
@@ -110,22 +114,5 @@ impl Feeder {
             bail!("the workers did not end");
         }
         Ok(())
-    }
-}
-
-fn job(spec: MonitorSpec, now: Mono, due_wall: Wall) -> Job {
-    Job {
-        key: JobKey {
-            monitor: MonitorId(1),
-            kind: Kind::Pulse,
-            sink: 0,
-            attempt: 1,
-        },
-        due: now,
-        due_wall,
-        expires: Mono::NEVER,
-        sent: now,
-        spec,
-        payload: Payload::Pulse,
     }
 }

@@ -11,10 +11,9 @@ use crate::{
     config::{self, Keep, Silent},
     domain::{
         host::LockPolicy,
-        job::{Job, JobKey, MonitorId, Payload},
+        job::Job,
         outcome::{Outcome, Usage},
-        spec::{Kind, MonitorSpec},
-        time::Mono,
+        spec::MonitorSpec,
     },
     journal::shown,
     sandbox::{Executor, Library, Sandbox},
@@ -134,20 +133,7 @@ fn probe(
     spec: &MonitorSpec,
 ) -> Result<Probed> {
     let now = clock.mono();
-    let job = Job {
-        key: JobKey {
-            monitor: MonitorId(0),
-            kind: Kind::Pulse,
-            sink: 0,
-            attempt: 1,
-        },
-        due: now,
-        due_wall: clock.wall(),
-        expires: Mono::NEVER,
-        sent: now,
-        spec: spec.clone(),
-        payload: Payload::Pulse,
-    };
+    let job = Job::alone(spec.clone(), now, clock.wall());
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;

@@ -9,9 +9,9 @@ use crate::{
     clock::{Clock, Hand},
     domain::{
         grant::{DirectoryGrant, DockerGrant, Grants, HostPattern, HttpGrant, Network, TcpGrant, UrlPattern},
-        job::{Job, JobKey, MonitorId, Payload},
+        job::Job,
         limits::Limits,
-        spec::{Class, Kind, MonitorSpec, Profile},
+        spec::{Class, MonitorSpec, Profile},
         tenant::Tenant,
         time::{Mono, Wall},
     },
@@ -126,20 +126,11 @@ impl LeaseMaker {
             tenant: self.tenant,
             ..Class::clone(alone.class())
         };
-        let job = Job {
-            key: JobKey {
-                monitor: MonitorId(0),
-                kind: Kind::Pulse,
-                sink: 0,
-                attempt: 1,
-            },
-            due: Mono(0),
-            due_wall: Wall(0),
-            expires: Mono::NEVER,
-            sent: Mono(0),
-            spec: MonitorSpec::new(Arc::new(class), None, "monitor", None),
-            payload: Payload::Pulse,
-        };
+        let job = Job::alone(
+            MonitorSpec::new(Arc::new(class), None, "monitor", None),
+            Mono(0),
+            Wall(0),
+        );
         Lease::new(job, self.ends, LogBook::default())
     }
 }

@@ -45,6 +45,25 @@ pub struct Job {
 }
 
 impl Job {
+    /// A check by itself, which no scheduler waits for: due now, and it never expires.
+    #[must_use]
+    pub fn alone(spec: MonitorSpec, now: Mono, now_wall: Wall) -> Self {
+        Self {
+            key: JobKey {
+                monitor: MonitorId(0),
+                kind: Kind::Pulse,
+                sink: 0,
+                attempt: 1,
+            },
+            due: now,
+            due_wall: now_wall,
+            expires: Mono::NEVER,
+            sent: now,
+            spec,
+            payload: Payload::Pulse,
+        }
+    }
+
     /// What this job runs. None if the monitor has no such lane, which no job of the scheduler's ever shows.
     #[must_use]
     pub fn assignment(&self) -> Option<Assignment<'_>> {

@@ -20,10 +20,10 @@ use crate::{
     },
     clock::Clock,
     domain::{
-        job::{Job, JobKey, JobResult, MonitorId, Payload},
+        job::{Job, JobResult},
         limits::Limits,
         outcome::{Outcome, PluginFault, Usage},
-        spec::{Kind, MonitorSpec, Profile},
+        spec::{MonitorSpec, Profile},
         time::{Mono, Wall},
     },
 };
@@ -314,20 +314,11 @@ fn nothing(path: &std::path::Path, now: Mono, ends: Mono) -> Lease {
         grants: Arc::default(),
         reuse: 0,
     });
-    let job = Job {
-        key: JobKey {
-            monitor: MonitorId(0),
-            kind: Kind::Pulse,
-            sink: 0,
-            attempt: 0,
-        },
-        due: now,
-        due_wall: Wall(0),
-        expires: Mono::NEVER,
-        sent: now,
-        spec: MonitorSpec::alone("describe", profile, "{}", Duration::ZERO),
-        payload: Payload::Pulse,
-    };
+    let job = Job::alone(
+        MonitorSpec::alone("describe", profile, "{}", Duration::ZERO),
+        now,
+        Wall(0),
+    );
     Lease::new(job, ends, LogBook::default())
 }
 
