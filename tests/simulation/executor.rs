@@ -178,7 +178,16 @@ impl Executor {
         }
         let mut status = target.at(now);
         let sky = self.sky();
-        if sky == Sky::Outage {
+        let down = match sky {
+            Sky::Outage => true,
+            Sky::OutageOf(plugin) => job
+                .spec
+                .pulse
+                .as_ref()
+                .is_some_and(|check| &*check.profile.plugin == plugin),
+            _ => false,
+        };
+        if down {
             status = Status::Unhealthy;
         }
         let odds = sky.odds(job.key.kind);

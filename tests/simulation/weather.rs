@@ -13,6 +13,8 @@ pub enum Sky {
     Mild,
     /// Every target is down at once.
     Outage,
+    /// Every target that this plugin checks is down, and all others are what they are.
+    OutageOf(&'static str),
     /// Most executions end in trouble of the prober.
     Sick,
     /// Many executions never come back.
@@ -64,7 +66,7 @@ impl Weather {
             12 => Sky::Useless,
             13 => Sky::Asleep(rng.pick(&Kind::ALL)),
             14 => Sky::Slow,
-            _ => Sky::Late,
+            _ => Sky::OutageOf("http"),
         };
         self.until = now.after(rng.secs(5, self.longest_s));
     }
@@ -99,7 +101,7 @@ impl Sky {
             fails: 150,
         };
         match self {
-            Self::Fair | Self::Outage | Self::Asleep(_) => Odds::default(),
+            Self::Fair | Self::Outage | Self::OutageOf(_) | Self::Asleep(_) => Odds::default(),
             Self::Mild | Self::Slow => mild,
             Self::Sick => Odds { fault: 800, ..mild },
             Self::Lossy => Odds { lost: 500, ..mild },

@@ -550,6 +550,21 @@ impl Quarantine {
         }
     }
 
+    /// The whole host stood still for that long: probes that are out get that time back, as everything that is out does.
+    fn stood_still(&mut self, stalled: Duration) {
+        if stalled.is_zero() {
+            return;
+        }
+        for number in self.shut.clone() {
+            if let Some(key) = self.at(number)
+                && let State::Trying(round) = &mut key.state
+                && round.until != Mono::NEVER
+            {
+                round.until = round.until.after(stalled);
+            }
+        }
+    }
+
     /// The time goes on.
     fn turn(&mut self, now: Mono) {
         self.part = now.0 / self.part_ns;

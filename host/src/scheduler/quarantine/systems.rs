@@ -19,8 +19,9 @@ const RELEASED_PER_RUN: usize = 4096;
 
 /// The time goes on for all breakers.
 pub fn turn(mut desk: Desk<'_>) {
-    let now = desk.now().mono;
+    let (now, stalled) = (desk.now().mono, desk.time.stalled);
     if desk.quarantine.settings.is_some() {
+        desk.quarantine.stood_still(stalled);
         desk.quarantine.turn(now);
     }
 }

@@ -293,6 +293,20 @@ fn probes_that_are_lost_are_not_waited_for() {
 }
 
 #[test]
+fn a_host_that_stood_still_gives_its_probes_their_time_back() {
+    let mut ward = Ward::new(&[("acme", "x")]);
+    ward.crash(0, 4);
+    ward.pass(200);
+    assert_eq!(ward.send(0, 1), 1);
+    // Longer than a probe may take; what it answers comes in the run after.
+    let stalled = Duration::from_secs(80);
+    ward.quarantine.stood_still(stalled);
+    ward.pass(80);
+    ward.hear(0, well());
+    assert!(!ward.is_open(0));
+}
+
+#[test]
 fn what_was_sent_before_it_opened_proves_nothing() {
     let mut ward = Ward::new(&[("a", "1")]);
     let early = ward.result(well(), Usage::default());
