@@ -3,38 +3,22 @@
 
 use crate::support::{
     root,
-    sandbox::{Lab, PATIENCE, Silent, Work, loopback, roomy},
+    sandbox::{Lab, PATIENCE, Silent, Work, roomy},
+    sockets::dead,
 };
-use pulse_host::domain::{
-    grant::Grants,
-    outcome::{Answer, Outcome, Status},
-};
+use pulse_host::domain::outcome::{Answer, Outcome, Status};
 use serde_json::json;
-use std::net::TcpListener;
 use table::{CHAOS, Case, Targets};
 
 #[path = "../../host/benches/support/hostile.rs"]
 #[allow(dead_code, reason = "the benchmark needs more of it")]
 mod table;
 
-/// Somewhere that refuses connections: a port that was free just now and is taken by nobody who listens.
-fn refused() -> (TcpListener, std::net::SocketAddr) {
-    // Bound and listening on another address of loopback: the port stays ours, and nobody answers on this one.
-    let listener = TcpListener::bind("127.0.0.2:0").unwrap();
-    let address = ([127, 0, 0, 1], listener.local_addr().unwrap().port()).into();
-    (listener, address)
-}
-
 fn work(case: &Case, targets: &Targets) -> Work {
-    let grants = if case.reaches_loopback() {
-        loopback()
-    } else {
-        Grants::default()
-    };
     Work::of(&case.guest)
         .settings(serde_json::from_str(&case.settings(targets)).unwrap())
         .limits(case.limits())
-        .grants(grants)
+        .grants(case.grants())
         .timeout(case.timeout().unwrap_or(PATIENCE))
         .tenant("hostile")
 }
@@ -54,10 +38,10 @@ fn every_hostile_guest_comes_to_one_outcome_of_its_class_and_its_neighbours_to_t
     guests.dedup();
     let lab = Lab::new(SLOTS, &guests);
     let silent = Silent::new();
-    let (_refusing, refused) = refused();
+    let refusing = dead();
     let targets = Targets {
         silent: silent.address,
-        refused,
+        refused: refusing.address,
     };
     let mut wrong = Vec::new();
     for case in &cases {

@@ -22,7 +22,8 @@ use pulse_host::{
 };
 use serde_json::json;
 use std::{sync::Arc, time::Duration};
-/// A job of that profile that is due now.
+
+/// A check of that monitor that is due now.
 fn job(clock: &Clock, spec: &MonitorSpec) -> Job {
     let now = clock.mono();
     Job::alone(spec.clone(), now, clock.wall())

@@ -12,7 +12,7 @@ use anyhow::{Result, bail};
 use pulse_host::{
     clock::Clock,
     domain::{
-        grant::{Grants, HostPattern, HttpGrant, Network, TcpGrant, UrlPattern},
+        grant::Grants,
         host::HostSettings,
         spec::{Class, MonitorSpec, Profile},
         tenant::{Quotas, Tenant},
@@ -21,7 +21,8 @@ use pulse_host::{
     sandbox::{Library, Sandbox},
 };
 use serde_json::json;
-use std::{net::TcpListener, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
+use tokio::net::TcpSocket;
 
 const HOSTILE_TENANTS: usize = 5;
 const HONEST_TENANTS: usize = 4;
@@ -67,32 +68,15 @@ pub fn load(host: &HostSettings, cases: &[Case], clock: &Clock) -> Result<(Arc<S
     Ok((sandbox, Arc::new(library)))
 }
 
-/// Servers that hostile guests talk to. The listener keeps the port of the one that refuses.
-pub fn targets(server: &target::Server) -> Result<(Targets, TcpListener)> {
-    // The port is ours on another address, so that nobody listens on this one.
-    let refusing = TcpListener::bind("127.0.0.2:0")?;
+/// Servers that hostile guests talk to. The socket keeps the port of the one that refuses, and never listens.
+pub fn targets(server: &target::Server) -> Result<(Targets, TcpSocket)> {
+    let refusing = TcpSocket::new_v4()?;
+    refusing.bind("127.0.0.1:0".parse()?)?;
     let targets = Targets {
         silent: server.address(0).parse()?,
-        refused: ([127, 0, 0, 1], refusing.local_addr()?.port()).into(),
+        refused: refusing.local_addr()?,
     };
     Ok((targets, refusing))
-}
-
-fn any_on_loopback() -> Grants {
-    let mut grants = Grants {
-        http: vec![HttpGrant::Pattern(UrlPattern {
-            scheme: "http".into(),
-            host: HostPattern::Any,
-            port: None,
-        })],
-        tcp: vec![TcpGrant::Pattern {
-            host: HostPattern::Any,
-            port: None,
-        }],
-        ..Grants::default()
-    };
-    grants.networks.insert(Network::Loopback);
-    grants
 }
 
 pub fn tenant(name: &str) -> Arc<Tenant> {
@@ -130,12 +114,7 @@ pub fn hostile(cases: &[Case], targets: &Targets) -> Vec<MonitorSpec> {
     for of in 0..HOSTILE_TENANTS {
         let tenant = tenant(&format!("hostile-{of}"));
         for (number, case) in cases.iter().enumerate() {
-            let grants = if case.reaches_loopback() {
-                any_on_loopback()
-            } else {
-                Grants::default()
-            };
-            let profile = setup::profile_within(case.limits(), &case.guest, grants, 0);
+            let profile = setup::profile_within(case.limits(), &case.guest, case.grants(), 0);
             let timeout = case.timeout().unwrap_or(Duration::from_secs(20));
             let class = Class {
                 tenant: Arc::clone(&tenant),

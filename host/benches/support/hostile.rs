@@ -1,7 +1,10 @@
 //! The table of hostile guests, `tests/guests/hostile.toml`: what each is told to do, and what that must come to.
 
 use anyhow::{Context as _, Result};
-use pulse_host::domain::limits::Limits;
+use pulse_host::domain::{
+    grant::{Grants, HostPattern, HttpGrant, Network, TcpGrant, UrlPattern},
+    limits::Limits,
+};
 use serde::Deserialize;
 use std::{net::SocketAddr, path::Path, time::Duration};
 
@@ -79,9 +82,25 @@ impl Case {
         self.timeout_ms.map(Duration::from_millis)
     }
 
-    /// Whether it may reach loopback.
-    pub fn reaches_loopback(&self) -> bool {
-        self.grants == Some(Granted::Loopback)
+    /// What it was granted.
+    pub fn grants(&self) -> Grants {
+        let Some(Granted::Loopback) = self.grants else {
+            return Grants::default();
+        };
+        let mut grants = Grants {
+            http: vec![HttpGrant::Pattern(UrlPattern {
+                scheme: "http".into(),
+                host: HostPattern::Any,
+                port: None,
+            })],
+            tcp: vec![TcpGrant::Pattern {
+                host: HostPattern::Any,
+                port: None,
+            }],
+            ..Grants::default()
+        };
+        grants.networks.insert(Network::Loopback);
+        grants
     }
 
     /// What it is told, a JSON object.
