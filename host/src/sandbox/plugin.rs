@@ -99,7 +99,7 @@ pub struct Loading<'a> {
 
 /// The loaded plugins by name.
 #[derive(Default)]
-pub struct Library(BTreeMap<Arc<str>, Plugin>);
+pub struct Library(BTreeMap<Arc<str>, Arc<Plugin>>);
 
 impl Library {
     /// Loads everything that was found, whatever a lock says, and tells what can't be used and why. Blocks; not for a
@@ -168,20 +168,25 @@ impl Library {
         (Self(plugins), problems)
     }
 
-    /// The plugin of that name.
+    /// The plugin of that name, if it is that very component.
     #[must_use]
-    pub fn get(&self, name: &str) -> Option<&Plugin> {
-        self.0.get(name)
+    pub fn get(&self, name: &str, digest: &str) -> Option<&Arc<Plugin>> {
+        self.0.get(name).filter(|plugin| digest.is_empty() || *plugin.facts.digest == *digest)
     }
 
-    /// The plugin of that name, taken out.
+    /// The plugin of that name.
     #[must_use]
-    pub fn into_plugin(mut self, name: &str) -> Option<Plugin> {
-        self.0.remove(name)
+    pub fn named(&self, name: &str) -> Option<&Arc<Plugin>> {
+        self.0.get(name)
     }
 
     /// All plugins, by name.
     pub fn iter(&self) -> impl Iterator<Item = &Plugin> {
+        self.0.values().map(AsRef::as_ref)
+    }
+
+    /// The same, to be held.
+    pub fn shared(&self) -> impl Iterator<Item = &Arc<Plugin>> {
         self.0.values()
     }
 }
