@@ -109,6 +109,21 @@ fn what_is_written_is_read_and_written_the_same() {
     assert_eq!(parse("format = 1").unwrap(), BTreeMap::new());
 }
 
+/// What an operator grants is his own: the bounds on what authors ask for are not for him.
+#[test]
+fn any_number_of_grants_is_written_and_read() {
+    let mut grants = granted();
+    grants.tcp = (1..=300)
+        .map(|port| crate::config::tcp_grant(&format!("db.example:{port}")).unwrap())
+        .collect();
+    grants.docker = Some(crate::domain::grant::DockerGrant {
+        containers: vec!["c".repeat(2 << 10)],
+        socket: "/run/docker.sock".into(),
+    });
+    let records = BTreeMap::from([("http".to_owned(), http().record(Some(&grants)))]);
+    assert_eq!(parse(&write("", &records)).as_ref(), Ok(&records));
+}
+
 #[test]
 fn what_can_t_be_says_where_it_stands() {
     let whole = write("", &[("http".to_owned(), http().record(Some(&granted())))].into());
