@@ -8,6 +8,7 @@
 //! Invariant: the work done here is in proportion to the size of the component. What is accepted here is still validated
 //! by the compiler itself.
 
+use crate::sandbox::engine::ABSENT;
 use wasmparser::{FunctionBody, Parser, Payload, Validator, WasmFeatures};
 
 /// A Python interpreter has 20,000.
@@ -21,24 +22,14 @@ const ALL_LOCALS_MAX: u64 = 10_000_000;
 /// Modules and components, however deep.
 const MODULES_MAX: u64 = 256;
 const DEPTH_MAX: usize = 16;
-/// Sections, definitions of types, imports, exports and aliases.
+/// Sections, definitions of types, instances, imports, exports, aliases, and canonical functions.
 const ITEMS_MAX: u64 = 1_000_000;
 
-/// What the sandbox's engines accept, see `sandbox::engine::base`.
+/// What the sandbox's engines accept. This is the very parser that the compiler uses, so that both mean the same by it.
 fn features() -> WasmFeatures {
     let mut features = WasmFeatures::default();
-    for absent in [
-        WasmFeatures::THREADS,
-        WasmFeatures::RELAXED_SIMD,
-        WasmFeatures::MEMORY64,
-        WasmFeatures::MULTI_MEMORY,
-        WasmFeatures::EXCEPTIONS,
-        WasmFeatures::FUNCTION_REFERENCES,
-        WasmFeatures::GC,
-        WasmFeatures::CUSTOM_PAGE_SIZES,
-        WasmFeatures::TAIL_CALL,
-    ] {
-        features.set(absent, false);
+    for absent in ABSENT {
+        features.set(*absent, false);
     }
     features
 }
