@@ -97,6 +97,12 @@ pub fn screen(bytes: &[u8]) -> Result<(), String> {
                 Wrong::Large(message) => message,
             })?,
             Payload::TypeSection(reader) => items.add(u64::from(reader.count()))?,
+            Payload::ImportSection(reader) => items.add(u64::from(reader.count()))?,
+            Payload::ExportSection(reader) => items.add(u64::from(reader.count()))?,
+            Payload::CoreTypeSection(reader) => items.add(u64::from(reader.count()))?,
+            Payload::ComponentCanonicalSection(reader) => items.add(u64::from(reader.count()))?,
+            Payload::ComponentImportSection(reader) => items.add(u64::from(reader.count()))?,
+            Payload::ComponentExportSection(reader) => items.add(u64::from(reader.count()))?,
             Payload::ComponentTypeSection(reader) => items.add(u64::from(reader.count()))?,
             Payload::ComponentAliasSection(reader) => items.add(u64::from(reader.count()))?,
             Payload::ComponentInstanceSection(reader) => items.add(u64::from(reader.count()))?,
@@ -137,6 +143,24 @@ fn look_at(body: &FunctionBody<'_>, locals: &mut Bound) -> Result<(), Wrong> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Sections that say how much is in them, by their numbers in a component and in a module.
+    #[test]
+    fn whatever_there_can_be_many_of_is_counted() {
+        // Two million, and nothing after that: it is refused before anybody looks for them.
+        let many = |id: u8| [id, 4, 0x80, 0x89, 0x7a, 0];
+        for id in [2, 3, 5, 6, 7, 8, 10, 11] {
+            let bytes = [b"\0asm\x0d\0\x01\0", &many(id)[..]].concat();
+            let said = screen(&bytes).unwrap_err();
+            assert!(said.contains("more than 1000000 parts"), "{id}: {said}");
+        }
+        for id in [1, 2, 7] {
+            let module = [b"\0asm\x01\0\0\0", &many(id)[..]].concat();
+            let bytes = [b"\0asm\x0d\0\x01\0", &[1, 14][..], &module].concat();
+            let said = screen(&bytes).unwrap_err();
+            assert!(said.contains("more than 1000000 parts"), "module, {id}: {said}");
+        }
+    }
 
     #[test]
     fn an_empty_component_passes_and_what_is_none_does_not() {
