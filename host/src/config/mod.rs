@@ -50,6 +50,7 @@ mod trouble;
 mod tests;
 
 pub use ad_hoc::ad_hoc;
+pub use folder::open_in;
 pub use paths::default_paths;
 pub use plugins::{http_grant, tcp_grant};
 pub use problem::Problems;

@@ -10,11 +10,11 @@ mod reach;
 pub use manifest::{Manifest, full_name_is_valid, name_is_valid, name_rule, shown, version_is_valid};
 pub use reach::Reach;
 
+use crate::config;
 use sha2::{Digest as _, Sha256};
 use std::{
     collections::BTreeMap,
     fmt::{self, Write as _},
-    os::fd::AsRawFd as _,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -199,11 +199,11 @@ fn read_file(path: &Path, bytes_max: u64, bounds: &[&Path]) -> Result<Vec<u8>, P
     // A device is not even opened: for some that alone does something.
     let real = path.canonicalize().map_err(unreadable)?;
     within(&real, path, bounds)?;
-    let file = open_regular(path).map_err(unreadable)?;
-    // What was opened may be something else than what was looked at a moment ago.
-    if let Ok(opened) = std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())) {
-        within(&opened, path, bounds)?;
-    }
+    let file = match bounds.last() {
+        Some(folder) => open_below(folder, &real),
+        None => open_regular(path),
+    };
+    let file = file.map_err(unreadable)?;
     let mut bytes = Vec::new();
     file.take(bytes_max + 1)
         .read_to_end(&mut bytes)
@@ -230,6 +230,16 @@ fn within(real: &Path, path: &Path, bounds: &[&Path]) -> Result<(), Problem> {
         }
     }
     Ok(())
+}
+
+/// Opens a file by its real path in a folder. Whoever may write in the folder may have put a link in the file's place
+/// since that path was looked at: it leads nowhere.
+fn open_below(folder: &Path, real: &Path) -> std::io::Result<std::fs::File> {
+    let folder = folder.canonicalize()?;
+    let inner = real
+        .strip_prefix(&folder)
+        .map_err(|_| std::io::Error::other("it is no longer where it was"))?;
+    config::open_in(&folder, inner)
 }
 
 /// Opens a file, and nothing that only looks like one.
@@ -460,6 +470,24 @@ mod tests {
         ]) {
             assert!(problem.contains(part), "{problem}");
         }
+    }
+
+    /// The folder is another's, who puts a link in a file's place after it was looked at.
+    #[test]
+    fn what_became_a_link_meanwhile_is_not_followed() {
+        let (dir, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let folder = dir.path().canonicalize().unwrap();
+        std::fs::create_dir(folder.join("one")).unwrap();
+        let real = folder.join("one/a.wasm");
+        std::fs::write(&real, "").unwrap();
+        std::fs::write(outside.path().join("a.wasm"), "").unwrap();
+        assert!(open_below(dir.path(), &real).is_ok());
+        std::fs::remove_file(&real).unwrap();
+        std::os::unix::fs::symlink(outside.path().join("a.wasm"), &real).unwrap();
+        assert!(open_below(dir.path(), &real).is_err());
+        std::fs::remove_dir_all(folder.join("one")).unwrap();
+        std::os::unix::fs::symlink(outside.path(), folder.join("one")).unwrap();
+        assert!(open_below(dir.path(), &real).is_err());
     }
 
     #[test]
