@@ -256,20 +256,6 @@ fn open_regular(path: &Path) -> std::io::Result<std::fs::File> {
     Ok(file)
 }
 
-/// Finds every plugin below the given folders, and the given files; in the order of their paths. Reads all of them.
-#[must_use]
-pub fn discover(paths: &[PathBuf]) -> (Vec<Found>, Vec<Problem>) {
-    let (candidates, mut problems) = candidates(paths);
-    let mut found = Vec::new();
-    for candidate in candidates {
-        match candidate.read() {
-            Ok(plugin) => found.push(plugin),
-            Err(problem) => problems.push(problem),
-        }
-    }
-    (found, problems)
-}
-
 /// Something that looks like a plugin, not yet read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Candidate {
@@ -453,13 +439,16 @@ mod tests {
         )
         .unwrap();
 
-        let (found, problems) = discover(&[dir.path().to_owned()]);
+        let (candidates, problems) = candidates(&[dir.path().to_owned()]);
+        assert_eq!(problems, []);
+        let read: Vec<_> = candidates.iter().map(Candidate::read).collect();
+        let found = read.iter().filter_map(|read| read.as_ref().ok());
+        let problems = read.iter().filter_map(|read| read.as_ref().err());
         let names: Vec<_> = found
-            .iter()
             .map(|plugin| plugin.path.strip_prefix(dir.path()).unwrap().to_str().unwrap())
             .collect();
         assert_eq!(names, ["bare.wasm", "one/a.wasm"]);
-        let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        let problems: Vec<String> = problems.map(ToString::to_string).collect();
         assert_eq!(problems.len(), 5, "{problems:?}");
         for (problem, part) in problems.iter().zip([
             "does not exist",
