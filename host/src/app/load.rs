@@ -143,8 +143,15 @@ pub(super) fn load_all(
     problems.extend(more);
     for (tenant, folder) in tenants {
         let (candidates, found_wrong) = plugins::tenant_candidates(folder);
-        let (own, unusable) = sandbox::load_all(sandbox, plugins::bounded(candidates));
-        let wrong = found_wrong.into_iter().chain(unusable);
+        let (own, unusable, left) = sandbox::load_of_tenant(sandbox, plugins::bounded(candidates));
+        let late = (left > 0).then(|| plugins::Problem {
+            path: folder.clone(),
+            message: format!(
+                "{left} of the plugins in it were not loaded: those before them took more time than a tenant's may, so \
+                 that others do not wait for them. What was compiled is compiled: the next start gets further"
+            ),
+        });
+        let wrong = found_wrong.into_iter().chain(unusable).chain(late);
         problems.extend(wrong.map(|problem| plugins::Problem {
             message: format!("{} (a plugin of the tenant `{tenant}`)", problem.message),
             ..problem

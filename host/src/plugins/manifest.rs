@@ -326,13 +326,12 @@ mod tests {
     fn requests_are_bounded() {
         let parse = |entries: &[String]| {
             let head = "name = \"a\"\nversion = \"1.0.0\"\nkinds = [\"pulse\"]\ncomponent = \"a.wasm\"\n";
-            Manifest::parse(&format!("{head}needs = [\"tcp\"]\n[requests]\ntcp = {entries:?}\n"))
+            Manifest::parse(&format!(
+                "{head}needs = [\"tcp\"]\n[requests]\ntcp = {entries:?}\n"
+            ))
         };
         let mut entries: Vec<String> = (1..=ENTRIES_MAX).map(|port| format!("a:{port}")).collect();
-        assert_eq!(
-            parse(&entries).unwrap().requests.entries().count(),
-            ENTRIES_MAX
-        );
+        assert_eq!(parse(&entries).unwrap().requests.entries().count(), ENTRIES_MAX);
         entries.push("a:9".to_owned());
         assert!(
             parse(&entries)

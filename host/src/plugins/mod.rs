@@ -295,7 +295,7 @@ pub fn tenant_candidates(folder: &Path) -> (Vec<Candidate>, Vec<Problem>) {
 }
 
 /// Reads them one after the other, as long as they are not too large together.
-pub fn bounded(candidates: Vec<Candidate>) -> impl Iterator<Item = Result<Found, Problem>> {
+pub fn bounded(candidates: Vec<Candidate>) -> impl ExactSizeIterator<Item = Result<Found, Problem>> {
     let mut left = TENANT_BYTES_MAX;
     candidates.into_iter().map(move |candidate| {
         let found = candidate.read()?;
