@@ -274,9 +274,9 @@ impl Candidate {
     }
 }
 
-/// What looks like a plugin in a tenant's folder. None of it may lead out of that.
+/// What looks like a plugin in a tenant's folder. None of it, nor that folder itself, may lead out of `within`.
 #[must_use]
-pub fn tenant_candidates(folder: &Path) -> (Vec<Candidate>, Vec<Problem>) {
+pub fn tenant_candidates(folder: &Path, within: &Path) -> (Vec<Candidate>, Vec<Problem>) {
     let (mut candidates, mut problems) = candidates(&[folder.to_owned()]);
     if candidates.len() > TENANT_PLUGINS_MAX {
         problems.push(Problem {
@@ -289,7 +289,7 @@ pub fn tenant_candidates(folder: &Path) -> (Vec<Candidate>, Vec<Problem>) {
         candidates.truncate(TENANT_PLUGINS_MAX);
     }
     for candidate in &mut candidates {
-        candidate.found_in = Some(folder.to_owned());
+        candidate.found_in = Some(within.to_owned());
     }
     (candidates, problems)
 }

@@ -230,6 +230,47 @@ fn what_is_wrong_with_one_costs_nobody_else_anything() {
     assert_eq!(config.tenants[1].standing.to_string(), "present");
 }
 
+/// What a tenant can make true is never an error of all.
+#[test]
+fn a_link_in_a_tenants_folder_is_its_own_trouble() {
+    let world = World::new();
+    let path = |path: &str| world.0.path().join(path);
+    let terms = TERMS.replace(
+        "config = \"tenants/acme\"\n",
+        "config = \"tenants/acme\"\nplugins = \"tenants/acme/plugins\"\n",
+    );
+    let terms = format!("{terms}plugins = \"tenants/beta-plugins\"\n");
+    world.write("pulse-host.toml", &terms);
+    for folder in ["tenants/beta-plugins", "data", "tenants/acme/other"] {
+        std::fs::create_dir_all(path(folder)).unwrap();
+    }
+    let link = path("tenants/acme/plugins");
+    let folders = || {
+        let draft = Draft::load(&path("pulse-host.toml"));
+        let folders = draft.tenant_plugins().map(|(name, ..)| name.to_string());
+        folders.collect::<Vec<String>>()
+    };
+    for target in ["../beta-plugins", "../../data", "../..", "/", "/etc"] {
+        std::os::unix::fs::symlink(target, &link).unwrap();
+        let config = world.load(Keep::Nothing);
+        let warned = config.warnings.to_string();
+        assert!(
+            warned.contains("the plugins of the tenant `acme` are not used"),
+            "{target}: {warned}"
+        );
+        assert_eq!(folders(), ["beta"], "{target}");
+        assert_eq!(monitor(&config, "beta", "shop").name(), "shop");
+        std::fs::remove_file(&link).unwrap();
+    }
+    for target in ["other", "nowhere"] {
+        std::os::unix::fs::symlink(target, &link).unwrap();
+        let warned = world.load(Keep::Nothing).warnings.to_string();
+        assert!(!warned.contains("are not used"), "{target}: {warned}");
+        assert_eq!(folders(), ["acme", "beta"], "{target}");
+        std::fs::remove_file(&link).unwrap();
+    }
+}
+
 #[test]
 fn the_last_good_files_go_on_with_their_lists() {
     let world = World::new();
