@@ -290,8 +290,12 @@ impl<'a> Builder<'a> {
                     None => format!("its settings are {}", list(&known)),
                 };
                 let text = format!("the plugin `{name}` has no setting `{first}`");
-                self.reader
-                    .report(Problem::new("bad-grant", named.at, text).help(help));
+                let problem = Problem::new("bad-grant", named.at, text).help(help);
+                if name.contains('/') {
+                    self.warnings.report(problem);
+                } else {
+                    self.reader.report(problem);
+                }
             }
         }
     }

@@ -272,6 +272,21 @@ fn a_link_in_a_tenants_folder_is_its_own_trouble() {
 }
 
 #[test]
+fn other_settings_of_a_tenants_plugin_are_its_own_trouble() {
+    let world = World::new();
+    let terms = TERMS.replace(
+        "[plugins.\"acme/probe\"]\ngrants.http = [\"@settings.url\"]",
+        "[plugins.\"acme/probe\"]\ngrants.http = [\"@settings.uri\"]",
+    );
+    assert_ne!(terms, TERMS);
+    world.write("pulse-host.toml", &terms);
+    let config = world.load(Keep::Nothing);
+    let warned = config.warnings.to_string();
+    assert!(warned.contains("`acme/probe` has no setting `uri`"), "{warned}");
+    assert_eq!(monitor(&config, "beta", "shop").name(), "shop");
+}
+
+#[test]
 fn the_last_good_files_go_on_with_their_lists() {
     let world = World::new();
     let good = monitors(&world.load(Keep::Good));
