@@ -11,7 +11,7 @@
 use super::outcome::{
     ActionFailure, Answer, DeliveryFailure, Denial, Done, Outcome, PluginFault, Receipt, Report,
 };
-use aho_corasick::{AhoCorasick, MatchKind};
+use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use std::{
     borrow::Cow,
     collections::{BTreeMap, BTreeSet},
@@ -72,7 +72,13 @@ impl Secrets {
             Some(search.map_err(|error| error.to_string())?)
         };
         Ok(Self {
-            by_name: values,
+            by_name: values
+                .into_iter()
+                .map(|(name, text)| {
+                    let json_bytes = quoted(&text).len();
+                    (name, Value { text, json_bytes })
+                })
+                .collect(),
             forms,
             search,
         })
@@ -524,6 +530,18 @@ mod tests {
             let shown = format!("{outcome:?}");
             assert!(shown.contains("[secret]") && !shown.contains("tr0ub"), "{shown}");
         }
+    }
+
+    #[test]
+    fn a_large_secret_takes_little_memory() {
+        let mut value = String::new();
+        while value.len() < BYTES_MAX {
+            value.push_str(&format!("{:x}-", value.len().wrapping_mul(2_654_435_761)));
+        }
+        let secrets = secrets(&[("key", &value)]);
+        let bytes = secrets.search.as_ref().unwrap().memory_usage();
+        assert!(bytes < 16 << 20, "{bytes}");
+        assert_eq!(secrets.redact(&format!("<{value}>")), "<[secret]>");
     }
 
     #[test]
