@@ -230,6 +230,52 @@ fn what_is_wrong_with_one_costs_nobody_else_anything() {
     assert_eq!(config.tenants[1].standing.to_string(), "present");
 }
 
+/// A name is a few bytes, and a value may be many: what a plugin is handed is bounded with the values.
+#[test]
+fn settings_that_secrets_blow_up_are_refused_before_they_are_made() {
+    let world = World::new();
+    let many = "${secret:token}".repeat(200_000);
+    for (name, monitor) in [
+        (
+            "static",
+            format!(
+                "pulse = {{ plugin = \"http\", settings = {{ url = \"https://a\", bearer = \"{many}\" }} }}\n"
+            ),
+        ),
+        (
+            "of rows",
+            format!(
+                "targets = [{{ id = 1 }}]\npulse = {{ plugin = \"http\", settings = {{ url = \"https://a/{{{{id}}}}\", bearer = \"{many}{{{{id}}}}\" }} }}\n"
+            ),
+        ),
+        (
+            "beside rows",
+            format!(
+                "targets = [{{ id = 1 }}]\npulse = {{ plugin = \"http\", settings = {{ url = \"https://a/{{{{id}}}}\", bearer = \"{many}\" }} }}\n"
+            ),
+        ),
+    ] {
+        let text = format!("[[monitor]]\nname = \"m{{{{id}}}}\"\n{monitor}");
+        let text = if name == "static" {
+            text.replacen("{{id}}", "", 1)
+        } else {
+            text
+        };
+        world.write("tenants/acme/acme.toml", &text);
+        let config = world.load(Keep::Nothing);
+        let problems = config.tenants[0].standing.problems().unwrap();
+        let shown = problems.to_string();
+        assert_eq!(
+            problems.len(),
+            1,
+            "{name}: {}",
+            shown.chars().take(2_000).collect::<String>()
+        );
+        assert!(shown.contains("at most 65536 are allowed"), "{name}");
+        assert!(!shown.contains("s3cret"), "{name}");
+    }
+}
+
 /// What a tenant can make true is never an error of all.
 #[test]
 fn a_link_in_a_tenants_folder_is_its_own_trouble() {
