@@ -122,13 +122,13 @@ fn candidates(
     (candidates.into_iter().map(|candidate| candidate.read()), problems)
 }
 
-/// Tenants with plugins of their own, and where those are.
-pub(super) type Tenants = Vec<(Arc<str>, PathBuf)>;
+/// Tenants with plugins of their own, where those are, and what they must not lead out of.
+pub(super) type Tenants = Vec<(Arc<str>, PathBuf, PathBuf)>;
 
 pub(super) fn tenants(draft: &Draft) -> Tenants {
     draft
         .tenant_plugins()
-        .map(|(name, path)| (Arc::clone(name), path.to_owned()))
+        .map(|(name, folder, within)| (Arc::clone(name), folder.to_owned(), within.to_owned()))
         .collect()
 }
 
@@ -141,10 +141,17 @@ pub(super) fn load_all(
     let (candidates, mut problems) = candidates(paths);
     let (mut loaded, more) = sandbox::load_all(sandbox, candidates);
     problems.extend(more);
-    for (tenant, folder) in tenants {
-        let (candidates, found_wrong) = plugins::tenant_candidates(folder);
-        let (own, unusable) = sandbox::load_all(sandbox, plugins::bounded(candidates));
-        let wrong = found_wrong.into_iter().chain(unusable);
+    for (tenant, folder, within) in tenants {
+        let (candidates, found_wrong) = plugins::tenant_candidates(folder, within);
+        let (own, unusable, left) = sandbox::load_of_tenant(sandbox, plugins::bounded(candidates));
+        let late = (left > 0).then(|| plugins::Problem {
+            path: folder.clone(),
+            message: format!(
+                "{left} of the plugins in it were not loaded: those before them took more time than a tenant's may, so \
+                 that others do not wait for them. What was compiled is compiled: the next start gets further"
+            ),
+        });
+        let wrong = found_wrong.into_iter().chain(unusable).chain(late);
         problems.extend(wrong.map(|problem| plugins::Problem {
             message: format!("{} (a plugin of the tenant `{tenant}`)", problem.message),
             ..problem

@@ -260,8 +260,18 @@ impl<'a> Builder<'a> {
     }
 
     /// `[plugins.NAME]` must name a plugin, and its grants settings which that plugin has. A tenant's own plugins are
-    /// among `all`; that one of them is not there is the tenant's trouble, and nobody else's.
+    /// among `all`; that one of them is not there or has other settings is the tenant's trouble, and nobody else's.
     pub fn check_plugins(&mut self, all: &BTreeMap<String, Facts>) {
+        for (tenant, entry) in &self.document.tenants {
+            if let Some(plugins) = entry.plugins.as_ref().filter(|_| entry.astray) {
+                let text = format!(
+                    "the plugins of the tenant `{tenant}` are not used: this leads out of the tenant's folder"
+                );
+                let help = "whoever can write in that folder can put a link there; where the plugins lie elsewhere, name that place";
+                self.warnings
+                    .report(Problem::new("astray", plugins.at, text).help(help));
+            }
+        }
         for (name, entry) in &self.document.plugins {
             let Some(facts) = all.get(name.as_ref()) else {
                 self.no_such_plugin(entry.at, name);
@@ -280,8 +290,12 @@ impl<'a> Builder<'a> {
                     None => format!("its settings are {}", list(&known)),
                 };
                 let text = format!("the plugin `{name}` has no setting `{first}`");
-                self.reader
-                    .report(Problem::new("bad-grant", named.at, text).help(help));
+                let problem = Problem::new("bad-grant", named.at, text).help(help);
+                if name.contains('/') {
+                    self.warnings.report(problem);
+                } else {
+                    self.reader.report(problem);
+                }
             }
         }
     }

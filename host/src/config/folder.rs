@@ -91,9 +91,8 @@ impl Folder {
 
     /// Opens a folder whose only file is meant, or all of it.
     pub fn new(path: &Path, only: Option<PathBuf>, shown: String) -> Result<Self> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         Ok(Self {
-            root: openat(CWD, path, flags, Mode::empty())?,
+            root: open_root(path)?,
             path: path.to_owned(),
             only,
             shown,
@@ -197,42 +196,56 @@ impl Folder {
 
     /// Opens a regular file below it.
     pub fn open_file(&self, path: &Path) -> Result<File> {
-        let path = beneath(path).ok_or_else(outside)?;
-        // Not blocking: a pipe in the file's place would hold the host up until somebody writes into it.
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-        let opened = match openat2(&self.root, &path, flags, Mode::empty(), resolve) {
-            // A kernel before 5.6, or a filter that does not know the call.
-            Err(Errno::NOSYS | Errno::PERM) => self.open_part_by_part(&path, flags),
-            opened => opened,
-        };
-        let file = File::from(opened.map_err(|errno| match errno {
-            Errno::XDEV | Errno::LOOP => outside(),
-            errno => errno.into(),
-        })?);
-        if !file.metadata()?.is_file() {
-            return Err(Error::other("it is no regular file"));
-        }
-        Ok(file)
-    }
-
-    /// The same with calls that every kernel has: one part after the other, each without following a link.
-    fn open_part_by_part(&self, path: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
-        let mut parts = path.components();
-        let last = parts.next_back().ok_or(Errno::INVAL)?;
-        let mut folder: Option<OwnedFd> = None;
-        for part in parts {
-            let beneath = folder.as_ref().unwrap_or(&self.root).as_fd();
-            let step = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            folder = Some(openat(beneath, part.as_os_str(), step, Mode::empty())?);
-        }
-        let beneath = folder.as_ref().unwrap_or(&self.root).as_fd();
-        openat(beneath, last.as_os_str(), flags | OFlags::NOFOLLOW, Mode::empty())
+        open_beneath(&self.root, path).map_err(|error| match Errno::from_io_error(&error) {
+            Some(Errno::XDEV | Errno::LOOP) => Error::other("it lies outside the tenant's own folder"),
+            _ => error,
+        })
     }
 }
 
-fn outside() -> Error {
-    Error::other("it lies outside the tenant's own folder")
+/// Opens the folder there, to open files beneath it.
+fn open_root(path: &Path) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    openat(CWD, path, flags, Mode::empty())
+}
+
+/// Opens a regular file beneath a folder, whatever becomes of links there meanwhile.
+///
+/// # Errors
+/// When it can't be opened or is something else; `EXDEV` or `ELOOP` when the way leads out of the folder.
+pub fn open_in(folder: &Path, path: &Path) -> Result<File> {
+    open_beneath(&open_root(folder)?, path)
+}
+
+fn open_beneath(root: &OwnedFd, path: &Path) -> Result<File> {
+    let path = beneath(path).ok_or(Errno::XDEV)?;
+    // Not blocking: a pipe in the file's place would hold the host up until somebody writes into it.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    let opened = match openat2(root, &path, flags, Mode::empty(), resolve) {
+        // A kernel before 5.6, or a filter that does not know the call.
+        Err(Errno::NOSYS | Errno::PERM) => open_part_by_part(root, &path, flags),
+        opened => opened,
+    };
+    let file = File::from(opened?);
+    if !file.metadata()?.is_file() {
+        return Err(Error::other("it is no regular file"));
+    }
+    Ok(file)
+}
+
+/// The same with calls that every kernel has: one part after the other, each without following a link.
+fn open_part_by_part(root: &OwnedFd, path: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+    let mut parts = path.components();
+    let last = parts.next_back().ok_or(Errno::INVAL)?;
+    let mut folder: Option<OwnedFd> = None;
+    for part in parts {
+        let beneath = folder.as_ref().unwrap_or(root).as_fd();
+        let step = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        folder = Some(openat(beneath, part.as_os_str(), step, Mode::empty())?);
+    }
+    let beneath = folder.as_ref().unwrap_or(root).as_fd();
+    openat(beneath, last.as_os_str(), flags | OFlags::NOFOLLOW, Mode::empty())
 }
 
 /// A path below a folder in its plain form, if it is one.
@@ -279,7 +292,7 @@ mod tests {
         symlink("/proc/self/fd", inner.join("magic")).unwrap();
         let folder = Folder::open(&inner, "tenants/acme").unwrap();
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-        let slow = |path: &str| folder.open_part_by_part(Path::new(path), flags);
+        let slow = |path: &str| open_part_by_part(&folder.root, Path::new(path), flags);
         let fast = |path: &str| folder.open_file(Path::new(path));
         assert!(fast("a.toml").is_ok() && slow("a.toml").is_ok());
         assert!(fast("good.toml").is_ok());

@@ -50,6 +50,7 @@ mod trouble;
 mod tests;
 
 pub use ad_hoc::ad_hoc;
+pub use folder::open_in;
 pub use paths::default_paths;
 pub use plugins::{http_grant, tcp_grant};
 pub use problem::Problems;
@@ -183,11 +184,12 @@ impl Draft {
             .map_err(|unfit| unfit.problems)
     }
 
-    /// Folders with plugins of tenants, by tenant.
-    pub fn tenant_plugins(&self) -> impl Iterator<Item = (&Arc<str>, &Path)> {
+    /// Folders with plugins of tenants, each with its tenant before it, and the folder out of which nothing in it may
+    /// lead behind it. One that leads out of its tenant's own folder is none of them.
+    pub fn tenant_plugins(&self) -> impl Iterator<Item = (&Arc<str>, &Path, &Path)> {
         self.document.tenants.iter().filter_map(|(name, entry)| {
-            let place = entry.plugins.as_ref()?;
-            Some((name, place.path.as_path()))
+            let (folder, within) = entry.own_plugins()?;
+            Some((name, folder, within))
         })
     }
 

@@ -22,7 +22,7 @@ mod worker;
 
 pub use compile::Compiler;
 pub use execute::Executor;
-pub use plugin::{Library, Plugin, load, load_all};
+pub use plugin::{Library, Plugin, load, load_all, load_of_tenant};
 pub use schema::parse as settings_schema;
 pub use worker::{Workers, count as worker_count};
 

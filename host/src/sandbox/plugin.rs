@@ -33,6 +33,10 @@ const DESCRIBE_LIMITS: Limits = Limits {
 };
 const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// What reading a tenant's plugins and asking them for their descriptions may take in all. Compiling them has
+/// `compiler.timeout` in all: everybody waits for it when the host starts.
+const TENANT_ASKING_MAX: Duration = Duration::from_secs(30);
+
 /// A plugin that is ready to run.
 pub struct Plugin {
     /// What the configuration needs to know.
@@ -197,8 +201,44 @@ pub fn load_all(
     sandbox: &Arc<Sandbox>,
     found: impl IntoIterator<Item = Result<Found, Problem>>,
 ) -> (Vec<Plugin>, Vec<Problem>) {
+    load_some(sandbox, &mut found.into_iter(), None)
+}
+
+/// The same of a tenant's, until they have taken so much time that it is more than others should have to wait for. Tells
+/// also how many were left then.
+pub fn load_of_tenant(
+    sandbox: &Arc<Sandbox>,
+    mut found: impl ExactSizeIterator<Item = Result<Found, Problem>>,
+) -> (Vec<Plugin>, Vec<Problem>, usize) {
+    let most = Spent {
+        compiling: sandbox.settings.compiling.timeout,
+        asking: TENANT_ASKING_MAX,
+    };
+    let (loaded, problems) = load_some(sandbox, &mut found, Some(most));
+    (loaded, problems, found.len())
+}
+
+/// The time that plugins have taken.
+#[derive(Clone, Copy, Default)]
+struct Spent {
+    compiling: Duration,
+    /// And everything else.
+    asking: Duration,
+}
+
+fn load_some(
+    sandbox: &Arc<Sandbox>,
+    found: &mut dyn Iterator<Item = Result<Found, Problem>>,
+    most: Option<Spent>,
+) -> (Vec<Plugin>, Vec<Problem>) {
     let (mut loaded, mut problems) = (Vec::new(), Vec::new());
-    for found in found {
+    let begun = sandbox.clock.mono();
+    let mut spent = Spent::default();
+    // What is left is not even read.
+    while most.is_none_or(|most| spent.compiling <= most.compiling && spent.asking <= most.asking) {
+        let Some(found) = found.next() else {
+            break;
+        };
         let found = match found {
             Ok(found) => found,
             Err(problem) => {
@@ -207,13 +247,14 @@ pub fn load_all(
             }
         };
         let path = found.path.clone();
-        match load(sandbox, found) {
+        match load_timed(sandbox, found, &mut spent.compiling) {
             Ok(plugin) => loaded.push(plugin),
             Err(messages) => problems.extend(messages.into_iter().map(|message| Problem {
                 path: path.clone(),
                 message,
             })),
         }
+        spent.asking = sandbox.clock.mono().since(begun).saturating_sub(spent.compiling);
     }
     compile::make_room(&sandbox.settings.data_dir, &sandbox.settings.compiling);
     (loaded, problems)
@@ -224,7 +265,12 @@ pub fn load_all(
 /// # Errors
 /// Everything that is wrong with it, each in one bounded line: most of what they quote is the plugin's own.
 pub fn load(sandbox: &Arc<Sandbox>, found: Found) -> Result<Plugin, Vec<String>> {
-    try_load(sandbox, found).map_err(|messages| {
+    load_timed(sandbox, found, &mut Duration::default())
+}
+
+/// The same; adds the time that compiling takes.
+fn load_timed(sandbox: &Arc<Sandbox>, found: Found, compiling: &mut Duration) -> Result<Plugin, Vec<String>> {
+    try_load(sandbox, found, compiling).map_err(|messages| {
         messages
             .iter()
             .map(|message| log::escaped(message, log::LINE_BYTES_MAX))
@@ -232,17 +278,19 @@ pub fn load(sandbox: &Arc<Sandbox>, found: Found) -> Result<Plugin, Vec<String>>
     })
 }
 
-fn try_load(sandbox: &Arc<Sandbox>, found: Found) -> Result<Plugin, Vec<String>> {
+fn try_load(sandbox: &Arc<Sandbox>, found: Found, compiling: &mut Duration) -> Result<Plugin, Vec<String>> {
     let settings = &sandbox.settings;
     let engines: Vec<_> = sandbox.seats().map(|seat| &seat.engine).collect();
-    let components = compile::load(
+    let begun = sandbox.clock.mono();
+    let compiled = compile::load(
         &engines,
         &settings.compiler,
         &settings.compiling,
         &settings.data_dir,
         &found,
-    )
-    .map_err(|message| vec![message])?;
+    );
+    *compiling = compiling.saturating_add(sandbox.clock.mono().since(begun));
+    let components = compiled.map_err(|message| vec![message])?;
     let mut seats = sandbox.seats().zip(&components).map(|(seat, component)| {
         let pre = seat.linker.instantiate_pre(component).map_err(|error| {
             let lent = "the host lends pulse:host@0.1.0 (log, http, tcp, docker, files) and wasi:{io,clocks,random,cli,http,sockets}@0.2";
