@@ -131,7 +131,7 @@ impl OutputStream for BodyStream {
         if bytes.len() > self.upload.room().map_err(Self::failed)? {
             return Err(StreamError::trap("write exceeds what check-write allows"));
         }
-        self.upload.write(bytes).map_err(Self::failed)
+        self.upload.write(&bytes).map_err(Self::failed)
     }
 
     fn flush(&mut self) -> StreamResult<()> {
