@@ -13,6 +13,7 @@ use super::{
 use crate::{
     capability::{
         http::{
+            REQUEST_BODY_BYTES_MAX,
             streaming::{self, Exchange, Head, Patience},
             upload::Upload,
         },
@@ -253,7 +254,11 @@ impl outgoing_handler::Host for View<'_> {
             .fields
             .content_length()
             .map_err(|()| ErrorCode::HttpRequestBodySize(None))?;
-        if request.upload.is_none() && declared.is_some_and(|bytes| bytes > 0) {
+        let max = match request.upload {
+            Some(_) => REQUEST_BODY_BYTES_MAX as u64,
+            None => 0,
+        };
+        if declared.is_some_and(|bytes| bytes > max) {
             return Err(ErrorCode::HttpRequestBodySize(declared).into());
         }
         let method = name_of(&request.method).to_owned();
