@@ -219,7 +219,7 @@ async fn go(
         let request = outgoing.http2()?.map(|_| body);
         let tasks = Tasks::default();
         let _scope = Scope(tasks.clone());
-        let (mut sender, connection) = http2::Builder::new(tasks)
+        let (mut sender, connection) = http2::Builder::new(tasks.clone())
             .max_header_list_size(u32::try_from(HEAD_BYTES_MAX).unwrap_or(u32::MAX))
             .initial_stream_window_size(exchange::WINDOW_BYTES)
             .initial_connection_window_size(exchange::WINDOW_BYTES)
@@ -230,7 +230,7 @@ async fn go(
             let answer = sender.send_request(request).await;
             read(call, async { answer }, wait, progress).await
         };
-        exchange::drive(pin!(connection), pin!(work)).await
+        exchange::drive(tasks.beside(pin!(connection)), pin!(work)).await
     } else {
         let request = outgoing.http1()?.map(|_| body);
         let (mut sender, connection) = http1::Builder::new()
