@@ -195,7 +195,7 @@ impl<'a> Call<'a> {
             );
         }
         let talking = matches!(stage, Stage::Tls | Stage::Processing | Stage::Transfer);
-        if talking && self.lease.waiting.held_back() {
+        if talking && self.lease.waiting.held_back(self.now()) {
             let tenant = self.lease.tenant();
             return Failure::quota(
                 phase,
