@@ -102,8 +102,8 @@ impl Shared {
         let place = match self.sockets.try_take(throttle.id, tenant.quotas.connections) {
             Ok(place) => place,
             Err(turn) => {
-                if turn.over_quota {
-                    call.enter(Stage::Quota);
+                if let Some(own) = turn.own {
+                    call.wait_for_own(own);
                 }
                 turn.wait().await
             }

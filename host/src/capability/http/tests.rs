@@ -517,6 +517,20 @@ async fn hanging_connections_of_one_tenant_leave_the_others_theirs() {
         assert_eq!(asked().await, 204);
     }
     assert_eq!(greedy.account.used().connections, 6);
+    // It is told that this is its own doing.
+    let request = Request {
+        timeout_ms: SOON,
+        ..get(format!("http://{silent}"))
+    };
+    let lease = loopback().tenant(&greedy).done();
+    let failure = bench.lender.http(&lease, request).await.unwrap_err();
+    assert!(matches!(failure.taint, Some(Taint::Quota(_))), "{failure:?}");
+    assert!(
+        failure.message.contains(
+            "the tenant `greedy` has 6 sockets open, which is three quarters of the host's 8, the most while"
+        ),
+        "{failure:?}"
+    );
     drop(hanging);
     assert_eq!(greedy.account.used().connections, 0);
     assert_eq!(modest.account.used().requests, 4);
