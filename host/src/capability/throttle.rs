@@ -41,6 +41,13 @@ impl Throttle {
     pub(super) fn request(&self, now: Mono, per_second: Option<u64>) -> bool {
         per_second.is_none_or(|per_second| self.requests.take(now, 1, per_second))
     }
+
+    /// Gives back a request that was taken at this moment.
+    pub(super) fn give_back(&self, per_second: Option<u64>) {
+        if let Some(per_second) = per_second {
+            self.requests.give_back(1, per_second);
+        }
+    }
 }
 
 /// The state of every tenant that has used the network.
@@ -90,6 +97,15 @@ impl Bucket {
         self.full_at_ns
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, took)
             .is_ok()
+    }
+
+    /// Gives back what was taken and not used.
+    fn give_back(&self, amount: u64, per_second: u64) {
+        let cost = cost_ns(amount, per_second);
+        let given = |full_at: u64| Some(full_at.saturating_sub(cost));
+        let _ = self
+            .full_at_ns
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, given);
     }
 
     /// Takes `amount` that was used already, and may so become indebted.
@@ -186,6 +202,8 @@ mod tests {
         now = now.after(SECOND / 5);
         assert_eq!((0..100).filter(|_| bucket.take(now, 1, 10)).count(), 2);
         let bucket = Bucket::default();
+        assert!(bucket.take(now, 1, 1) && !bucket.take(now, 1, 1));
+        bucket.give_back(1, 1);
         assert!(bucket.take(now, 1, 1) && !bucket.take(now, 1, 1));
         assert!(!Bucket::default().take(now, 11, 10), "more than it ever holds");
     }
