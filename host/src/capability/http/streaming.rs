@@ -309,7 +309,11 @@ async fn within<T>(
     match tokio::time::timeout(patience, part).await {
         Ok(result) => result,
         Err(_) => {
-            let due = if wait.watched.is_watched() { due } else { call.now() };
+            let due = if wait.watched.is_watched() {
+                due
+            } else {
+                call.now()
+            };
             Err(call.timed_out(due, patience))
         }
     }

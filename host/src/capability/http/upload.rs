@@ -222,7 +222,6 @@ mod tests {
             .map(|frame| frame.map(|frame| frame.map(|frame| frame.into_data().unwrap())))
     }
 
-
     #[test]
     fn so_much_waits_and_so_much_goes_through() {
         let upload = Upload::new(None);

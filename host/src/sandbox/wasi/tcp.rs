@@ -169,9 +169,7 @@ impl tcp_bindings::HostTcpSocket for View<'_> {
         socket.state = State::Closed;
         let stream = result?;
         if changed {
-            stream
-                .configure(&socket.options)
-                .map_err(|error| code(&error))?;
+            stream.configure(&socket.options).map_err(|error| code(&error))?;
         }
         let connection = Connection::new(stream, self.lease, &socket.alive);
         socket.state = State::Connected(connection.clone());

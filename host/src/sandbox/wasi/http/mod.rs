@@ -206,7 +206,10 @@ mod tests {
             panic!("no future")
         };
         let got = HostFutureIncomingResponse::get(view, Resource::new_borrow(future.rep())).unwrap();
-        assert!(matches!(got, Some(Ok(Err(ErrorCode::HttpRequestDenied)))), "{got:?}");
+        assert!(
+            matches!(got, Some(Ok(Err(ErrorCode::HttpRequestDenied)))),
+            "{got:?}"
+        );
     }
 
     /// An instance in which something is left is not used again, and that is seen by what is alive.

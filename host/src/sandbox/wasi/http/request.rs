@@ -281,9 +281,7 @@ impl outgoing_handler::Host for View<'_> {
         }
         // The request is on its way while the guest does something else: as far as it comes without waiting.
         flow.look(|_| ());
-        Ok(self
-            .table
-            .push(FutureResponse::new(flow, self.alive))?)
+        Ok(self.table.push(FutureResponse::new(flow, self.alive))?)
     }
 }
 
