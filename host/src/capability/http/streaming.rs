@@ -128,6 +128,29 @@ impl Exchange {
         patience: Patience,
     ) -> Result<Self, Failure> {
         let outgoing = Outgoing::of(&head.method, &head.url, head.fields)?;
+        Ok(Self::of(lender, lease, outgoing, head.upload, patience))
+    }
+
+    /// The same with a target that has a certificate of a test's own.
+    #[cfg(test)]
+    pub(in crate::capability) fn trusting(
+        lender: &Arc<Lender>,
+        lease: &Arc<Lease>,
+        head: Head,
+        tls: crate::capability::net::TlsOptions,
+    ) -> Self {
+        let mut outgoing = Outgoing::of(&head.method, &head.url, head.fields).unwrap();
+        outgoing.tls = tls;
+        Self::of(lender, lease, outgoing, head.upload, Patience::default())
+    }
+
+    fn of(
+        lender: &Arc<Lender>,
+        lease: &Arc<Lease>,
+        outgoing: Outgoing,
+        upload: Option<Upload>,
+        patience: Patience,
+    ) -> Self {
         let progress = Arc::<Mutex<Progress>>::default();
         let on_target = Arc::<AtomicBool>::default();
         let watched = Arc::<Watched>::default();
@@ -135,7 +158,7 @@ impl Exchange {
             let (lender, lease) = (Arc::clone(lender), Arc::clone(lease));
             let watched = Arc::clone(&watched);
             let (progress, on_target) = (Arc::clone(&progress), Arc::clone(&on_target));
-            let body = head.upload.clone().unwrap_or_else(|| {
+            let body = upload.clone().unwrap_or_else(|| {
                 let nothing = Upload::new(None);
                 // One that is empty and declares nothing is as long as it is to be.
                 let _ = nothing.finish();
@@ -160,13 +183,13 @@ impl Exchange {
                 }
             }
         };
-        Ok(Self {
+        Self {
             work: Some(Box::pin(work)),
             progress,
             on_target,
             watched,
-            upload: head.upload,
-        })
+            upload,
+        }
     }
 
     /// Goes on as far as it can without waiting.
