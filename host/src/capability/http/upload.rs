@@ -236,7 +236,7 @@ mod tests {
             assert!(matches!(next(&mut body), Poll::Ready(Some(Ok(_)))));
         }
         assert_eq!(
-            upload.write(&vec![1; 1]),
+            upload.write(&[1]),
             Err(UploadError::Size(REQUEST_BODY_BYTES_MAX as u64 + 1))
         );
         // What has gone out is no whole request.
@@ -299,10 +299,10 @@ mod tests {
                 other => panic!("{other:?}"),
             }
         }
-        assert_eq!(Upload::new(Some(5)).write(&vec![1; 6]), Err(UploadError::Size(6)));
+        assert_eq!(Upload::new(Some(5)).write(&[1; 6]), Err(UploadError::Size(6)));
         // One that is whole before it is sent needs no chunks.
         let upload = Upload::new(None);
-        upload.write(&vec![1; 3]).unwrap();
+        upload.write(&[1; 3]).unwrap();
         upload.finish().unwrap();
         assert_eq!(upload.outgoing().size_hint().exact(), Some(3));
     }
@@ -314,9 +314,9 @@ mod tests {
         upload.give_up();
         assert!(matches!(next(&mut body), Poll::Ready(Some(Err(_)))));
         let upload = Upload::new(None);
-        upload.write(&vec![1; 3]).unwrap();
+        upload.write(&[1; 3]).unwrap();
         drop(upload.outgoing());
         assert_eq!(upload.room(), Err(UploadError::Closed));
-        assert_eq!(upload.write(&vec![1; 1]), Err(UploadError::Closed));
+        assert_eq!(upload.write(&[1]), Err(UploadError::Closed));
     }
 }
