@@ -259,7 +259,7 @@ impl Executor {
         });
         // Read before the call is dropped: dropping it ends the wait.
         bounded(call, &outside, &self.sandbox.clock, begun, lease.ends, || {
-            lease.waiting.on_target()
+            lease.waiting.on_target(self.sandbox.clock.mono())
         })
         .await
     }
