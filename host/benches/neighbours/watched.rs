@@ -151,7 +151,7 @@ impl Host {
             workers: pulse_host::sandbox::worker_count(&settings).get(),
             clock: clock.clone(),
         };
-        let workers = Workers::start(sandbox, library, inlets, sender, &settings, clock.clone())?;
+        let workers = Workers::start(sandbox, Shelf::new(library), inlets, sender, &settings, clock.clone())?;
         let ledger = Arc::new(Mutex::new(Ledger {
             cases,
             who: HashMap::new(),

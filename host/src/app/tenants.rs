@@ -4,7 +4,7 @@ use crate::{
     clock::Clock,
     config::{Standing, TenantState},
     domain::{
-        tenant::{Tenant, Used},
+        tenant::{Roster, Tenant, Used},
         time::Wall,
     },
     journal::{self, counted},
@@ -163,13 +163,13 @@ pub fn shown_age(age: Duration) -> String {
 }
 
 /// Leaves figures in the data directory, again and again. A disk that hangs holds up nothing but the figures.
-pub(super) async fn leave_figures(data_dir: PathBuf, tenants: Vec<Arc<Tenant>>, clock: Clock) {
+pub(super) async fn leave_figures(data_dir: PathBuf, tenants: Roster, clock: Clock) {
     let mut ticks = tokio::time::interval(journal::SUMMARY_EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut failing = false;
     loop {
         ticks.tick().await;
-        let figures = Figures::of(&tenants, clock.wall());
+        let figures = Figures::of(&tenants.all(), clock.wall());
         let data_dir = data_dir.clone();
         let written = tokio::task::spawn_blocking(move || write(&data_dir, &figures)).await;
         match written {

@@ -20,7 +20,7 @@ use crate::domain::{
     limits::Limits,
     plugin::Facts,
     spec::{Budget, Class, InterventionSpec, Kind, Label, Lane, MonitorSpec, Policy, Profile, Sink},
-    tenant::Tenant,
+    tenant::{Account, Tenant},
 };
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -76,10 +76,12 @@ pub(super) struct Scope<'a> {
 }
 
 impl Scope<'_> {
-    /// That of the operator.
-    pub fn operator() -> Self {
+    /// That of the operator, who has used that much already.
+    pub fn operator(account: Option<Arc<Account>>) -> Self {
+        let mut tenant = Tenant::unlimited();
+        tenant.account = account.unwrap_or_default();
         Self {
-            tenant: Arc::new(Tenant::unlimited()),
+            tenant: Arc::new(tenant),
             files: Files::Anywhere,
             refused: Vec::new(),
             shared: BTreeMap::new(),
