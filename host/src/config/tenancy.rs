@@ -6,7 +6,7 @@
 
 use super::{
     Loaded, Problems,
-    build::{self, Builder, Built, MONITORS_MAX, Scope},
+    build::{self, Builder, Built, MONITORS_MAX, Scope, TENANT_MONITORS},
     document::{Document, Targets},
     folder::{Files, Folder},
     interpolate::Surroundings,
@@ -372,7 +372,7 @@ impl Office<'_> {
         let quota = terms.tenant.quotas.monitors;
         let quota = quota.and_then(|most| usize::try_from(most).ok());
         let room = MONITORS_MAX.saturating_sub(self.first);
-        let monitors_max = quota.map_or(room, |most| most.min(room));
+        let monitors_max = quota.unwrap_or(TENANT_MONITORS).min(room);
         let document = Document::of_tenant(
             &mut reader,
             &root.unwrap_or_default(),
