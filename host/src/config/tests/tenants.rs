@@ -230,6 +230,34 @@ fn what_is_wrong_with_one_costs_nobody_else_anything() {
     assert_eq!(config.tenants[1].standing.to_string(), "present");
 }
 
+#[test]
+fn lists_and_monitors_of_a_tenant_are_bounded_where_no_quota_says_so() {
+    let world = World::new();
+    world.write("pulse-host.toml", &TERMS.replace("monitors = 10, ", ""));
+    let said = || {
+        let config = world.load(Keep::Nothing);
+        config.tenants[0].standing.problems().map(ToString::to_string)
+    };
+    let table = |number: usize| {
+        format!(
+            "[[monitor]]\nname = \"m-{number}-{{{{id}}}}\"\ntargets = \"list-{number}.csv\"\n\
+             pulse = {{ plugin = \"http\", settings = {{ url = \"https://a\" }} }}\n"
+        )
+    };
+    let tables: String = (0..=1_000).map(table).collect();
+    world.write("tenants/acme/acme.toml", &tables);
+    let problems = said().unwrap();
+    assert!(problems.contains("more than 1000 lists of targets"), "{problems}");
+    world.write("tenants/acme/acme.toml", &table(0));
+    let rows: String = (0..=1_000_000).map(|row| format!("{row}\n")).collect();
+    world.write("tenants/acme/list-0.csv", &format!("id\n{rows}"));
+    let problems = said().unwrap();
+    assert!(
+        problems.contains("more than 1000000 monitors; the tenant `acme` needs `quotas.monitors`"),
+        "{problems}"
+    );
+}
+
 /// A name is a few bytes, and a value may be many: what a plugin is handed is bounded with the values.
 #[test]
 fn settings_that_secrets_blow_up_are_refused_before_they_are_made() {
