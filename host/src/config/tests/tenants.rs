@@ -230,6 +230,36 @@ fn what_is_wrong_with_one_costs_nobody_else_anything() {
     assert_eq!(config.tenants[1].standing.to_string(), "present");
 }
 
+/// Whoever copies the example out of the page has something that starts.
+#[test]
+fn the_example_of_the_page_is_right() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/tenants.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let blocks: Vec<&str> = page
+        .split("```toml\n")
+        .skip(1)
+        .map(|rest| rest.split("```").next().unwrap())
+        .collect();
+    let [operator, acme] = blocks[..] else {
+        panic!("{} blocks", blocks.len());
+    };
+    assert!(acme.starts_with("# tenants/acme/shops.toml\n"));
+    let world = World(TempDir::new().unwrap());
+    std::fs::create_dir_all(world.0.path().join("tenants/acme/plugins")).unwrap();
+    world.write("pulse-host.toml", operator);
+    world.write("on-call-url", "https://on-call.example/\n");
+    world.write("tenants/acme/shops.toml", acme);
+    world.write("tenants/acme/shops.csv", "id,host\n1,one.acme.example\n");
+    let config = world.load(Keep::Nothing);
+    let state = &config.tenants[0];
+    assert_eq!(state.standing.problems().map(ToString::to_string), None);
+    assert_eq!(
+        (config.warnings.to_string(), state.warnings.to_string()),
+        (String::new(), String::new())
+    );
+    assert_eq!(monitors(&config), ["acme/shop-1", "acme/depot"]);
+}
+
 #[test]
 fn lists_and_monitors_of_a_tenant_are_bounded_where_no_quota_says_so() {
     let world = World::new();
