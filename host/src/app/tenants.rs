@@ -2,7 +2,7 @@
 
 use crate::{
     clock::Clock,
-    config::{Standing, TenantState},
+    config::{self, Standing, TenantState},
     domain::{
         tenant::{Roster, Tenant, Used},
         time::Wall,
@@ -12,8 +12,7 @@ use crate::{
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
-    io::{Read as _, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
+    io::Read as _,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -186,16 +185,11 @@ pub(super) async fn leave_figures(data_dir: PathBuf, tenants: Roster, clock: Clo
 }
 
 fn write(data_dir: &Path, figures: &Figures) -> std::io::Result<()> {
-    let path = data_dir.join(FILE);
-    let beside = path.with_extension(format!("new-{}", std::process::id()));
-    let mut file = std::fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&beside)?;
-    file.write_all(&serde_json::to_vec(figures)?)?;
-    std::fs::rename(&beside, &path)
+    config::replace(
+        &data_dir.join(FILE),
+        &serde_json::to_vec(figures)?,
+        config::Durable::No,
+    )
 }
 
 #[cfg(test)]

@@ -35,6 +35,7 @@ mod problem;
 mod progress;
 mod read;
 mod recipe;
+mod replace;
 mod row;
 mod scan;
 mod schema;
@@ -55,6 +56,7 @@ pub use paths::default_paths;
 pub use plugins::{http_grant, tcp_grant};
 pub use problem::Problems;
 pub use progress::{Progress, Silent};
+pub use replace::{Durable, replace};
 pub use tenancy::{Keep, Standing, TenantState};
 
 use crate::domain::{
