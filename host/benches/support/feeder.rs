@@ -49,7 +49,14 @@ impl Feeder {
         let (outlets, inlets) = queue::channels(&settings.queues);
         let (sender, results, bell) = queue::results(pace.window);
         bell.attend();
-        let workers = Workers::start(sandbox, Shelf::new(library), inlets, sender, settings, clock.clone())?;
+        let workers = Workers::start(
+            sandbox,
+            Shelf::new(library),
+            inlets,
+            sender,
+            settings,
+            clock.clone(),
+        )?;
         Ok(Self {
             workers,
             outlets,

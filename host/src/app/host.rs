@@ -76,7 +76,12 @@ pub fn run(mut prepared: Prepared) -> Result<()> {
         let clock = prepared.clock.clone();
         let host = Host::start(sandbox, library, plan, clock.clone())?;
         let (suspicion, suspects) = mpsc::channel(watch::SUSPECTS_MAX);
-        let reloader = Reloader::new(&prepared, Arc::clone(&host.shelf), host.scheduler.control(), tenants.clone());
+        let reloader = Reloader::new(
+            &prepared,
+            Arc::clone(&host.shelf),
+            host.scheduler.control(),
+            tenants.clone(),
+        );
         // What was read of the configuration is the scheduler's now.
         drop(prepared);
         let reloads = tokio::spawn(watch::serve(reloader, Arc::clone(&host.shelf), hangup, suspects));

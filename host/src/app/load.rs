@@ -351,21 +351,24 @@ pub fn inspect(places: Places<'_>, plugin: &str) -> Result<Plugin> {
         .iter()
         .map(|plugin| plugin.facts.name.to_string())
         .collect();
-    library.named(plugin).map(|plugin| Plugin::clone(plugin)).ok_or_else(|| {
-        let near = names
-            .iter()
-            .find(|name| strsim::damerau_levenshtein(name, plugin) <= 2);
-        let mut message = match near {
-            Some(near) => format!("there is no usable plugin `{plugin}`; did you mean `{near}`?"),
-            None if names.is_empty() => format!("there is no usable plugin `{plugin}`, nor any other"),
-            None => format!(
-                "there is no usable plugin `{plugin}`; there is {}",
-                names.join(", ")
-            ),
-        };
-        for problem in problems {
-            message.push_str(&format!("\nnot usable: {problem}"));
-        }
-        anyhow!(message)
-    })
+    library
+        .named(plugin)
+        .map(|plugin| Plugin::clone(plugin))
+        .ok_or_else(|| {
+            let near = names
+                .iter()
+                .find(|name| strsim::damerau_levenshtein(name, plugin) <= 2);
+            let mut message = match near {
+                Some(near) => format!("there is no usable plugin `{plugin}`; did you mean `{near}`?"),
+                None if names.is_empty() => format!("there is no usable plugin `{plugin}`, nor any other"),
+                None => format!(
+                    "there is no usable plugin `{plugin}`; there is {}",
+                    names.join(", ")
+                ),
+            };
+            for problem in problems {
+                message.push_str(&format!("\nnot usable: {problem}"));
+            }
+            anyhow!(message)
+        })
 }

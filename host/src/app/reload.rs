@@ -185,7 +185,9 @@ impl Reloader {
             .map(|(name, profile)| (name.clone(), Arc::clone(&profile.grants)));
         lock::announce(&gate, &library, &config.host, &grants.collect());
         if config.host != self.host {
-            tracing::warn!("[host] says something else than when the host started; that takes effect at the next start");
+            tracing::warn!(
+                "[host] says something else than when the host started; that takes effect at the next start"
+            );
         }
         let changes = changes(&before, &library);
         for change in &changes {

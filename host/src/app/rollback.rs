@@ -5,6 +5,7 @@
 //! a copy of each component that is in use.
 
 use crate::{
+    config::{Durable, replace},
     domain::time::Wall,
     plugins::{self, Digest, Found, Manifest, Problem},
     sandbox::{self, Library, Plugin, Sandbox},
@@ -90,7 +91,7 @@ impl Rejections {
         let over = self.list.len().saturating_sub(REJECTIONS_MAX);
         self.list.drain(..over);
         let text = serde_json::to_vec_pretty(&self.list)?;
-        whole(&self.data_dir.join(FILE), &text)
+        replace(&self.data_dir.join(FILE), &text, Durable::Yes)
     }
 
     /// The entry for that plugin with that component.
@@ -189,9 +190,9 @@ pub(super) fn keep_copies(data_dir: &Path, library: &Library, rejections: &Rejec
                 return Ok(());
             }
             if let Some(about) = &plugin.manifest {
-                whole(&manifest, about.text.as_bytes())?;
+                replace(&manifest, about.text.as_bytes(), Durable::No)?;
             }
-            whole(&component, &bytes)
+            replace(&component, &bytes, Durable::No)
         });
         failed = failed.or(copied.err());
     }
@@ -207,11 +208,4 @@ pub(super) fn keep_copies(data_dir: &Path, library: &Library, rejections: &Rejec
         }
     }
     failed.map_or(Ok(()), Err)
-}
-
-/// Writes a file beside its place and moves it there, so that nobody ever reads half of it.
-fn whole(path: &Path, bytes: &[u8]) -> Result<()> {
-    let beside = path.with_extension("new");
-    std::fs::write(&beside, bytes)?;
-    std::fs::rename(&beside, path)
 }

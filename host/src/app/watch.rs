@@ -38,7 +38,7 @@ pub(super) async fn serve(
     mut suspects: mpsc::Receiver<Suspect>,
 ) {
     let mut eyes = Eyes::open(&reloader);
-    reloader = match blocking(reloader, Reloader::keep_copies).await {
+    reloader = match blocking(reloader, |reloader| reloader.keep_copies()).await {
         Some((reloader, ())) => reloader,
         None => return,
     };
@@ -123,7 +123,8 @@ impl Eyes {
                     );
                     let others = |path: &PathBuf| own.as_ref().is_none_or(|own| !path.starts_with(own));
                     // Without a path, events were lost.
-                    changes && (event.paths.is_empty() || event.paths.iter().any(others)) || event.need_rescan()
+                    changes && (event.paths.is_empty() || event.paths.iter().any(others))
+                        || event.need_rescan()
                 }
                 Err(_) => true,
             };
@@ -183,9 +184,7 @@ impl Eyes {
         if !std::mem::take(&mut self.again) && self.events.recv().await.is_none() {
             std::future::pending::<()>().await;
         }
-        let settle = async {
-            while tokio::time::timeout(QUIET, self.events.recv()).await.is_ok() {}
-        };
+        let settle = async { while tokio::time::timeout(QUIET, self.events.recv()).await.is_ok() {} };
         let _ = tokio::time::timeout(QUIET_MAX, settle).await;
     }
 }

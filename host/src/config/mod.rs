@@ -176,7 +176,8 @@ impl Draft {
                 .insert(Arc::clone(&tenant.name), Arc::clone(&tenant.account));
         }
         for (name, entry) in &mut self.document.tenants {
-            if let (Some(account), Some(tenant)) = (self.accounts.get(name), Arc::get_mut(&mut entry.tenant)) {
+            if let (Some(account), Some(tenant)) = (self.accounts.get(name), Arc::get_mut(&mut entry.tenant))
+            {
                 tenant.account = Arc::clone(account);
             }
         }

@@ -7,7 +7,9 @@ pub mod lock;
 mod manifest;
 mod reach;
 
-pub use manifest::{FILE as MANIFEST, Manifest, full_name_is_valid, name_is_valid, name_rule, shown, version_is_valid};
+pub use manifest::{
+    FILE as MANIFEST, Manifest, full_name_is_valid, name_is_valid, name_rule, shown, version_is_valid,
+};
 pub use reach::Reach;
 
 use crate::config;

@@ -214,14 +214,20 @@ impl Library {
     #[must_use]
     pub fn with(&self, plugins: impl IntoIterator<Item = Arc<Plugin>>) -> Self {
         let mut all = self.0.clone();
-        all.extend(plugins.into_iter().map(|plugin| (Arc::clone(&plugin.facts.name), plugin)));
+        all.extend(
+            plugins
+                .into_iter()
+                .map(|plugin| (Arc::clone(&plugin.facts.name), plugin)),
+        );
         Self(all)
     }
 
     /// The plugin of that name, if it is that very component.
     #[must_use]
     pub fn get(&self, name: &str, digest: &str) -> Option<&Arc<Plugin>> {
-        self.0.get(name).filter(|plugin| digest.is_empty() || *plugin.facts.digest == *digest)
+        self.0
+            .get(name)
+            .filter(|plugin| digest.is_empty() || *plugin.facts.digest == *digest)
     }
 
     /// The plugin of that name.
