@@ -1,9 +1,11 @@
 //! Settings: their JSON Schema, reading them with the place of what is wrong, and the types that operators know
 //! from the host's own configuration.
 
+mod memo;
 mod quantity;
 mod tls;
 
+pub(crate) use memo::parse_once;
 pub use quantity::{Size, Span};
 pub use tls::{ClientCertificate, IpFamily, tls_options};
 
@@ -17,6 +19,13 @@ use serde_json::Value;
 use serde_path_to_error::Segment;
 
 /// Reads settings. The error begins with the JSON pointer of the value that is wrong.
+///
+/// ```
+/// use pulse_plugin_sdk::settings;
+///
+/// assert_eq!(settings::parse::<Vec<u8>>("[1, 2]").unwrap(), [1, 2]);
+/// assert!(settings::parse::<Vec<u8>>("[1, 256]").unwrap_err().starts_with("/1: invalid value"));
+/// ```
 ///
 /// # Errors
 /// One line for people.
@@ -40,6 +49,13 @@ fn step(segment: &Segment) -> String {
 }
 
 /// The JSON Schema (draft 2020-12) of settings.
+///
+/// ```
+/// use pulse_plugin_sdk::settings::{self, Span};
+///
+/// let schema = settings::schema::<Span>().to_value();
+/// assert_eq!(schema["examples"][1], "5s");
+/// ```
 #[must_use]
 pub fn schema<S: JsonSchema>() -> Schema {
     let mut settings = SchemaSettings::draft2020_12();
