@@ -11,6 +11,7 @@ pub mod compile;
 pub mod engine;
 mod errand;
 mod execute;
+mod guest_time;
 mod plugin;
 mod pool;
 mod schema;
