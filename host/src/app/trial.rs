@@ -89,6 +89,12 @@ impl Trial {
         self.library.get(&self.name).context("the plugin is gone")
     }
 
+    /// Memory that an execution can be given.
+    #[must_use]
+    pub fn memory_bytes_max(&self) -> u64 {
+        self.sandbox.memory_bytes_max()
+    }
+
     /// Executes a scene in a fresh instance. Blocks.
     ///
     /// # Errors

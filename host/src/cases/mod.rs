@@ -4,7 +4,16 @@
 //! Invariant: a case is strict. A key that it does not know, a call that it does not expect and a call that it expects
 //! in vain are errors, never overlooked.
 
+mod calls;
+mod case;
+pub mod diff;
 pub mod excerpt;
+mod expect;
+mod format;
 mod scene;
+mod script;
+mod words;
 
+pub use case::{Case, FILE_BYTES_MAX, Failed, Playing, Record, recorded_in};
+pub use format::Recorded;
 pub use scene::{Code, Scene};

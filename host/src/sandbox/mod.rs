@@ -121,6 +121,12 @@ impl Sandbox {
         }))
     }
 
+    /// Greatest memory of any instance.
+    #[must_use]
+    pub fn memory_bytes_max(&self) -> u64 {
+        self.settings.max_memory_bytes
+    }
+
     /// The seats, at least one.
     fn seats(&self) -> impl Iterator<Item = &Seat> {
         std::iter::once(&self.first).chain(&self.others)

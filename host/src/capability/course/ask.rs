@@ -1,6 +1,7 @@
 //! A lent call and its answer, as plain values.
 
 use crate::capability::{Failure, Lease, Lender, Taint, docker, files, http, log::one_line, tcp};
+use crate::domain::secret::Secrets;
 
 /// A lent call, as the guest made it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,6 +82,14 @@ impl Ask {
             Self::Inspect { name } => format!("inspect {name}"),
             Self::Append { path, .. } => path.clone(),
         })
+    }
+
+    /// The same without what is a secret wherever it stands.
+    #[must_use]
+    pub fn redacted(&self) -> Self {
+        let mut ask = self.clone();
+        super::notes::redact_ask(&mut ask, &Secrets::default());
+        ask
     }
 
     /// What of it the host refuses whatever is granted and reachable, because it is malformed.

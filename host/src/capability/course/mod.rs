@@ -13,7 +13,7 @@ mod time;
 pub use ask::{Ask, Reply};
 pub use notes::{Called, Notes};
 pub use play::{Script, Scripted, Stage};
-pub use time::{GuestTime, Random, Seed};
+pub use time::{GuestTime, Random, Seed, fresh_seed};
 
 use super::{Lease, Lender};
 use std::sync::Arc;
@@ -42,6 +42,15 @@ impl Course {
         match self {
             Self::Noted(notes) => notes.time.as_ref(),
             Self::Played(stage) => Some(&stage.time),
+        }
+    }
+
+    /// What was noted so far, and how many calls were not kept for want of room.
+    #[must_use]
+    pub fn noted(&self) -> (Vec<Called>, u64) {
+        match self {
+            Self::Noted(notes) => notes.take(),
+            Self::Played(_) => (Vec::new(), 0),
         }
     }
 

@@ -142,7 +142,7 @@ fn size(each: impl FnOnce(&mut dyn FnMut(&mut String), &mut dyn FnMut(&mut Vec<u
     texts + bytes
 }
 
-fn redact_ask(ask: &mut Ask, secrets: &Secrets) {
+pub(super) fn redact_ask(ask: &mut Ask, secrets: &Secrets) {
     if let Ask::Http(request) = ask {
         redact_fields(&mut request.headers);
         redact_user(&mut request.url);

@@ -21,6 +21,17 @@ use std::{
 /// What random numbers come from.
 pub type Seed = [u8; 16];
 
+/// One that nobody can guess.
+///
+/// # Errors
+/// When the operating system has none.
+pub fn fresh_seed() -> std::io::Result<Seed> {
+    use std::io::Read as _;
+    let mut seed = Seed::default();
+    std::fs::File::open("/dev/urandom")?.read_exact(&mut seed)?;
+    Ok(seed)
+}
+
 /// The time of one execution.
 pub struct GuestTime {
     clock: Clock,

@@ -5,6 +5,7 @@ mod list;
 mod lock;
 mod run;
 mod scene;
+pub mod test;
 mod verify;
 
 use super::WRONG;
@@ -26,6 +27,9 @@ pub enum PluginCommand {
     /// Execute a component once, with what the flags grant, and show what came of it and what it took
     #[command(after_help = run::EXAMPLES)]
     Run(run::RunArgs),
+    /// Run a plugin's cases, which need no network; record one; replay one
+    #[command(after_help = test::EXAMPLES)]
+    Test(test::TestArgs),
     /// Pin the plugins as they are now, or show what differs from the lock and accept it
     #[command(after_help = lock::EXAMPLES)]
     Lock(lock::LockArgs),
@@ -73,6 +77,7 @@ pub fn plugin(command: PluginCommand) -> Result<ExitCode> {
         PluginCommand::Lock(args) => lock::lock(&args),
         PluginCommand::Verify(args) => verify::verify(&args),
         PluginCommand::Run(args) => run::run(&args),
+        PluginCommand::Test(args) => test::test(&args),
     };
     // What the command line says wrongly is told as it is, whole excerpts included.
     match done {

@@ -47,10 +47,7 @@ pub fn run(args: &RunArgs) -> Result<ExitCode> {
     let scene = args.scene.scene(&trial)?;
     let course = Arc::new(Course::Noted(Notes::new(Clock::system(), NOTES_BYTES_MAX, None)));
     let ran = trial.run(&scene, Some(&course))?;
-    let (calls, cut) = match &*course {
-        Course::Noted(notes) => notes.take(),
-        Course::Played(_) => (Vec::new(), 0),
-    };
+    let (calls, cut) = course.noted();
     match args.output {
         Output::Text => put(&shown(&trial.name, &ran, &calls, cut)?)?,
         Output::Json => put_json(&to_json(&trial.name, &ran, &calls, cut))?,
