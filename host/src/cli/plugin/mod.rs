@@ -1,11 +1,13 @@
 //! `plugin`: what plugins there are, what each is, and which of them were accepted.
 
 mod bench;
+mod dev;
 mod inspect;
 mod list;
 mod lock;
 mod run;
 mod scene;
+mod sources;
 pub mod test;
 mod verify;
 
@@ -34,6 +36,9 @@ pub enum PluginCommand {
     /// Measure what a plugin costs, and suggest limits
     #[command(after_help = bench::EXAMPLES)]
     Bench(bench::BenchArgs),
+    /// Watch a plugin's folder: build, run and show what changed, whenever a source does
+    #[command(after_help = dev::EXAMPLES)]
+    Dev(dev::DevArgs),
     /// Pin the plugins as they are now, or show what differs from the lock and accept it
     #[command(after_help = lock::EXAMPLES)]
     Lock(lock::LockArgs),
@@ -81,6 +86,7 @@ pub fn plugin(command: PluginCommand) -> Result<ExitCode> {
         PluginCommand::Lock(args) => lock::lock(&args),
         PluginCommand::Verify(args) => verify::verify(&args),
         PluginCommand::Bench(args) => bench::run(&args),
+        PluginCommand::Dev(args) => dev::dev(&args),
         PluginCommand::Run(args) => run::run(&args),
         PluginCommand::Test(args) => test::test(&args),
     };
