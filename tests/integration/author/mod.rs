@@ -56,11 +56,10 @@ struct Plugin {
 }
 
 impl Plugin {
-    fn of(from: &Path, name: &str, cases: &[(&str, &str)]) -> Self {
+    fn of(manifest: &Path, component: &Path, cases: &[(&str, &str)]) -> Self {
         let folder = TempDir::new().unwrap();
-        for file in ["plugin.toml".to_owned(), format!("{name}.wasm")] {
-            std::fs::copy(from.join(&file), folder.path().join(&file)).unwrap();
-        }
+        std::fs::copy(manifest.join("plugin.toml"), folder.path().join("plugin.toml")).unwrap();
+        std::fs::copy(component, folder.path().join(component.file_name().unwrap())).unwrap();
         std::fs::create_dir(folder.path().join("tests")).unwrap();
         for (name, text) in cases {
             std::fs::write(folder.path().join(format!("tests/{name}.toml")), text).unwrap();
@@ -69,11 +68,12 @@ impl Plugin {
     }
 
     fn http(cases: &[(&str, &str)]) -> Self {
-        Self::of(&host::plugins().join("http"), "http", cases)
+        let folder = host::plugins().join("http");
+        Self::of(&folder, &folder.join("http.wasm"), cases)
     }
 
     fn chaos(cases: &[(&str, &str)]) -> Self {
-        Self::of(&root().join("tests/guests/chaos"), "chaos", cases)
+        Self::of(&root().join("tests/guests/chaos"), &guest("chaos"), cases)
     }
 
     fn path(&self) -> &str {
@@ -83,4 +83,9 @@ impl Plugin {
     fn file(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
+}
+
+/// A guest that was built for tests.
+fn guest(name: &str) -> PathBuf {
+    root().join(format!("tests/guests/target/wasm32-wasip2/release/{name}.wasm"))
 }

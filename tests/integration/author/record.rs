@@ -1,10 +1,9 @@
 //! Recording a real run, and playing it.
 
-use super::{Plugin, pulse_host};
+use super::{Plugin, guest, pulse_host};
 use crate::support::{
     host,
     http::{Reply, Server},
-    root,
 };
 use serde_json::json;
 
@@ -164,7 +163,7 @@ fn clocks_random_numbers_and_sleep_come_out_the_same() {
 #[test]
 fn who_has_connections_of_his_own_is_told_that_he_can_t_be_recorded() {
     host::warm_up();
-    let native = root().join("tests/guests/native");
+    let native = guest("native");
     let run = pulse_host(&[
         "plugin",
         "test",

@@ -1,10 +1,9 @@
 //! `plugin run`, `plugin verify PATH` and `plugin bench`.
 
-use super::{Plugin, pulse_host};
+use super::{Plugin, guest, pulse_host};
 use crate::support::{
     host,
     http::{Reply, Server, status},
-    root,
 };
 use serde_json::{Value, json};
 use std::path::Path;
@@ -14,7 +13,7 @@ fn http() -> String {
 }
 
 fn chaos() -> String {
-    root().join("tests/guests/chaos").to_str().unwrap().to_owned()
+    guest("chaos").to_str().unwrap().to_owned()
 }
 
 #[test]
@@ -355,10 +354,7 @@ fn an_instance_that_is_used_again_is_measured_beside_fresh_ones() {
         json["reused_cpu_nanoseconds"]["median"].as_u64().unwrap() > 0,
         "{json}"
     );
-    assert!(
-        Path::new(&chaos()).join("chaos.wasm").metadata().unwrap().len()
-            == json["size_bytes"].as_u64().unwrap()
-    );
+    assert!(Path::new(&chaos()).metadata().unwrap().len() == json["size_bytes"].as_u64().unwrap());
     let bad = pulse_host(&[
         "plugin",
         "bench",

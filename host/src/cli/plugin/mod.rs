@@ -79,7 +79,8 @@ impl PluginSources {
 }
 
 pub fn plugin(command: PluginCommand) -> Result<ExitCode> {
-    telemetry::start(LogFormat::Text, "warn");
+    // What a plugin logs is part of the result of those that run it.
+    telemetry::start(LogFormat::Text, "warn,plugin=off");
     let done = match command {
         PluginCommand::List(args) => list::list(&args),
         PluginCommand::Inspect(args) => inspect::inspect(&args),
