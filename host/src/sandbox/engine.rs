@@ -51,6 +51,19 @@ const SLOTS_MAX: u64 = 28_672;
 /// Tried even where the kernel's limit seems to forbid it.
 const SLOTS_MIN: u32 = 16;
 
+/// Features of wasm that the sandbox does without.
+pub(super) const ABSENT: &[WasmFeatures] = &[
+    WasmFeatures::THREADS,
+    WasmFeatures::RELAXED_SIMD,
+    WasmFeatures::MEMORY64,
+    WasmFeatures::MULTI_MEMORY,
+    WasmFeatures::EXCEPTIONS,
+    WasmFeatures::FUNCTION_REFERENCES,
+    WasmFeatures::GC,
+    WasmFeatures::CUSTOM_PAGE_SIZES,
+    WasmFeatures::TAIL_CALL,
+];
+
 /// What compiling and running have in common.
 #[must_use]
 pub fn base() -> Config {
@@ -66,18 +79,8 @@ pub fn base() -> Config {
         .memory_init_cow(true)
         .native_unwind_info(true)
         .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(16));
-    for feature in [
-        WasmFeatures::THREADS,
-        WasmFeatures::RELAXED_SIMD,
-        WasmFeatures::MEMORY64,
-        WasmFeatures::MULTI_MEMORY,
-        WasmFeatures::EXCEPTIONS,
-        WasmFeatures::FUNCTION_REFERENCES,
-        WasmFeatures::GC,
-        WasmFeatures::CUSTOM_PAGE_SIZES,
-        WasmFeatures::TAIL_CALL,
-    ] {
-        config.wasm_features(feature, false);
+    for feature in ABSENT {
+        config.wasm_features(*feature, false);
     }
     config
 }

@@ -70,7 +70,7 @@ struct Seen {
 }
 
 pub fn dev(args: &DevArgs) -> Result<ExitCode> {
-    let manifest_path = args.dir.join(plugins::MANIFEST_FILE);
+    let manifest_path = args.dir.join(plugins::MANIFEST);
     // What is wrong with it is said before anything is watched; later it is a mistake that is being mended.
     manifest(&manifest_path)?;
     let (sender, news) = channel();

@@ -14,7 +14,6 @@
 mod key;
 mod systems;
 
-use super::fair::FLOWS_MAX;
 use crate::domain::{
     backoff::backoff,
     event::Fact,
@@ -119,8 +118,7 @@ impl Quarantine {
 
     /// Jobs of that queue are executions of that plugin from now on.
     pub fn bind(&mut self, kind: Kind, flow: u16, tenant: &Arc<str>, profile: &Profile, now: Mono) {
-        // The last queue is shared by whoever found no other: it says nothing about anybody.
-        if self.settings.is_none() || usize::from(flow) >= FLOWS_MAX - 1 {
+        if self.settings.is_none() {
             return;
         }
         let flows = self.of_flow.get_mut(kind);
@@ -138,6 +136,13 @@ impl Quarantine {
         }
     }
 
+    /// Several users share that queue: it says nothing about any one of them.
+    pub fn unbind(&mut self, kind: Kind, flow: u16) {
+        if let Some(bound) = self.of_flow.get_mut(kind).get_mut(usize::from(flow)) {
+            *bound = NONE;
+        }
+    }
+
     fn key(&mut self, tenant: &Arc<str>, profile: &Profile, now: Mono) -> u32 {
         let name = (Arc::clone(tenant), Arc::clone(&profile.digest));
         if let Some(number) = self.numbers.get(&name) {
@@ -147,6 +152,7 @@ impl Quarantine {
             tenant: Arc::clone(tenant),
             digest: Arc::clone(&profile.digest),
             plugin: Arc::clone(&profile.plugin),
+            since: now,
             calm: true,
             state: State::Closed,
             parts: [Count::default(); PARTS],
@@ -202,6 +208,9 @@ impl Quarantine {
         let Some(key) = self.at(number) else {
             return;
         };
+        if result.sent < key.since {
+            return;
+        }
         let testimony = testimony(result);
         if testimony == Testimony::Well && key.calm && key.part == part {
             key.sum.well = key.sum.well.saturating_add(1);
