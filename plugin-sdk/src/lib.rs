@@ -59,6 +59,8 @@ mod intervention;
 pub mod log;
 mod measurement;
 pub mod net;
+#[cfg(doctest)]
+mod pages;
 mod panic;
 mod pulse;
 pub mod settings;

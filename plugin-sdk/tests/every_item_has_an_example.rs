@@ -14,7 +14,7 @@ const ITEMS: [&str; 6] = [
     "macro_rules! ",
 ];
 /// Modules that authors don't see.
-const HIDDEN: [&str; 3] = ["bindings.rs", "panic.rs", "settings/memo.rs"];
+const HIDDEN: [&str; 4] = ["bindings.rs", "pages.rs", "panic.rs", "settings/memo.rs"];
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {

@@ -7,6 +7,7 @@ mod abi;
 mod author;
 mod cli;
 mod egress;
+mod guide;
 mod hostile;
 mod loading;
 mod outcomes;
