@@ -66,11 +66,12 @@ pub fn base() -> Config {
         .memory_init_cow(true)
         .native_unwind_info(true)
         .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(16));
+    // Several memories in one module stay on for wasmtime's own adapters, which copy from one module of a component to
+    // another: interpreters are made of several. No module of a guest may have them, see `compile::screen`.
     for feature in [
         WasmFeatures::THREADS,
         WasmFeatures::RELAXED_SIMD,
         WasmFeatures::MEMORY64,
-        WasmFeatures::MULTI_MEMORY,
         WasmFeatures::EXCEPTIONS,
         WasmFeatures::FUNCTION_REFERENCES,
         WasmFeatures::GC,

@@ -24,7 +24,8 @@ const DEPTH_MAX: usize = 16;
 /// Sections, definitions of types, imports, exports and aliases.
 const ITEMS_MAX: u64 = 1_000_000;
 
-/// What the sandbox's engines accept, see `sandbox::engine::base`.
+/// What a guest's modules may use: what the sandbox's engines accept (see `sandbox::engine::base`), without what these
+/// need for themselves.
 fn features() -> WasmFeatures {
     let mut features = WasmFeatures::default();
     for absent in [
