@@ -3,6 +3,7 @@
 mod inspect;
 mod list;
 mod lock;
+mod new;
 mod verify;
 
 use crate::{
@@ -15,6 +16,9 @@ use std::{path::PathBuf, process::ExitCode};
 
 #[derive(Debug, Subcommand)]
 pub enum PluginCommand {
+    /// Begin a plugin: a small project that builds, in one of seven languages
+    #[command(after_help = new::EXAMPLES)]
+    New(new::NewArgs),
     /// List the plugins that can be used, and say why others can't
     List(list::ListArgs),
     /// Show everything about one plugin: kinds, imports, what it asks for, the grants it needs, settings, size, digest
@@ -62,6 +66,7 @@ impl PluginSources {
 pub fn plugin(command: PluginCommand) -> Result<ExitCode> {
     telemetry::start(LogFormat::Text, "warn");
     match command {
+        PluginCommand::New(args) => new::new(&args),
         PluginCommand::List(args) => list::list(&args),
         PluginCommand::Inspect(args) => inspect::inspect(&args),
         PluginCommand::Lock(args) => lock::lock(&args),
