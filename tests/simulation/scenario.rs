@@ -372,7 +372,7 @@ fn class(rng: &mut Rng, scale: &Scale, pool: &[Arc<Sink>], uniform: Option<u64>)
         labels: Arc::new([]),
         policy,
         pulse: Some(Check {
-            profile: profile(rng.pick(&["http", "http", "tcp"])),
+            profile: profile(rng.pick(&["http", "http", "http", "http", "tcp"])),
             timeout: rng.ms(200, 8_000),
             settings: "{}".into(),
         }),

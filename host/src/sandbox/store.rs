@@ -147,17 +147,17 @@ pub fn new(
     store.set_hostcall_fuel(HOST_CALL_BYTES_MAX);
     store.set_max_component_handles(HANDLES_MAX);
     store.epoch_deadline_callback(|context| {
-        match context.data().outside.meter.tick() {
+        let slice = match context.data().outside.meter.tick() {
             Tick::Exceeded => return Err(wasmtime::Error::new(CpuExceeded)),
             Tick::GoOn => return Ok(UpdateDeadline::Continue(1)),
-            Tick::Yield => {}
-        }
+            Tick::Yield(slice) => slice,
+        };
         // Wasmtime's own yield wakes itself, so that a runtime which always finds something to run looks at
         // sockets and timers only now and then: at 2 ms a slice, every 120 ms. Tokio's looks at them first.
         let state = context.data();
         Ok(match &state.turns {
             Some(turns) => {
-                let turn = turns.next(&state.lease.tenant().name, state.outside.meter.running());
+                let turn = turns.next(&state.lease.tenant().name, slice);
                 UpdateDeadline::YieldCustom(1, Box::pin(turn))
             }
             None => UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())),
@@ -392,8 +392,8 @@ enum Tick {
     Exceeded,
     /// The epochs that passed while it waited are none of its slice: it has just begun.
     GoOn,
-    /// It has used up a slice.
-    Yield,
+    /// It has used up a slice: so much of its CPU time, whatever else the thread has done meanwhile.
+    Yield(Duration),
 }
 
 /// A guest that computes comes to an epoch within one; what its first slice took beyond that and once more for long
@@ -476,15 +476,19 @@ impl Meter {
                 Tick::GoOn
             };
         }
-        if !self.computes.swap(true, Ordering::Relaxed) {
-            self.spent_ns
-                .fetch_add(nanos(running.min(FIRST_SLICE_MAX)), Ordering::Relaxed);
+        let slice = if self.computes.swap(true, Ordering::Relaxed) {
+            let since = self.cpu_since_ns.load(Ordering::Relaxed);
+            Duration::from_nanos(self.thread_cpu().saturating_sub(since))
+        } else {
+            let first = running.min(FIRST_SLICE_MAX);
+            self.spent_ns.fetch_add(nanos(first), Ordering::Relaxed);
             self.cpu_since_ns.store(self.thread_cpu(), Ordering::Relaxed);
-        }
+            first
+        };
         if self.exceeded() {
             Tick::Exceeded
         } else {
-            Tick::Yield
+            Tick::Yield(slice)
         }
     }
 
@@ -574,13 +578,13 @@ mod tests {
         assert_eq!(meter.tick(), Tick::GoOn);
         assert_eq!(
             meter.tick(),
-            Tick::Yield,
+            Tick::Yield(Duration::ZERO),
             "a second epoch, by a clock that stands still"
         );
         meter.end(clock.mono());
         meter.begin(clock.mono());
         hand.advance(engine::EPOCH);
-        assert_eq!(meter.tick(), Tick::Yield, "a whole slice");
+        assert_eq!(meter.tick(), Tick::Yield(engine::EPOCH), "a whole slice");
         meter.end(clock.mono());
         assert_eq!(meter.spent(), engine::EPOCH);
     }
@@ -592,7 +596,7 @@ mod tests {
         meter.begin(clock.mono());
         // The whole process stood still.
         hand.advance(MS * 500);
-        assert_eq!(meter.tick(), Tick::Yield);
+        assert_eq!(meter.tick(), Tick::Yield(FIRST_SLICE_MAX));
         assert_eq!(meter.spent(), FIRST_SLICE_MAX);
         meter.end(clock.mono());
         // From now on the thread's own time counts, which by this clock goes on.

@@ -73,10 +73,6 @@ fn ended_one(
         return;
     };
     let now = desk.now();
-    if let Some(result) = result {
-        desk.quarantine
-            .hear(Kind::Code, lane.lane.flow(), result, now.mono);
-    }
     let end = end(result.map(|result| &result.outcome));
     let before = lane.outbox.len();
     let settled = lane.outbox.settle(sink, &end, now.mono);

@@ -175,8 +175,15 @@ impl Correlated {
         (u128::from(WHOLE) * u128::from(self.window_ns) / u128::from(interval.max(1))).max(1) as u64
     }
 
-    /// A monitor whose pulses are of that queue stands differently than before. `onset`: when its fresh failure began
-    /// that is counted; [`Mono::NEVER`] if none is.
+    /// Whether a failure that began then is fresh still, and counted as such.
+    #[must_use]
+    pub fn is_fresh(&self, onset: Mono) -> bool {
+        onset != Mono::NEVER && onset.0 / self.part_ns + PARTS as u64 > self.part
+    }
+
+    /// A monitor whose pulses are of that queue stands differently than before. `onset`: when its failure began, if it
+    /// was alive before that; [`Mono::NEVER`] if it does not fail. One that fails already, and is counted anew, has
+    /// kept its own.
     pub fn moves(
         &mut self,
         flow: u16,
@@ -190,7 +197,7 @@ impl Correlated {
         };
         // A reload comes between two runs.
         self.turn(now);
-        let (weight, part) = (self.weight(interval), self.part);
+        let weight = self.weight(interval);
         let Some(Some(mut group)) = self.groups.get(usize::from(flow)).copied() else {
             return;
         };
@@ -199,9 +206,9 @@ impl Correlated {
             Standing::Alive => group.count.alive = group.count.alive.saturating_sub(weight),
             Standing::Failing => {
                 group.count.failing = group.count.failing.saturating_sub(1);
-                let began = std::mem::replace(onset, Mono::NEVER).0 / self.part_ns;
-                if began + PARTS as u64 > self.part
-                    && let Some(count) = group.parts.get_mut(began as usize % PARTS)
+                let began = std::mem::replace(onset, Mono::NEVER);
+                if self.is_fresh(began)
+                    && let Some(count) = group.parts.get_mut((began.0 / self.part_ns) as usize % PARTS)
                 {
                     *count = count.saturating_sub(1);
                     group.count.fresh = group.count.fresh.saturating_sub(1);
@@ -213,10 +220,12 @@ impl Correlated {
             Standing::Alive => group.count.alive += weight,
             Standing::Failing => {
                 group.count.failing += 1;
-                if matches!(from, Standing::Alive | Standing::WasAlive)
-                    && let Some(count) = group.parts.get_mut(part as usize % PARTS)
-                {
+                if matches!(from, Standing::Alive | Standing::WasAlive) && *onset == Mono::NEVER {
                     *onset = now;
+                }
+                if self.is_fresh(*onset)
+                    && let Some(count) = group.parts.get_mut((onset.0 / self.part_ns) as usize % PARTS)
+                {
                     *count += 1;
                     group.count.fresh += 1;
                 }

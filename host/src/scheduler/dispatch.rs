@@ -91,9 +91,6 @@ pub fn dispatch(
     let allowed = window
         .limit()
         .saturating_sub(desk.tally.0.kinds.get(kind).pending);
-    if allowed < needed {
-        window.hold_back();
-    }
     let room = allowed.min(window.depth().saturating_sub(waiting));
     // Under load a channel that has room for a few jobs only is left to drain: small batches cost more than they
     // bring.
@@ -103,12 +100,14 @@ pub fn dispatch(
             .min(settings.capacity)
             .min(window.limit())
     {
+        if room == allowed {
+            window.hold_back();
+        }
         desk.tally.0.kinds.get_mut(kind).full += 1;
         return;
     }
     let (queues, tenants) = (desk.needed.0.get_mut(kind), &mut desk.tenants.0);
     let shared = queues.is_shared();
-    let size = window.batch_of(room.min(needed));
     let mut room = Room {
         jobs: room,
         work: if shared {
@@ -122,7 +121,13 @@ pub fn dispatch(
         workers: window.workers(),
         now: now.mono,
     };
-    queues.take(tenants, room, &mut buffers.taken);
+    let at_most = queues.take(tenants, room, &mut buffers.taken);
+    // What a quota lets wait, nobody would be served any sooner by a higher limit.
+    let taken = buffers.taken.len();
+    if at_most || (taken == allowed && taken < needed) {
+        window.hold_back();
+    }
+    let size = window.batch_of(taken);
     touch(monitors, &buffers.taken);
     desk.quarantine.plan();
     let expires = now.mono.after(desk.settings.0.queue_wait);
@@ -132,7 +137,13 @@ pub fn dispatch(
         if tickets.len() == 0 {
             // Who is not needed any more has left a place to others.
             drop(tickets);
+            if outdated == 0 {
+                return;
+            }
             room.jobs = std::mem::take(&mut outdated);
+            if shared {
+                room.work = desk.windows.0.get(kind).work_room(outlet.waiting());
+            }
             let (queues, tenants) = (desk.needed.0.get_mut(kind), &mut desk.tenants.0);
             queues.take(tenants, room, &mut buffers.taken);
             if buffers.taken.is_empty() {

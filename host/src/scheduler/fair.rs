@@ -40,12 +40,24 @@ struct Flow {
     waiting: VecDeque<Ticket>,
     /// Whether it is among the busy ones.
     listed: bool,
+    /// Whether several users share it.
+    crowded: bool,
     /// Among those of this kind, and among all.
     tenant: usize,
     ration: u32,
     out: usize,
+    /// CPU time that is set aside for what is out.
+    reserved_ns: u64,
     cpu: Recent,
     portion: Portion,
+}
+
+/// What one tenant has of this kind.
+#[derive(Clone, Copy, Debug)]
+struct Holding {
+    out: usize,
+    /// His last queue, which all share whom he adds when queues are scarce.
+    newest: u16,
 }
 
 /// The queues of one kind.
@@ -54,8 +66,7 @@ pub struct Fair {
     flows: Vec<Flow>,
     /// Those in which somebody waits, and some in which nobody does any more.
     busy: Vec<u16>,
-    /// What each tenant has out.
-    tenants: Vec<usize>,
+    tenants: Vec<Holding>,
     tenant_numbers: HashMap<u32, usize>,
     flow_numbers: HashMap<(u32, Arc<str>), u16>,
     waiting: usize,
@@ -102,8 +113,11 @@ pub struct Room {
     pub now: Mono,
 }
 
-/// Users beyond that share the last queue.
+/// Queues of one kind. Tenants beyond that share the last one.
 pub(super) const FLOWS_MAX: usize = u16::MAX as usize;
+/// From so many queues on, who has one already shares his newest among all he adds, so that there is one left for each
+/// tenant who comes.
+const FLOWS_OPEN: usize = FLOWS_MAX / 2;
 /// So many tickets a queue may give out before others are looked at again.
 const TURN: usize = 16;
 /// What a job is taken to cost before any was measured.
@@ -117,17 +131,30 @@ impl Fair {
     /// The number of a user's queue.
     pub fn flow(&mut self, rations: &mut Rations, user: User<'_>, now: Mono) -> u16 {
         let ration = rations.number(user.tenant, now);
-        let fresh = self.tenants.len();
-        let tenant = *self.tenant_numbers.entry(ration).or_insert(fresh);
-        if tenant == fresh {
-            self.tenants.push(0);
-        }
-        if let Some(number) = self.flow_numbers.get(&(ration, Arc::clone(user.name))) {
+        let name = (ration, Arc::clone(user.name));
+        if let Some(number) = self.flow_numbers.get(&name) {
             let number = *number;
             self.widen(rations, number, user.memory_bytes);
             return number;
         }
-        if self.flows.len() < FLOWS_MAX {
+        let count = self.flows.len();
+        let tenant = *self.tenant_numbers.entry(ration).or_insert(self.tenants.len());
+        let own = self.tenants.get(tenant).map(|holding| holding.newest);
+        let number = match own {
+            Some(newest) if count >= FLOWS_OPEN => newest,
+            _ => u16::try_from(count.min(FLOWS_MAX - 1)).unwrap_or(u16::MAX),
+        };
+        match self.tenants.get_mut(tenant) {
+            Some(holding) => holding.newest = number,
+            None => self.tenants.push(Holding {
+                out: 0,
+                newest: number,
+            }),
+        }
+        if let Some(flow) = self.flows.get_mut(usize::from(number)) {
+            flow.crowded = true;
+            self.widen(rations, number, user.memory_bytes);
+        } else {
             self.flows.push(Flow {
                 tenant,
                 ration,
@@ -139,9 +166,16 @@ impl Fair {
                 ..Flow::default()
             });
         }
-        let number = u16::try_from(self.flows.len() - 1).unwrap_or(u16::MAX);
-        self.flow_numbers.insert((ration, Arc::clone(user.name)), number);
+        self.flow_numbers.insert(name, number);
         number
+    }
+
+    /// Whether several users share that queue: what is known of it says nothing about any one of them.
+    #[must_use]
+    pub fn is_crowded(&self, number: u16) -> bool {
+        self.flows
+            .get(usize::from(number))
+            .is_some_and(|flow| flow.crowded)
     }
 
     /// The greatest memory cap in a queue counts for all of it.
@@ -215,11 +249,21 @@ impl Fair {
 
     fn release(&mut self, rations: &mut Rations, number: u16, unsent: bool) {
         if let Some(flow) = self.flows.get_mut(usize::from(number)) {
+            let cpu_ns = if flow.reserved_ns == 0 {
+                0
+            } else {
+                flow.reserved_ns / flow.out.max(1) as u64
+            };
+            flow.reserved_ns -= cpu_ns;
             flow.out = flow.out.saturating_sub(1);
-            if let Some(out) = self.tenants.get_mut(flow.tenant) {
-                *out = out.saturating_sub(1);
+            if let Some(holding) = self.tenants.get_mut(flow.tenant) {
+                holding.out = holding.out.saturating_sub(1);
             }
-            rations.back(flow.ration, flow.portion, unsent);
+            let portion = Portion {
+                cpu_ns,
+                ..flow.portion
+            };
+            rations.back(flow.ration, portion, unsent);
         }
     }
 
@@ -241,8 +285,10 @@ impl Fair {
     }
 
     /// Takes tickets in the order in which they are to be sent, as many as there is room for, into `taken` with their
-    /// queues' numbers. They count as out from now on.
-    pub fn take(&mut self, rations: &mut Rations, room: Room, taken: &mut Vec<(u16, Ticket)>) {
+    /// queues' numbers. They count as out from now on. Returns whether somebody would have got more, had he not as much
+    /// out already as any one may.
+    pub fn take(&mut self, rations: &mut Rations, room: Room, taken: &mut Vec<(u16, Ticket)>) -> bool {
+        let mut at_most = false;
         let shared = self.is_shared();
         let most = if shared { room.most } else { usize::MAX };
         let mut order = std::mem::take(&mut self.order);
@@ -276,8 +322,10 @@ impl Fair {
             };
             let cost = flow.portion.cpu_ns.max(1);
             let share = if order.is_empty() { left } else { left.min(TURN) };
+            let more = most.saturating_sub(flow.out);
+            at_most |= more < share.min(flow.waiting.len());
             let share = share
-                .min(most.saturating_sub(flow.out))
+                .min(more)
                 .min(usize::try_from(work.div_ceil(cost)).unwrap_or(usize::MAX));
             let allowed = rations.allows(flow.ration, flow.portion, room.now);
             if allowed == 0 {
@@ -293,6 +341,7 @@ impl Fair {
             }
         }
         self.order = order;
+        at_most
     }
 
     fn give(
@@ -309,10 +358,10 @@ impl Fair {
         taken.extend(flow.waiting.drain(..count).map(|ticket| (number, ticket)));
         self.waiting -= count;
         flow.out += count;
-        if let Some(out) = self.tenants.get_mut(flow.tenant) {
-            *out += count;
+        if let Some(holding) = self.tenants.get_mut(flow.tenant) {
+            holding.out += count;
         }
-        rations.take(flow.ration, count, flow.portion);
+        flow.reserved_ns += rations.take(flow.ration, count, flow.portion);
         count
     }
 
@@ -328,7 +377,7 @@ impl Fair {
             });
         }
         let of_all = |out: usize| (out * WHOLE / room.limit.max(1)) as u64;
-        let tenant_out = *self.tenants.get(flow.tenant)?;
+        let tenant_out = self.tenants.get(flow.tenant)?.out;
         Some(Turn {
             tenant_share: of_all(tenant_out).max(rations.cpu_share(flow.ration, room.workers, room.now)),
             flow_share: of_all(flow.out).max(flow.cpu.share(room.workers, room.now)),
@@ -516,13 +565,68 @@ mod tests {
     }
 
     #[test]
+    fn who_has_very_many_queues_leaves_room_for_others() {
+        let mut bench = Bench::default();
+        let flow = |bench: &mut Bench, tenant: &Arc<Tenant>, name: &str| {
+            let user = User {
+                tenant,
+                name: &Arc::from(name),
+                memory_bytes: 1,
+                code: true,
+            };
+            bench.fair.flow(&mut bench.rations, user, Mono(1))
+        };
+        let (greedy, other) = (
+            Arc::new(Tenant::new("greedy", Quotas::default())),
+            Arc::new(Tenant::new("other", Quotas::default())),
+        );
+        let last = u16::try_from(FLOWS_OPEN - 1).unwrap();
+        for notifier in 0..FLOWS_MAX + 10 {
+            let number = flow(&mut bench, &greedy, &notifier.to_string());
+            assert_eq!(usize::from(number), notifier.min(FLOWS_OPEN - 1));
+        }
+        assert!(bench.fair.is_crowded(last) && !bench.fair.is_crowded(last - 1));
+        let own = flow(&mut bench, &other, "webhook");
+        assert_eq!(own, last + 1, "a queue of his own");
+        assert!(!bench.fair.is_crowded(own));
+        assert_eq!(flow(&mut bench, &other, "second"), own, "and no more");
+        assert!(bench.fair.is_crowded(own));
+        for since in 0..100 {
+            bench.fair.push(last, ticket(since));
+            bench.fair.push(own, ticket(since));
+        }
+        let taken = bench.take(room(2 * TURN, 1000));
+        assert_eq!(taken.iter().filter(|(flow, _)| *flow == own).count(), TURN);
+    }
+
+    #[test]
+    fn cpu_time_that_is_out_is_not_given_out_again() {
+        let quotas = Quotas {
+            cpu_per_second: Some(Duration::from_nanos(COST_FIRST_NS * 10)),
+            ..Quotas::default()
+        };
+        let mut bench = Bench::of([
+            (Tenant::new("a", quotas), "http", 100),
+            (Tenant::new("b", Quotas::default()), "http", 0),
+        ]);
+        assert_eq!(bench.taken(room(1000, 1000)), [10, 0]);
+        assert_eq!(bench.taken(room(1000, 1000)), [0, 0], "the quota is out already");
+        // What they cost is learned while they are out.
+        bench.charge(0, Duration::from_nanos(COST_FIRST_NS / 2), Mono(1));
+        (0..10).for_each(|_| bench.back(0));
+        assert_eq!(bench.fair.flows[0].reserved_ns, 0);
+        assert!(bench.taken(room(1000, 1000))[0] >= 9);
+    }
+
+    #[test]
     fn what_is_put_back_comes_first_and_is_not_out() {
         let mut bench = bench(&[("a", "http", 3), ("b", "http", 0)]);
         let out = bench.take(room(2, 10));
         for (flow, ticket) in out.into_iter().rev() {
             bench.fair.put_back(&mut bench.rations, flow, ticket);
         }
-        assert_eq!((bench.fair.len(), bench.fair.tenants.clone()), (3, vec![0, 0]));
+        assert_eq!(bench.fair.len(), 3);
+        assert!(bench.fair.tenants.iter().all(|holding| holding.out == 0));
         let out = bench.take(room(9, 10));
         assert_eq!(
             out.iter().map(|(_, ticket)| ticket.since.0).collect::<Vec<_>>(),

@@ -65,10 +65,6 @@ fn ended_one(
     } = monitor;
     let now = desk.now();
     let finished = result.map_or(now.mono, |result| result.finished);
-    if let (Some(result), Some(case)) = (result, case.as_ref()) {
-        desk.quarantine
-            .hear(Kind::Intervention, case.repair.lane.flow(), result, now.mono);
-    }
     let end = end(result.map(|result| &result.outcome));
     if let Some(case) = case {
         if matches!(end, InterventionEnd::NotRun(_)) {

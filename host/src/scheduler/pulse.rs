@@ -79,10 +79,6 @@ fn ended_one(
         _ => None,
     };
     let started = result.map_or(now.mono, |result| result.started);
-    if let Some(result) = result {
-        desk.quarantine
-            .hear(Kind::Pulse, monitor.pulse.flow(), result, now.mono);
-    }
     let message;
     let summary = if let Some(report) = report {
         let failing = report.status == Status::Unhealthy;

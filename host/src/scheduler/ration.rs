@@ -91,6 +91,14 @@ impl Bucket {
         }
     }
 
+    /// Fills up to another mark from now on. What was used stays used: who changes his quota again and again gets no
+    /// more for it.
+    fn adjust(&mut self, most: u64) {
+        let most = i64::try_from(most).unwrap_or(i64::MAX).max(1);
+        let used = self.most.saturating_sub(self.level);
+        (self.level, self.most) = (most.saturating_sub(used), most);
+    }
+
     fn take(&mut self, amount: u64) {
         self.level = self
             .level
@@ -115,6 +123,8 @@ struct Ration {
     tenant: Arc<Tenant>,
     out: usize,
     memory_bytes: u64,
+    /// CPU time that what is out is expected to need of the quota.
+    cpu_out_ns: u64,
     cpu: Recent,
     cpu_quota: Option<Bucket>,
     codes_quota: Option<Bucket>,
@@ -126,6 +136,7 @@ impl Ration {
             tenant: Arc::clone(tenant),
             out: 0,
             memory_bytes: 0,
+            cpu_out_ns: 0,
             cpu: Recent::default(),
             cpu_quota: None,
             codes_quota: None,
@@ -134,13 +145,16 @@ impl Ration {
         ration
     }
 
-    /// Begins with full quotas.
+    /// A quota that is new begins full, one that is changed with what was left.
     fn grant(&mut self, now: Mono) {
+        let grant = |bucket: &mut Option<Bucket>, most: Option<u64>, per| match (&mut *bucket, most) {
+            (Some(bucket), Some(most)) => bucket.adjust(most),
+            (None, Some(most)) => *bucket = Some(Bucket::new(most, per, now)),
+            (_, None) => *bucket = None,
+        };
         let quotas = &self.tenant.quotas;
-        self.cpu_quota = quotas
-            .cpu_per_second
-            .map(|cpu| Bucket::new(nanos(cpu), SAVED_MAX, now));
-        self.codes_quota = quotas.codes_per_hour.map(|codes| Bucket::new(codes, HOUR, now));
+        grant(&mut self.cpu_quota, quotas.cpu_per_second.map(nanos), SAVED_MAX);
+        grant(&mut self.codes_quota, quotas.codes_per_hour, HOUR);
     }
 }
 
@@ -199,7 +213,8 @@ impl Rations {
         if let Some(bucket) = &mut ration.cpu_quota {
             bucket.fill(now);
             // Whoever has anything left may begin one more, however dear it is.
-            at_most(bucket.left().div_ceil(portion.cpu_ns.max(1)));
+            let left = bucket.left().saturating_sub(ration.cpu_out_ns);
+            at_most(left.div_ceil(portion.cpu_ns.max(1)));
         }
         if let (true, Some(bucket)) = (portion.code, &mut ration.codes_quota) {
             bucket.fill(now);
@@ -208,16 +223,23 @@ impl Rations {
         allowed
     }
 
-    /// So many jobs go out.
-    pub fn take(&mut self, number: u32, count: usize, portion: Portion) {
-        if let Some(ration) = self.all.get_mut(number as usize) {
-            ration.out += count;
-            let count = count as u64;
-            ration.memory_bytes += portion.memory_bytes.saturating_mul(count);
-            if let (true, Some(bucket)) = (portion.code, &mut ration.codes_quota) {
-                bucket.take(count);
-            }
+    /// So many jobs go out. Returns how much of a quota of CPU time is set aside for them; nothing if there is none.
+    pub fn take(&mut self, number: u32, count: usize, portion: Portion) -> u64 {
+        let Some(ration) = self.all.get_mut(number as usize) else {
+            return 0;
+        };
+        ration.out += count;
+        let count = count as u64;
+        ration.memory_bytes += portion.memory_bytes.saturating_mul(count);
+        if let (true, Some(bucket)) = (portion.code, &mut ration.codes_quota) {
+            bucket.take(count);
         }
+        if ration.cpu_quota.is_none() {
+            return 0;
+        }
+        let reserved = portion.cpu_ns.saturating_mul(count);
+        ration.cpu_out_ns = ration.cpu_out_ns.saturating_add(reserved);
+        reserved
     }
 
     /// What is out turns out to need that much more memory.
@@ -227,10 +249,11 @@ impl Rations {
         }
     }
 
-    /// A job is out no more. `unsent`: it never was.
+    /// A job is out no more. `unsent`: it never was. `portion.cpu_ns` is what was set aside for it.
     pub fn back(&mut self, number: u32, portion: Portion, unsent: bool) {
         if let Some(ration) = self.all.get_mut(number as usize) {
             ration.out = ration.out.saturating_sub(1);
+            ration.cpu_out_ns = ration.cpu_out_ns.saturating_sub(portion.cpu_ns);
             ration.memory_bytes = ration.memory_bytes.saturating_sub(portion.memory_bytes);
             if let (true, true, Some(bucket)) = (unsent, portion.code, &mut ration.codes_quota) {
                 bucket.put_back(1);
@@ -310,6 +333,11 @@ mod tests {
             ..Portion::default()
         };
         assert_eq!(rations.allows(number, portion, at(0)), 10);
+        // What is out is going to need its share.
+        assert_eq!(rations.take(number, 10, portion), 100_000_000);
+        assert_eq!(rations.allows(number, portion, at(0)), 0);
+        (0..10).for_each(|_| rations.back(number, portion, false));
+        assert_eq!(rations.allows(number, portion, at(0)), 10);
         let spent = |ms: u32| crate::scheduler::tests::used(MS * ms);
         rations.charge(number, &spent(300), true, at(0));
         assert_eq!(
@@ -323,6 +351,32 @@ mod tests {
             10,
             "no more than a second's worth is saved"
         );
+    }
+
+    #[test]
+    fn a_changed_quota_is_not_a_new_one() {
+        let tenant = |codes| {
+            let quotas = Quotas {
+                codes_per_hour: codes,
+                ..Quotas::default()
+            };
+            Arc::new(Tenant::new("acme", quotas))
+        };
+        let portion = Portion {
+            code: true,
+            ..Portion::default()
+        };
+        let mut rations = Rations::default();
+        let number = rations.number(&tenant(Some(10)), at(0));
+        rations.take(number, 8, portion);
+        rations.number(&tenant(Some(11)), at(0));
+        assert_eq!(rations.allows(number, portion, at(0)), 3);
+        rations.number(&tenant(Some(5)), at(0));
+        assert_eq!(rations.allows(number, portion, at(0)), 0);
+        rations.number(&tenant(None), at(0));
+        assert_eq!(rations.allows(number, portion, at(0)), usize::MAX);
+        rations.number(&tenant(Some(2)), at(0));
+        assert_eq!(rations.allows(number, portion, at(0)), 2);
     }
 
     #[test]

@@ -205,7 +205,8 @@ fn change(desk: &mut Desk<'_>, entity: Entity, monitor: &mut Monitor, spec: Moni
     let other_check = !monitor.spec.checks_the_same(&spec);
     // It weighs something else now, or counts for another plugin: it is counted anew, as what it was.
     let recount = other_check || spec.policy.interval != interval;
-    let stood = (monitor.pulse.standing(), is_fresh(monitor));
+    let stood = monitor.pulse.standing();
+    let onset = monitor.case.as_ref().map_or(Mono::NEVER, |case| case.onset);
     if recount {
         let Monitor {
             spec, pulse, case, ..
@@ -229,10 +230,10 @@ fn change(desk: &mut Desk<'_>, entity: Entity, monitor: &mut Monitor, spec: Moni
         let Monitor {
             spec, pulse, case, ..
         } = &mut *monitor;
-        if stood == (Standing::Failing, true) {
-            stand(desk, spec, pulse, case, Standing::WasAlive);
+        if onset != Mono::NEVER {
+            desk.case(spec, case).onset = onset;
         }
-        stand(desk, spec, pulse, case, stood.0);
+        stand(desk, spec, pulse, case, stood);
     }
     // What is due already comes as it would have; everything else keeps to the grid, which may be another one now.
     if monitor.spec.policy.interval != interval {
@@ -252,14 +253,6 @@ fn change(desk: &mut Desk<'_>, entity: Entity, monitor: &mut Monitor, spec: Moni
         wait_for_pulse(desk, entity, &mut monitor.pulse, soon);
     }
     follow(desk, entity, monitor, &mut effects, "the configuration changed");
-}
-
-/// Whether it is counted among those that failed freshly.
-fn is_fresh(monitor: &Monitor) -> bool {
-    monitor
-        .case
-        .as_ref()
-        .is_some_and(|case| case.onset != Mono::NEVER)
 }
 
 /// The monitor's new configuration, and its sinks with what waits for them.

@@ -296,7 +296,10 @@ impl Desk<'_> {
             let (queues, tenants) = (self.needed.0.get_mut(kind), &mut self.tenants.0);
             queues.back(tenants, flight.flow);
             if let Some(result) = result {
-                queues.charge(tenants, flight.flow, result, self.time.now.mono);
+                let now = self.time.now.mono;
+                queues.charge(tenants, flight.flow, result, now);
+                // Before anything else looks at it: a receipt that comes late may yet take this answer's place.
+                self.quarantine.hear(kind, flight.flow, result, now);
             }
             let counts = self.tally.0.kinds.get_mut(kind);
             counts.pending = counts.pending.saturating_sub(1);
@@ -307,8 +310,13 @@ impl Desk<'_> {
     pub fn flow(&mut self, kind: Kind, tenant: &Arc<Tenant>, name: &Arc<str>, profile: &Profile) -> u16 {
         let user = user(kind, tenant, name, profile);
         let now = self.time.now.mono;
-        let flow = self.needed.0.get_mut(kind).flow(&mut self.tenants.0, user, now);
-        self.quarantine.bind(kind, flow, &tenant.name, profile, now);
+        let queues = self.needed.0.get_mut(kind);
+        let flow = queues.flow(&mut self.tenants.0, user, now);
+        if queues.is_crowded(flow) {
+            self.quarantine.unbind(kind, flow);
+        } else {
+            self.quarantine.bind(kind, flow, &tenant.name, profile, now);
+        }
         if kind == Kind::Pulse {
             self.correlated.bind(flow, &tenant.name);
         }

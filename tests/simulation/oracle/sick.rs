@@ -76,7 +76,7 @@ impl Heard {
 #[derive(Debug, Default)]
 struct Ward {
     log: VecDeque<(Mono, bool)>,
-    /// Faults in a row before this run.
+    /// Faults in a row before this run, at most.
     streak: usize,
     /// Results before that are forgotten.
     since: Mono,
@@ -424,7 +424,8 @@ impl Ward {
                 format!("a probe of {} went well, and it is still in quarantine", key.1)
             })?;
         }
-        self.streak = if well > 0 { 0 } else { self.streak + sick };
+        // The faults may all have come after what went well.
+        self.streak = if well > 0 { sick } else { self.streak + sick };
         Ok(())
     }
 

@@ -240,6 +240,10 @@ fn counts_never_drift() {
         if seed.is_multiple_of(5) {
             field.pass(seed >> 61);
         }
+        let fresh = field.monitors.iter().filter(|(_, _, standing, onset)| {
+            *standing == Standing::Failing && field.correlated.is_fresh(*onset)
+        });
+        assert_eq!(field.correlated.all.count.fresh, fresh.count() as u64);
     }
     for place in 0..field.monitors.len() {
         field.set(place, Standing::Alive);

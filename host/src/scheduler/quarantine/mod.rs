@@ -14,7 +14,6 @@
 mod key;
 mod systems;
 
-use super::fair::FLOWS_MAX;
 use crate::domain::{
     backoff::backoff,
     event::Fact,
@@ -119,8 +118,7 @@ impl Quarantine {
 
     /// Jobs of that queue are executions of that plugin from now on.
     pub fn bind(&mut self, kind: Kind, flow: u16, tenant: &Arc<str>, profile: &Profile, now: Mono) {
-        // The last queue is shared by whoever found no other: it says nothing about anybody.
-        if self.settings.is_none() || usize::from(flow) >= FLOWS_MAX - 1 {
+        if self.settings.is_none() {
             return;
         }
         let flows = self.of_flow.get_mut(kind);
@@ -135,6 +133,13 @@ impl Quarantine {
         let number = self.key(tenant, profile, now);
         if let Some(slot) = self.of_flow.get_mut(kind).get_mut(usize::from(flow)) {
             *slot = number;
+        }
+    }
+
+    /// Several users share that queue: it says nothing about any one of them.
+    pub fn unbind(&mut self, kind: Kind, flow: u16) {
+        if let Some(bound) = self.of_flow.get_mut(kind).get_mut(usize::from(flow)) {
+            *bound = NONE;
         }
     }
 
