@@ -17,7 +17,11 @@ const SOURCES: &[(&str, &str)] = &[
 ];
 
 fn main() -> Result<()> {
-    let var = |name| env::var_os(name).map(PathBuf::from).ok_or_else(|| Error::other(name));
+    let var = |name| {
+        env::var_os(name)
+            .map(PathBuf::from)
+            .ok_or_else(|| Error::other(name))
+    };
     let package = var("CARGO_MANIFEST_DIR")?;
     let mut files = Vec::new();
     for (key, place) in SOURCES {
@@ -28,7 +32,10 @@ fn main() -> Result<()> {
     files.sort();
     let mut table = String::from("&[\n");
     for (key, path) in files {
-        table += &format!("    ({key:?}, include_bytes!({:?}).as_slice()),\n", path.display().to_string());
+        table += &format!(
+            "    ({key:?}, include_bytes!({:?}).as_slice()),\n",
+            path.display().to_string()
+        );
     }
     table += "]\n";
     fs::write(var("OUT_DIR")?.join("templates.rs"), table)
@@ -41,7 +48,10 @@ fn collect(path: &Path, key: &str, files: &mut Vec<(String, PathBuf)>) -> Result
     }
     for entry in fs::read_dir(path)? {
         let entry = entry?;
-        let name = entry.file_name().into_string().map_err(|_| Error::other("a name is not UTF-8"))?;
+        let name = entry
+            .file_name()
+            .into_string()
+            .map_err(|_| Error::other("a name is not UTF-8"))?;
         collect(&entry.path(), &format!("{key}/{name}"), files)?;
     }
     Ok(())

@@ -5,6 +5,7 @@ mod load;
 mod lock;
 mod probe;
 mod tenants;
+mod trial;
 mod wrong;
 
 pub use host::{Host, Plan, Summary, run};
@@ -12,4 +13,5 @@ pub use load::{Places, Prepared, inspect, load_for_inspection, prepare};
 pub use lock::{Survey, survey};
 pub use probe::{Probed, Refused, probe_monitor, probe_plugin};
 pub use tenants::{Amounts, Figures, figures, shown_age};
+pub use trial::{MEMORY_BYTES_MAX, Ran, Trial, log_line};
 pub use wrong::{Wrong, tenants_json, tenants_text};

@@ -7,6 +7,7 @@ pub mod lock;
 mod manifest;
 mod reach;
 
+pub use manifest::FILE as MANIFEST_FILE;
 pub use manifest::{Manifest, full_name_is_valid, name_is_valid, name_rule, shown, version_is_valid};
 pub use reach::Reach;
 

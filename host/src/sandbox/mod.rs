@@ -11,6 +11,7 @@ pub mod compile;
 pub mod engine;
 mod errand;
 mod execute;
+mod guest_time;
 mod plugin;
 mod pool;
 mod schema;
@@ -118,6 +119,12 @@ impl Sandbox {
             clock,
             _ticker: ticker,
         }))
+    }
+
+    /// Greatest memory of any instance.
+    #[must_use]
+    pub fn memory_bytes_max(&self) -> u64 {
+        self.settings.max_memory_bytes
     }
 
     /// The seats, at least one.

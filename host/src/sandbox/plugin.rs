@@ -168,6 +168,12 @@ impl Library {
         (Self(plugins), problems)
     }
 
+    /// One plugin by itself.
+    #[must_use]
+    pub fn of(plugin: Plugin) -> Self {
+        Self([(Arc::clone(&plugin.facts.name), plugin)].into())
+    }
+
     /// The plugin of that name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Plugin> {

@@ -4,8 +4,12 @@ mod inspect;
 mod list;
 mod lock;
 mod new;
+mod run;
+mod scene;
+pub mod test;
 mod verify;
 
+use super::WRONG;
 use crate::{
     app::Places,
     telemetry::{self, LogFormat},
@@ -24,6 +28,12 @@ pub enum PluginCommand {
     /// Show everything about one plugin: kinds, imports, what it asks for, the grants it needs, settings, size, digest
     #[command(after_help = inspect::EXAMPLES)]
     Inspect(inspect::InspectArgs),
+    /// Execute a component once, with what the flags grant, and show what came of it and what it took
+    #[command(after_help = run::EXAMPLES)]
+    Run(run::RunArgs),
+    /// Run a plugin's cases, which need no network; record one; replay one
+    #[command(after_help = test::EXAMPLES)]
+    Test(test::TestArgs),
     /// Pin the plugins as they are now, or show what differs from the lock and accept it
     #[command(after_help = lock::EXAMPLES)]
     Lock(lock::LockArgs),
@@ -67,10 +77,22 @@ pub fn plugin(command: PluginCommand) -> Result<ExitCode> {
     telemetry::start(LogFormat::Text, "warn");
     match command {
         PluginCommand::New(args) => new::new(&args),
+    let done = match command {
         PluginCommand::List(args) => list::list(&args),
         PluginCommand::Inspect(args) => inspect::inspect(&args),
         PluginCommand::Lock(args) => lock::lock(&args),
         PluginCommand::Verify(args) => verify::verify(&args),
+        PluginCommand::Run(args) => run::run(&args),
+        PluginCommand::Test(args) => test::test(&args),
+    };
+    // What the command line says wrongly is told as it is, whole excerpts included.
+    match done {
+        Err(error) if error.is::<scene::Usage>() => {
+            let text = error.to_string();
+            eprintln!("pulse-host: {}", text.trim_end());
+            Ok(ExitCode::from(WRONG))
+        }
+        done => done,
     }
 }
 
