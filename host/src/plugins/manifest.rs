@@ -126,7 +126,10 @@ impl Manifest {
         let needs = listed("needs", raw.needs.as_ref());
         let unused = listed("unused", raw.unused.as_ref());
         if let (Some(both), Some(raw)) = (unused.iter().find(|one| needs.contains(one)), &raw.unused) {
-            let message = format!("unused: `{}` is in needs too; it is one or the other", both.name());
+            let message = format!(
+                "unused: `{}` is in needs too; it is one or the other",
+                both.name()
+            );
             problem(raw.span().start, message);
         }
         let mut requests = Reach::default();

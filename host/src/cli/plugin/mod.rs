@@ -75,9 +75,8 @@ impl PluginSources {
 
 pub fn plugin(command: PluginCommand) -> Result<ExitCode> {
     telemetry::start(LogFormat::Text, "warn");
-    match command {
-        PluginCommand::New(args) => new::new(&args),
     let done = match command {
+        PluginCommand::New(args) => new::new(&args),
         PluginCommand::List(args) => list::list(&args),
         PluginCommand::Inspect(args) => inspect::inspect(&args),
         PluginCommand::Lock(args) => lock::lock(&args),

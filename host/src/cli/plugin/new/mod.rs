@@ -153,7 +153,10 @@ mod tests {
     fn a_wrong_name_is_told_the_right_one() {
         assert_eq!(name("shop-check").unwrap(), "shop-check");
         let wrong = name("Shop_Check!").unwrap_err();
-        assert!(wrong.contains("is no plugin name") && wrong.ends_with("`shop-check` would be one"), "{wrong}");
+        assert!(
+            wrong.contains("is no plugin name") && wrong.ends_with("`shop-check` would be one"),
+            "{wrong}"
+        );
         for hopeless in ["", "--", "?!"] {
             assert!(!name(hopeless).unwrap_err().contains("would be one"));
         }
@@ -164,7 +167,12 @@ mod tests {
     fn a_folder_is_whole_or_not_there() {
         let place = tempfile::tempdir().unwrap();
         let folder = place.path().join("it");
-        let files = |path: &str| Files::from([("a/b".to_owned(), (&b"1"[..]).into()), (path.to_owned(), (&b"2"[..]).into())]);
+        let files = |path: &str| {
+            Files::from([
+                ("a/b".to_owned(), (&b"1"[..]).into()),
+                (path.to_owned(), (&b"2"[..]).into()),
+            ])
+        };
         // `a/b` is a file, so there can be no `a/b/c`.
         assert!(write_all(&folder, &files("a/b/c")).is_err());
         assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
@@ -183,7 +191,10 @@ mod tests {
         let (from, to) = (place.path().join("from"), place.path().join("to"));
         fs::create_dir(&from).unwrap();
         fs::create_dir(&to).unwrap();
-        assert_eq!(put_in_place(&from, &to).unwrap_err().kind(), ErrorKind::AlreadyExists);
+        assert_eq!(
+            put_in_place(&from, &to).unwrap_err().kind(),
+            ErrorKind::AlreadyExists
+        );
     }
 
     #[test]

@@ -66,7 +66,9 @@ impl Language {
     /// What the runtime of the language imports without any need, as a line of the manifest.
     fn unused(self) -> &'static str {
         match self {
-            Self::Python => "unused = [\"wasi-sockets\"] # the interpreter imports it, and nothing calls it\n",
+            Self::Python => {
+                "unused = [\"wasi-sockets\"] # the interpreter imports it, and nothing calls it\n"
+            }
             _ => "",
         }
     }
@@ -99,7 +101,10 @@ pub fn files(name: &str, kind: Kind, language: Language) -> Files {
         }
     }
     if language.adapted() {
-        files.insert(ADAPTER.to_owned(), Cow::Borrowed(WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER));
+        files.insert(
+            ADAPTER.to_owned(),
+            Cow::Borrowed(WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER),
+        );
     }
     let words = [
         ("__NAME__", name),
