@@ -1,6 +1,6 @@
 //! The running host: workers, scheduler and what they say, from start to drain.
 
-use super::{load::Prepared, lock, tenants};
+use super::{load::Prepared, lock, tenants, traces};
 use crate::{
     clock::Clock,
     domain::{
@@ -69,6 +69,10 @@ pub fn run(prepared: Prepared) -> Result<()> {
             monitors: config.monitors,
             host_entry: config.host_entry,
         };
+        match traces::Traces::start(&data_dir, clock.clone()) {
+            Ok(traces) => sandbox.kept_by(traces),
+            Err(error) => tracing::warn!("no traces of incidents will be kept: {error}"),
+        }
         let host = Host::start(sandbox, library, plan, clock.clone())?;
         let figures = tokio::spawn(tenants::leave_figures(data_dir, tenants.clone(), clock));
         let ended = host.serve(tenants, stop).await;

@@ -81,6 +81,32 @@ impl Trial {
         })
     }
 
+    /// Loads a component by itself, and hands its manifest out in place of holding it against that. The inner error
+    /// is everything that is wrong with the component.
+    ///
+    /// # Errors
+    /// There is none, or this machine can't run wasm.
+    pub fn load_bare(path: &Path) -> Result<Result<(Self, Option<Manifest>), Vec<String>>> {
+        let mut found = plugins::read(&with_manifest(path)).map_err(|problem| anyhow!("{problem}"))?;
+        let manifest = found.manifest.take();
+        let sandbox = sandbox_for(0, None)?;
+        let clock = Clock::system();
+        let begun = clock.mono();
+        let plugin = match sandbox::load(&sandbox, found) {
+            Ok(plugin) => plugin,
+            Err(messages) => return Ok(Err(messages)),
+        };
+        let name = Arc::clone(&plugin.facts.name);
+        let trial = Self {
+            loading: clock.mono().since(begun),
+            sandbox,
+            library: Arc::new(Library::of(plugin)),
+            name,
+            manifest: None,
+        };
+        Ok(Ok((trial, manifest)))
+    }
+
     /// The plugin.
     ///
     /// # Errors

@@ -211,9 +211,12 @@ impl Case {
                     .collect(),
             ));
         }
-        if let Some(diff) = expect::compare(&self.expect, expect::came(outcome, log)) {
-            failed.push(Failed::Came(diff));
-        }
+        let came = expect::came(outcome, log);
+        let diff = match &self.recorded {
+            Some(_) => expect::compare_all(&self.expect, &came),
+            None => expect::compare(&self.expect, came),
+        };
+        failed.extend(diff.map(Failed::Came));
         let recorded = self.recorded.as_ref().and_then(|recorded| recorded.fuel);
         if let Some(recorded) = recorded.filter(|recorded| *recorded != fuel && failed.is_empty()) {
             failed.push(Failed::Fuel(recorded, fuel));
@@ -358,11 +361,7 @@ impl Record<'_> {
             .map_err(|error| format!("these settings can't be written as TOML: {error}"))?;
         let caps = self.scene.limits;
         let own = |kind: Kind| self.scene.kind == kind;
-        let mut expect = expect::came(self.outcome, self.log);
-        if self.calls_cut > 0 {
-            // Nobody can say how it goes on.
-            expect.message = expect.message.or(Some(self.outcome.to_string()));
-        }
+        let expect = expect::came(self.outcome, self.log);
         let file = File {
             kind: Some(Word(self.scene.kind)),
             clock: Some(Moment(self.clock)),

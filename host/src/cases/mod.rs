@@ -17,3 +17,4 @@ mod words;
 pub use case::{Case, FILE_BYTES_MAX, Failed, Playing, Record, recorded_in};
 pub use format::Recorded;
 pub use scene::{Code, Scene};
+pub use script::refusing;

@@ -52,6 +52,8 @@ pub struct Scene {
     pub grants: Grants,
     /// What nothing that is written of it may show.
     pub secrets: Arc<Secrets>,
+    /// Jobs that one instance may do, where several are run.
+    pub reuse: u32,
 }
 
 /// What an alert says.
@@ -101,7 +103,53 @@ impl Scene {
             limits: Limits::default(),
             grants: Grants::default(),
             secrets: Arc::default(),
+            reuse: 0,
         }
+    }
+
+    /// What that job was given; none if it has no lane.
+    #[must_use]
+    pub fn of(job: &Job) -> Option<Self> {
+        let lane = job.assignment()?;
+        let tenant = &job.spec.tenant;
+        let mut scene = Self {
+            monitor: job.spec.name().to_owned(),
+            tenant: tenant.name.to_string(),
+            labels: job
+                .spec
+                .labels
+                .iter()
+                .map(|(name, value)| (name.to_string(), value.to_string()))
+                .collect(),
+            attempt: job.key.attempt,
+            timeout: lane.timeout,
+            scheduled_at: job.due_wall,
+            limits: lane.profile.limits,
+            grants: (*lane.profile.grants).clone(),
+            secrets: Arc::clone(&tenant.secrets),
+            ..Self::new(job.key.kind, job.settings().into_owned())
+        };
+        match &job.payload {
+            Payload::Pulse => {}
+            Payload::Intervention(order) => {
+                scene.incident = Some(order.incident.clone());
+                scene.idempotency_key.clone_from(&order.idempotency_key);
+            }
+            Payload::Code(alert) => {
+                let sink = job.spec.sinks.get(usize::from(job.key.sink));
+                scene.incident.clone_from(&alert.incident);
+                scene.code = Code {
+                    color: alert.color,
+                    title: alert.title.clone(),
+                    body: alert.body.clone(),
+                    happened_at: alert.happened_at,
+                    reminder: alert.reminder,
+                    incident_key: alert.incident_key.clone(),
+                    delivery_id: alert.delivery_id(sink.map_or("", |sink| &*sink.name)),
+                };
+            }
+        }
+        Some(scene)
     }
 
     /// The job that it makes of that plugin, due now.
@@ -112,7 +160,7 @@ impl Scene {
             digest: Arc::clone(&facts.digest),
             limits: self.limits,
             grants: Arc::new(self.grants.clone()),
-            reuse: 0,
+            reuse: self.reuse,
         });
         let lane = || Lane {
             profile: Arc::clone(&profile),
@@ -182,6 +230,7 @@ impl Scene {
             sent: now,
             spec: MonitorSpec::new(Arc::new(class), None, &self.monitor, None),
             payload,
+            trace: false,
         }
     }
 }

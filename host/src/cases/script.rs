@@ -103,19 +103,25 @@ pub fn written(call: &Call) -> String {
 }
 
 fn unexpected(ask: &Ask) -> Scripted {
+    refusing(ask, UNEXPECTED)
+}
+
+/// Denies a call, and taints the execution as a missing grant does.
+#[must_use]
+pub fn refusing(ask: &Ask, why: &str) -> Scripted {
     let taint = Some(Taint::Denied(Denial {
         capability: ask.capability(),
         wanted: ask.wanted(),
-        grant: UNEXPECTED.to_owned(),
+        grant: why.to_owned(),
     }));
     let failure = || Failure {
         code: ErrorCode::Denied,
         phase: Phase::Prepare,
-        message: UNEXPECTED.to_owned(),
+        message: why.to_owned(),
         taint: taint.clone(),
     };
     let docker = || docker::Failure {
-        error: docker::Error::Denied(UNEXPECTED.to_owned()),
+        error: docker::Error::Denied(why.to_owned()),
         taint: taint.clone(),
     };
     let reply = match ask {
@@ -124,7 +130,7 @@ fn unexpected(ask: &Ask) -> Scripted {
         Ask::Inspect { .. } => Reply::Container(Err(docker())),
         Ask::Restart { .. } | Ask::Start { .. } | Ask::Stop { .. } => Reply::Docker(Err(docker())),
         Ask::Append { .. } => Reply::Files(Err(files::Failure {
-            error: files::Error::Denied(UNEXPECTED.to_owned()),
+            error: files::Error::Denied(why.to_owned()),
             taint: taint.clone(),
         })),
     };

@@ -8,7 +8,7 @@ mod manifest;
 mod reach;
 
 pub use manifest::FILE as MANIFEST_FILE;
-pub use manifest::{Manifest, full_name_is_valid, name_is_valid, name_rule, shown, version_is_valid};
+pub use manifest::{Build, Manifest, full_name_is_valid, name_is_valid, name_rule, shown, version_is_valid};
 pub use reach::Reach;
 
 use sha2::{Digest as _, Sha256};

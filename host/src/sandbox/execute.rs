@@ -8,6 +8,7 @@ use super::{
     Sandbox,
     abi::Answered,
     answer, classify,
+    keeper::{Happened, Keeper, Noting},
     plugin::{Library, Ready},
     pool::{Key, Live, Pool},
     store,
@@ -23,7 +24,8 @@ use crate::{
     domain::{
         job::{Job, JobResult},
         limits::Limits,
-        outcome::{Outcome, PluginFault, Usage},
+        outcome::{Answer, Outcome, PluginFault, Status, Usage},
+        plugin::{Capability, Facts},
         spec::{MonitorSpec, Profile},
         time::{Mono, Wall},
     },
@@ -83,7 +85,46 @@ impl Executor {
 
     /// Runs a job to its end.
     pub async fn execute(&self, job: Job) -> JobResult {
+        if job.trace
+            && let Some(keeper) = self.sandbox.keeper.get()
+            && let Some((facts, noting)) = self.notable(&job, &**keeper)
+        {
+            // Behind a pointer, so that all others stay as small as they are.
+            return Box::pin(self.execute_noting(job, facts, noting, &**keeper)).await;
+        }
         self.execute_with(job, LogBook::default(), None).await.0
+    }
+
+    /// Whether what that job does can be kept: a plugin with connections of its own can't be repeated.
+    fn notable(&self, job: &Job, keeper: &dyn Keeper) -> Option<(Facts, Noting)> {
+        let plugin = self.library.get(&job.assignment()?.profile.plugin)?;
+        let own = [Capability::WasiHttp, Capability::WasiSockets];
+        if plugin.facts.needs.iter().any(|need| own.contains(need)) {
+            return None;
+        }
+        Some((plugin.facts.clone(), keeper.begin()?))
+    }
+
+    async fn execute_noting(&self, job: Job, facts: Facts, noting: Noting, keeper: &dyn Keeper) -> JobResult {
+        let course = Arc::clone(&noting.course);
+        let (result, log) = self
+            .execute_with(job.clone(), LogBook::keeping(), Some(course))
+            .await;
+        let failed = match &result.outcome {
+            Outcome::Answer(Answer::Pulse(report)) => report.status == Status::Unhealthy,
+            outcome => matches!(outcome, Outcome::DeadlineWaiting),
+        };
+        if failed {
+            keeper.keep(Happened {
+                job,
+                facts,
+                noting,
+                outcome: result.outcome.clone(),
+                log,
+                fuel: result.usage.fuel,
+            });
+        }
+        result
     }
 
     /// Runs a job to its end, and returns what the plugin logged beside the result.

@@ -12,6 +12,7 @@ pub mod engine;
 mod errand;
 mod execute;
 mod guest_time;
+mod keeper;
 mod plugin;
 mod pool;
 mod schema;
@@ -23,6 +24,7 @@ mod worker;
 
 pub use compile::Compiler;
 pub use execute::Executor;
+pub use keeper::{Happened, Keeper, Noting};
 pub use plugin::{Library, Plugin, load, load_all};
 pub use schema::parse as settings_schema;
 pub use worker::{Workers, count as worker_count};
@@ -36,7 +38,11 @@ use crate::{
     },
 };
 use anyhow::{Context as _, Result};
-use std::{num::NonZeroUsize, path::PathBuf, sync::Arc};
+use std::{
+    num::NonZeroUsize,
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+};
 use wasmtime::{Engine, component::Linker};
 
 /// How the sandbox is set up.
@@ -94,6 +100,7 @@ pub struct Sandbox {
     settings: SandboxSettings,
     shared: Arc<capability::Shared>,
     clock: Clock,
+    keeper: OnceLock<Arc<dyn Keeper>>,
     _ticker: engine::Ticker,
 }
 
@@ -117,8 +124,14 @@ impl Sandbox {
             settings,
             shared: capability::Shared::new(clock.clone())?,
             clock,
+            keeper: OnceLock::new(),
             _ticker: ticker,
         }))
+    }
+
+    /// From now on somebody keeps what marked jobs did. The first who says so does.
+    pub fn kept_by(&self, keeper: Arc<dyn Keeper>) {
+        let _ = self.keeper.set(keeper);
     }
 
     /// Greatest memory of any instance.

@@ -1,5 +1,6 @@
 //! `plugin`: what plugins there are, what each is, and which of them were accepted.
 
+mod bench;
 mod inspect;
 mod list;
 mod lock;
@@ -34,10 +35,13 @@ pub enum PluginCommand {
     /// Run a plugin's cases, which need no network; record one; replay one
     #[command(after_help = test::EXAMPLES)]
     Test(test::TestArgs),
+    /// Measure what a plugin costs, and suggest limits
+    #[command(after_help = bench::EXAMPLES)]
+    Bench(bench::BenchArgs),
     /// Pin the plugins as they are now, or show what differs from the lock and accept it
     #[command(after_help = lock::EXAMPLES)]
     Lock(lock::LockArgs),
-    /// Check all plugins against the lock
+    /// Check one plugin before anybody uses it, or all plugins against the lock
     #[command(after_help = verify::EXAMPLES)]
     Verify(verify::VerifyArgs),
 }
@@ -81,6 +85,7 @@ pub fn plugin(command: PluginCommand) -> Result<ExitCode> {
         PluginCommand::Inspect(args) => inspect::inspect(&args),
         PluginCommand::Lock(args) => lock::lock(&args),
         PluginCommand::Verify(args) => verify::verify(&args),
+        PluginCommand::Bench(args) => bench::run(&args),
         PluginCommand::Run(args) => run::run(&args),
         PluginCommand::Test(args) => test::test(&args),
     };
