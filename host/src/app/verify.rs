@@ -163,7 +163,7 @@ fn against(manifest: &Manifest, facts: &Facts, check: &mut impl FnMut(&'static s
     let mut wrong = Vec::new();
     if !missing.is_empty() {
         wrong.push(format!(
-            "imports {0}, which the manifest does not ask for: add {0} to needs",
+            "imports {0}, which the manifest does not ask for: add {0} to needs, or to unused if nothing calls it",
             names(missing)
         ));
     }

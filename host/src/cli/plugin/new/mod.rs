@@ -78,7 +78,7 @@ pub fn new(args: &NewArgs) -> Result<ExitCode> {
     let files = project::files(&args.name, args.kind, args.lang);
     write_all(&folder, &files)?;
     put(&format!(
-        "Wrote {} files to {}. What to type next:\n  cd {}\n  {}\n  sh build.sh && pulse-host plugin inspect .\n\
+        "Wrote {} files to {}. What to type next:\n  cd {}\n  {}\n  sh build.sh && pulse-host plugin test .\n\
          README.md there says what is what, and how to go on.\n",
         files.len(),
         folder.display(),
