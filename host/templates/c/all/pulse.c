@@ -47,11 +47,14 @@ void text_put(text *to, const char *format, ...) {
 
 void text_put_json(text *to, plugin_string_t value) {
   text_add(to, "\"", 1);
-  for (size_t i = 0; i < value.len; i++) {
-    unsigned char byte = value.ptr[i];
-    if (byte == '"' || byte == '\\') text_put(to, "\\%c", byte);
-    else if (byte < 0x20) text_put(to, "\\u%04x", byte);
-    else text_add(to, (const char *)&byte, 1);
+  for (size_t i = 0, from = 0; i <= value.len; i++) {
+    unsigned char byte = i < value.len ? value.ptr[i] : 0;
+    if (i < value.len && byte >= 0x20 && byte != '"' && byte != '\\') continue;
+    text_add(to, (const char *)value.ptr + from, i - from);
+    from = i + 1;
+    if (i == value.len) break;
+    if (byte < 0x20) text_put(to, "\\u%04x", byte);
+    else text_put(to, "\\%c", byte);
   }
   text_add(to, "\"", 1);
 }
@@ -68,6 +71,12 @@ plugin_string_t words(const char *format, ...) {
   va_start(values, format);
   put(&t, format, values);
   va_end(values);
+  return text_give(&t);
+}
+
+plugin_string_t copy(plugin_string_t of) {
+  text t = {0};
+  text_add(&t, (const char *)of.ptr, of.len);
   return text_give(&t);
 }
 
@@ -122,13 +131,13 @@ static bool string(cursor *c, text *value) {
   if (!take(c, '"')) return false;
   text_add(value, "", 0);
   while (c->at < c->end && *c->at != '"') {
-    char letter = *c->at++;
-    if (letter != '\\') {
-      text_add(value, &letter, 1);
-      continue;
-    }
+    const char *plain = c->at;
+    while (c->at < c->end && *c->at != '"' && *c->at != '\\') c->at++;
+    text_add(value, plain, (size_t)(c->at - plain));
+    if (c->at == c->end || *c->at == '"') break;
+    c->at++;
     if (c->at == c->end) return false;
-    letter = *c->at++;
+    char letter = *c->at++;
     if (letter == 'u') {
       int code = hex4(c);
       if (code < 0) return false;
@@ -266,7 +275,7 @@ uint32_t budget_ms(pulse_plugin_model_attempt_t attempt) {
 pulse_host_http_request_t request(const char *method, const text *url, uint32_t timeout_ms) {
   pulse_host_http_request_t made = {0};
   made.method = words("%s", method);
-  made.url = words("%s", url->ptr);
+  made.url = copy((plugin_string_t){(uint8_t *)url->ptr, url->len});
   made.family = PULSE_HOST_NET_IP_FAMILY_ANY;
   made.timeout_ms.is_some = true;
   made.timeout_ms.val = timeout_ms;

@@ -28,6 +28,7 @@ void text_put_json(text *to, plugin_string_t value);
 plugin_string_t text_give(text *from);
 // A text of printf's, for the host.
 __attribute__((format(printf, 1, 2))) plugin_string_t words(const char *format, ...);
+plugin_string_t copy(plugin_string_t of);
 bool same(plugin_string_t a, const char *b);
 
 // ---- Settings ----

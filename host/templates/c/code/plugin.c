@@ -65,8 +65,7 @@ bool exports_pulse_plugin_code_notify(exports_pulse_plugin_code_job_t *job,
   pulse_host_http_request_t post = request("POST", &url, budget_ms(job->attempt));
   request_header(&post, "content-type", words("application/json"));
   // The same when this alert is sent again, so that the receiver can drop the repeat.
-  request_header(&post, "idempotency-key",
-                 words("%.*s", (int)job->delivery_id.len, (const char *)job->delivery_id.ptr));
+  request_header(&post, "idempotency-key", copy(job->delivery_id));
   request_header(&post, "x-check-id", words("%016llx", (unsigned long long)random_number()));
   request_header(&post, "x-check-at", words("%llu", (unsigned long long)now_ms()));
   post.body = (plugin_option_list_u8_t){true, {(uint8_t *)body.ptr, body.len}};
@@ -74,7 +73,7 @@ bool exports_pulse_plugin_code_notify(exports_pulse_plugin_code_job_t *job,
   pulse_host_http_response_t response;
   pulse_host_net_error_t error;
   if (!pulse_host_http_send(&post, &response, &error)) {
-    plugin_string_t why = words("%.*s", (int)error.message.len, (const char *)error.message.ptr);
+    plugin_string_t why = copy(error.message);
     bool useless =
         error.code == PULSE_HOST_NET_ERROR_CODE_DENIED || error.code == PULSE_HOST_NET_ERROR_CODE_INVALID_REQUEST;
     return useless ? permanent(failure, why) : retryable(failure, why, NULL);
@@ -84,7 +83,7 @@ bool exports_pulse_plugin_code_notify(exports_pulse_plugin_code_job_t *job,
   if (status >= 200 && status < 300) {
     ret->summary = answered;
     const plugin_string_t *id = response_header(&response, "x-request-id");
-    if (id != NULL) ret->id = (plugin_option_string_t){true, words("%.*s", (int)id->len, (const char *)id->ptr)};
+    if (id != NULL) ret->id = (plugin_option_string_t){true, copy(*id)};
     return true;
   }
   if (status == 408 || status == 425 || status == 429 || status >= 500)

@@ -34,7 +34,7 @@ static bool effect_unknown(failure *failure, plugin_string_t why) {
 }
 
 static bool not_answered(failure *failure, const pulse_host_net_error_t *error) {
-  plugin_string_t why = words("%.*s", (int)error->message.len, (const char *)error->message.ptr);
+  plugin_string_t why = copy(error->message);
   if (after_sending(*error)) return effect_unknown(failure, why);
   switch (error->code) {
   case PULSE_HOST_NET_ERROR_CODE_DENIED:
@@ -71,8 +71,7 @@ bool exports_pulse_plugin_intervention_run(exports_pulse_plugin_intervention_job
   pulse_host_http_request_t post = request("POST", &url, budget_ms(job->attempt));
   request_header(&post, "content-type", words("application/json"));
   // The same when this attempt is delivered again, so that the hook does it once.
-  request_header(&post, "idempotency-key",
-                 words("%.*s", (int)job->idempotency_key.len, (const char *)job->idempotency_key.ptr));
+  request_header(&post, "idempotency-key", copy(job->idempotency_key));
   request_header(&post, "x-check-id", words("%016llx", (unsigned long long)random_number()));
   request_header(&post, "x-check-at", words("%llu", (unsigned long long)now_ms()));
   post.body = (plugin_option_list_u8_t){true, {(uint8_t *)body.ptr, body.len}};

@@ -25,7 +25,7 @@ void exports_pulse_plugin_plugin_describe(exports_pulse_plugin_plugin_descriptio
 // The target could not be talked to. Who is to blame decides whether that says something about it.
 static bool failed(const pulse_host_net_error_t *error, exports_pulse_plugin_pulse_report_t *ret,
                    exports_pulse_plugin_pulse_fault_t *fault) {
-  plugin_string_t message = words("%.*s", (int)error->message.len, (const char *)error->message.ptr);
+  plugin_string_t message = copy(error->message);
   switch (error->code) {
   case PULSE_HOST_NET_ERROR_CODE_INVALID_REQUEST:
     fault->tag = PULSE_PLUGIN_MODEL_FAULT_INVALID_SETTINGS;

@@ -86,6 +86,17 @@ func Read[S any](text string) (S, error) {
 			}
 		}
 	}
+	var given map[string]json.RawMessage
+	if err := json.Unmarshal([]byte(text), &given); err != nil {
+		return settings, InvalidSettings(err.Error())
+	}
+	for index := range value.NumField() {
+		tag := value.Type().Field(index).Tag
+		_, preset := tag.Lookup("default")
+		if _, there := given[tag.Get("json")]; !there && !preset {
+			return settings, InvalidSettings("/" + tag.Get("json") + ": is missing")
+		}
+	}
 	decoder := json.NewDecoder(bytes.NewReader([]byte(text)))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(&settings); err != nil {
