@@ -37,6 +37,9 @@ pub struct Trial {
     pub loading: Duration,
 }
 
+/// A plugin, and the manifest that it was not held against.
+pub type Bare = (Trial, Option<Manifest>);
+
 /// How an execution went.
 #[derive(Clone, Debug)]
 pub struct Ran {
@@ -86,7 +89,7 @@ impl Trial {
     ///
     /// # Errors
     /// There is none, or this machine can't run wasm.
-    pub fn load_bare(path: &Path) -> Result<Result<(Self, Option<Manifest>), Vec<String>>> {
+    pub fn load_bare(path: &Path) -> Result<Result<Bare, Vec<String>>> {
         let mut found = plugins::read(&with_manifest(path)).map_err(|problem| anyhow!("{problem}"))?;
         let manifest = found.manifest.take();
         let sandbox = sandbox_for(0, None)?;

@@ -390,7 +390,7 @@ impl Record<'_> {
                 .incident
                 .as_ref()
                 .filter(|_| !own(Kind::Pulse))
-                .map(|incident| incident_of(incident)),
+                .map(incident_of),
             intervention: own(Kind::Intervention).then(|| Intervention {
                 idempotency_key: Some(self.scene.idempotency_key.clone()),
             }),

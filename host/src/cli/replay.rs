@@ -37,7 +37,7 @@ pub struct ReplayArgs {
 }
 
 pub fn replay(args: &ReplayArgs) -> Result<ExitCode> {
-    crate::telemetry::start(crate::telemetry::LogFormat::Text, "warn");
+    crate::telemetry::start(crate::telemetry::LogFormat::Text, "warn,plugin=off");
     let path = match &args.plugin {
         Some(path) => path.clone(),
         None => find(&args.file, &args.plugins)?,

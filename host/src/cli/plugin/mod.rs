@@ -1,12 +1,14 @@
 //! `plugin`: what plugins there are, what each is, and which of them were accepted.
 
 mod bench;
+mod dev;
 mod inspect;
 mod list;
 mod lock;
 mod new;
 mod run;
 mod scene;
+mod sources;
 pub mod test;
 mod verify;
 
@@ -38,6 +40,9 @@ pub enum PluginCommand {
     /// Measure what a plugin costs, and suggest limits
     #[command(after_help = bench::EXAMPLES)]
     Bench(bench::BenchArgs),
+    /// Watch a plugin's folder: build, run and show what changed, whenever a source does
+    #[command(after_help = dev::EXAMPLES)]
+    Dev(dev::DevArgs),
     /// Pin the plugins as they are now, or show what differs from the lock and accept it
     #[command(after_help = lock::EXAMPLES)]
     Lock(lock::LockArgs),
@@ -78,7 +83,8 @@ impl PluginSources {
 }
 
 pub fn plugin(command: PluginCommand) -> Result<ExitCode> {
-    telemetry::start(LogFormat::Text, "warn");
+    // What a plugin logs is part of the result of those that run it.
+    telemetry::start(LogFormat::Text, "warn,plugin=off");
     let done = match command {
         PluginCommand::New(args) => new::new(&args),
         PluginCommand::List(args) => list::list(&args),
@@ -86,6 +92,7 @@ pub fn plugin(command: PluginCommand) -> Result<ExitCode> {
         PluginCommand::Lock(args) => lock::lock(&args),
         PluginCommand::Verify(args) => verify::verify(&args),
         PluginCommand::Bench(args) => bench::run(&args),
+        PluginCommand::Dev(args) => dev::dev(&args),
         PluginCommand::Run(args) => run::run(&args),
         PluginCommand::Test(args) => test::test(&args),
     };

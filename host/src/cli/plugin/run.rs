@@ -167,6 +167,36 @@ pub fn shown(name: &str, ran: &Ran, calls: &[Called], cut: u64) -> Result<String
     Ok(text)
 }
 
+/// What came of it without what is another each time: how long things took.
+pub fn steady(ran: &Ran, calls: &[Called]) -> String {
+    let (reason, measurements) = facts(&ran.outcome);
+    let mut text = format!("{}: {}\n", word(&ran.outcome), ran.outcome);
+    text.extend(reason.map(|reason| format!("reason {reason}\n")));
+    for one in measurements {
+        let value = if one.unit == "s" {
+            String::new()
+        } else {
+            amount(one)
+        };
+        text.push_str(format!("{} {value}", one.name).trim_end());
+        text.push('\n');
+    }
+    for called in calls {
+        text.push_str(&format!(
+            "call {} {}\n",
+            called.ask.capability(),
+            called.ask.wanted()
+        ));
+    }
+    for line in &ran.log {
+        text.push_str(&format!("log {}: {}\n", line.level.name(), line.message));
+    }
+    if let Outcome::Denied(denial) = &ran.outcome {
+        text.extend(flag(denial).map(|flag| format!("allow it with {flag}\n")));
+    }
+    text
+}
+
 fn guest(ran: &Ran) -> Duration {
     ran.usage.wall.saturating_sub(ran.usage.host)
 }

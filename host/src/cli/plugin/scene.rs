@@ -123,6 +123,11 @@ fn usage<T>(message: impl Into<String>) -> Result<T> {
 }
 
 impl SceneArgs {
+    /// Whether the flags say anything of what is to be run.
+    pub fn is_given(&self) -> bool {
+        self.settings != "{}" || !self.grant.is_empty() || self.kind.is_some()
+    }
+
     /// Memory that the sandbox must be able to give.
     pub fn memory_bytes(&self) -> u64 {
         self.memory.unwrap_or_default()

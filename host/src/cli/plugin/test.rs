@@ -369,6 +369,20 @@ impl Report {
         Ok(text)
     }
 
+    /// Each case: its name, what came of it, and what it used.
+    pub fn each(&self) -> Result<Vec<(String, String, Option<u64>)>> {
+        let each = self.tested.iter().map(|tested| {
+            let mut text = String::from(if tested.is_ok() { "ok\n" } else { "failed\n" });
+            text.push_str(tested.unread.as_deref().unwrap_or_default());
+            for failed in &tested.failed {
+                show_plain(&mut text, failed)?;
+            }
+            let fuel = tested.ran.as_ref().map(|ran| ran.usage.fuel);
+            Ok((tested.name.clone(), text, fuel))
+        });
+        each.collect()
+    }
+
     /// For machines.
     pub fn to_json(&self) -> Value {
         let cases = self.tested.iter().map(|tested| {
