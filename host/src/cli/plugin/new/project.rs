@@ -26,7 +26,7 @@ pub enum Language {
     Typescript,
     /// With componentize-py.
     Python,
-    /// With zig cc, or with clang and wasi-libc.
+    /// With zig cc.
     C,
     /// With zig.
     Zig,
