@@ -5,10 +5,13 @@ mod host;
 mod load;
 mod lock;
 mod probe;
+mod reload;
+mod rollback;
 mod tenants;
 mod traces;
 mod trial;
 mod verify;
+mod watch;
 mod wrong;
 
 pub use bench::{Measured, Runs, Spread, bench};

@@ -11,5 +11,6 @@ mod loading;
 mod outcomes;
 mod pipeline;
 mod recovery;
+mod reload;
 mod support;
 mod tenants;

@@ -34,6 +34,7 @@ fn set(command: &mut Command, args: &[String], targets: &[String]) -> Result<()>
     for variable in OPTIONS.iter().map(|(_, variable)| *variable).chain([TARGET]) {
         command.env_remove(variable);
     }
+    let mut chosen: Option<&str> = None;
     let mut args = args.iter();
     while let Some(argument) = args.next() {
         let Some((_, variable)) = OPTIONS.iter().find(|(name, _)| name == argument) else {
@@ -47,6 +48,9 @@ fn set(command: &mut Command, args: &[String], targets: &[String]) -> Result<()>
                     "`{argument}` is neither a target ({}) nor an option ({known})",
                     targets.join(", ")
                 );
+            }
+            if let Some(first) = chosen.replace(argument) {
+                bail!("`{first}` and `{argument}`: one target at a time, or all without any");
             }
             command.env(TARGET, argument);
             continue;
@@ -81,7 +85,12 @@ mod tests {
         let pairs = set(&["lock", "--runs", "7"]).unwrap();
         let pairs: Vec<(&str, &str)> = pairs.iter().map(|(name, value)| (&**name, &**value)).collect();
         assert_eq!(pairs, [("PULSE_FUZZ_RUNS", "7"), ("PULSE_FUZZ_TARGET", "lock")]);
-        for nonsense in [&["lok"] as &[&str], &["--runs"], &["--seed", "x"]] {
+        for nonsense in [
+            &["lok"] as &[&str],
+            &["--runs"],
+            &["--seed", "x"],
+            &["lock", "config"],
+        ] {
             assert!(set(nonsense).is_err(), "{nonsense:?}");
         }
     }

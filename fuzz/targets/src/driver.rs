@@ -67,11 +67,13 @@ fn said(panic: &(dyn std::any::Any + Send)) -> String {
     }
 }
 
-/// `splitmix64`, by Sebastiano Vigna.
-struct Random(u64);
+/// `splitmix64`, by Sebastiano Vigna: the same numbers for the same seed, everywhere.
+#[derive(Debug)]
+pub struct Random(pub u64);
 
 impl Random {
-    fn next(&mut self) -> u64 {
+    /// Any number.
+    pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -80,15 +82,15 @@ impl Random {
     }
 
     /// Less than that; 0 where that is 0.
-    fn below(&mut self, bound: usize) -> usize {
-        usize::try_from(self.next())
+    pub fn below(&mut self, bound: usize) -> usize {
+        usize::try_from(self.number())
             .unwrap_or(usize::MAX)
             .checked_rem(bound)
             .unwrap_or(0)
     }
 
     fn byte(&mut self) -> u8 {
-        self.next().to_be_bytes()[0]
+        self.number().to_be_bytes()[0]
     }
 
     fn pick<'a>(&mut self, seeds: &'a [Vec<u8>]) -> &'a [u8] {

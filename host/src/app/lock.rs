@@ -62,13 +62,12 @@ pub(super) fn announce(
             (name, record)
         })
         .collect();
-    let announcements = match lock::note_seen(&settings.data_dir, &records) {
-        Ok(announcements) => announcements,
-        Err(error) => {
-            tracing::warn!("what plugins there are could not be noted: {error}");
-            return;
-        }
-    };
+    let (announcements, noted) = lock::note_seen(&settings.data_dir, &records);
+    if let Err(error) = noted {
+        tracing::warn!(
+            "what plugins there are could not be noted, and is compared with what was noted before: {error}"
+        );
+    }
     // What a lock has let in was looked at by somebody.
     if gate.lock().is_some() {
         return;

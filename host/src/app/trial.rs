@@ -115,7 +115,8 @@ impl Trial {
     /// # Errors
     /// Never: it was loaded.
     pub fn plugin(&self) -> Result<&Plugin> {
-        self.library.get(&self.name).context("the plugin is gone")
+        let plugin = self.library.named(&self.name).context("the plugin is gone")?;
+        Ok(plugin)
     }
 
     /// Memory that an execution can be given.
@@ -179,7 +180,7 @@ fn with_manifest(path: &Path) -> PathBuf {
     let Some(folder) = folder.filter(|_| path.is_file()) else {
         return path.to_owned();
     };
-    let text = std::fs::read_to_string(folder.join(plugins::MANIFEST_FILE)).unwrap_or_default();
+    let text = std::fs::read_to_string(folder.join(plugins::MANIFEST)).unwrap_or_default();
     match Manifest::parse(&text) {
         Ok(manifest)
             if path

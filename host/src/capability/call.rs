@@ -6,11 +6,15 @@
 use super::{
     Lease, Taint, WaitGuard,
     error::{ErrorCode, Failure, Phase},
+    places::Own,
 };
 use crate::{clock::Clock, domain::time::Mono};
 use std::{
     future::Future,
-    sync::atomic::{AtomicBool, AtomicU8, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, AtomicU8, Ordering},
+    },
     time::Duration,
 };
 
@@ -68,6 +72,8 @@ pub(super) struct Call<'a> {
     span: Duration,
     ends: Mono,
     stage: AtomicU8,
+    /// What the tenant itself has used up, once the call waits for that.
+    own: OnceLock<Own>,
     /// Set in place of the lease's own flag, where the guest does not wait for this call alone.
     on_target: Option<&'a AtomicBool>,
 }
@@ -129,6 +135,7 @@ impl<'a> Call<'a> {
             span,
             ends: now.after(span),
             stage: AtomicU8::new(Stage::Prepare as u8),
+            own: OnceLock::new(),
             on_target: None,
         })
     }
@@ -136,6 +143,12 @@ impl<'a> Call<'a> {
     /// Says where the call is from now on.
     pub(super) fn enter(&self, stage: Stage) {
         self.stage.store(stage as u8, Ordering::Relaxed);
+    }
+
+    /// From now on the call waits for a socket that its own tenant holds.
+    pub(super) fn wait_for_own(&self, own: Own) {
+        let _ = self.own.set(own);
+        self.enter(Stage::Quota);
     }
 
     /// Where the call is.
@@ -195,7 +208,7 @@ impl<'a> Call<'a> {
             );
         }
         let talking = matches!(stage, Stage::Tls | Stage::Processing | Stage::Transfer);
-        if talking && self.lease.waiting.held_back() {
+        if talking && self.lease.waiting.held_back(self.now()) {
             let tenant = self.lease.tenant();
             return Failure::quota(
                 phase,
@@ -207,11 +220,15 @@ impl<'a> Call<'a> {
             Stage::Permit => Failure::host(phase, "no free socket: the host's limit is reached"),
             Stage::Quota => {
                 let tenant = self.lease.tenant();
-                let quota = tenant.quotas.connections.unwrap_or_default();
-                Failure::quota(
-                    phase,
-                    format!("the tenant `{tenant}` has its {quota} connections open"),
-                )
+                let open = match self.own.get() {
+                    Some(Own::Share(share, max)) => format!(
+                        "{share} sockets open, which is three quarters of the host's {max}, the most while there \
+                         are others"
+                    ),
+                    Some(Own::Quota(quota)) => format!("{quota} sockets open, which is its quota"),
+                    None => "all its sockets open".to_owned(),
+                };
+                Failure::quota(phase, format!("the tenant `{tenant}` has {open}"))
             }
             Stage::Resolve => Failure::new(
                 ErrorCode::ResolveFailed,

@@ -125,8 +125,16 @@ pub(super) fn check_name(lease: &Lease, host: &Host) -> Result<(), Denial> {
     if Transport::Tcp.allows(grants, granted) || Transport::Udp.allows(grants, granted) {
         return Ok(());
     }
-    let narrowed = grants.tcp.iter().any(granted);
-    let mut denial = denied_pair(lease, Transport::Tcp, &format!("{host}:*"), narrowed);
+    // The line to add to is one that the plugin has.
+    let narrowed = |transport: Transport| transport.of(grants).0.iter().any(granted);
+    let transport = match narrowed(Transport::Tcp) {
+        false if narrowed(Transport::Udp) || grants.tcp.is_empty() && !grants.udp.is_empty() => {
+            Transport::Udp
+        }
+        _ => Transport::Tcp,
+    };
+    let narrowed = narrowed(transport);
+    let mut denial = denied_pair(lease, transport, &format!("{host}:*"), narrowed);
     denial.wanted = one_line(&format!("to look up {host}"));
     Err(denial)
 }
@@ -541,6 +549,32 @@ mod tests {
         };
         assert!(check_pair(&maker(any.clone()), Transport::Tcp, &db, 1).is_ok());
         assert!(check_pair(&maker(any), Transport::Tcp, &own, 1).is_err());
+    }
+
+    #[test]
+    fn a_look_up_that_is_denied_names_the_transport_that_there_is() {
+        let grant = |host: &str| TcpGrant::Pattern {
+            host: HostPattern::Exact(host.into()),
+            port: Some(53),
+        };
+        let host = Host::Name("other.example".into());
+        let tcp = testing::lease().tcp([grant("dns.example")]);
+        let udp = testing::lease().udp([grant("dns.example")]);
+        let both = tcp.clone().udp([grant("dns.example")]);
+        for (maker, transport) in [
+            (testing::lease(), "tcp"),
+            (tcp, "tcp"),
+            (udp, "udp"),
+            (both, "tcp"),
+        ] {
+            let denial = check_name(&maker.done(), &host).unwrap_err();
+            assert_eq!(denial.capability, transport, "{denial:?}");
+            let key = format!("grants.{transport} = [");
+            assert!(
+                denial.grant.contains(&key) && denial.grant.contains("other.example:*"),
+                "{denial:?}"
+            );
+        }
     }
 
     #[test]

@@ -82,6 +82,13 @@ impl Shared {
     /// Takes one of the tenant's requests of this second: what every request, dialogue, look-up and datagram does
     /// before anything leaves the host for it.
     pub(super) fn admit(&self, lease: &Lease, phase: Phase) -> Result<(), Failure> {
+        self.take_request(lease, phase)?;
+        lease.tenant().account.add_request();
+        Ok(())
+    }
+
+    /// The same, without entering it in the account: it may come to nothing.
+    pub(super) fn take_request(&self, lease: &Lease, phase: Phase) -> Result<(), Failure> {
         let tenant = lease.tenant();
         let per_second = tenant.quotas.requests_per_second;
         if !lease.throttle(self).request(self.clock.mono(), per_second) {
@@ -91,8 +98,14 @@ impl Shared {
                 format!("the tenant `{tenant}` has made its {quota} requests of this second"),
             ));
         }
-        tenant.account.add_request();
         Ok(())
+    }
+
+    /// Gives one back that nothing left the host for.
+    pub(super) fn give_request_back(&self, lease: &Lease) {
+        lease
+            .throttle(self)
+            .give_back(lease.tenant().quotas.requests_per_second);
     }
 
     /// Waits for the right to open a socket.
@@ -103,8 +116,8 @@ impl Shared {
         let place = match self.sockets.try_take(throttle.id, tenant.quotas.connections) {
             Ok(place) => place,
             Err(turn) => {
-                if turn.over_quota {
-                    call.enter(Stage::Quota);
+                if let Some(own) = turn.own {
+                    call.wait_for_own(own);
                 }
                 turn.wait().await
             }

@@ -46,7 +46,7 @@ use std::{
     borrow::Cow,
     sync::{
         Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
 };
 use throttle::Throttle;
@@ -199,8 +199,9 @@ impl Drop for Lease {
 pub struct Waiting {
     /// A guest can wait for several at the same time.
     waits: AtomicU32,
-    /// Connections that wait for their tenant's quota in place of the target.
-    held: OnceLock<Arc<AtomicU32>>,
+    /// Until when connections wait for their tenant's quota in place of the target: a time, since who is held back may
+    /// not be looked at again.
+    held_until: OnceLock<Arc<AtomicU64>>,
 }
 
 impl Waiting {
@@ -213,21 +214,21 @@ impl Waiting {
 
     /// Whether a guard is alive, and nothing that it stands for is held back by the host itself.
     #[must_use]
-    pub fn on_target(&self) -> bool {
-        self.waits.load(Ordering::Relaxed) > 0 && !self.held_back()
+    pub fn on_target(&self, now: Mono) -> bool {
+        self.waits.load(Ordering::Relaxed) > 0 && !self.held_back(now)
     }
 
     /// Whether a connection is held back because its tenant's bytes of this second are used up.
     #[must_use]
-    pub fn held_back(&self) -> bool {
-        self.held
+    pub fn held_back(&self, now: Mono) -> bool {
+        self.held_until
             .get()
-            .is_some_and(|held| held.load(Ordering::Relaxed) > 0)
+            .is_some_and(|until| until.load(Ordering::Relaxed) > now.0)
     }
 
-    /// Counts what is held back.
-    fn holder(&self) -> Arc<AtomicU32> {
-        Arc::clone(self.held.get_or_init(Arc::default))
+    /// Where it is noted until when something is held back.
+    fn holder(&self) -> Arc<AtomicU64> {
+        Arc::clone(self.held_until.get_or_init(Arc::default))
     }
 }
 

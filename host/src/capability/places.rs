@@ -84,7 +84,7 @@ impl Places {
         }
         line.waiting.push_back((gate.tickets, tell));
         Err(Turn {
-            over_quota: quota.is_some_and(|quota| line.held >= quota),
+            own: self.own_bound(quota).filter(|own| line.held >= own.places()),
             places: Arc::clone(self),
             tenant,
             ticket: gate.tickets,
@@ -95,11 +95,20 @@ impl Places {
 
     /// What one tenant may hold at most.
     fn share(&self, quota: Option<usize>) -> usize {
+        let share = self.own_bound(quota).map_or(self.max, Own::places);
+        share.min(self.max)
+    }
+
+    /// What bounds one tenant before all places are taken. None: nothing does.
+    fn own_bound(&self, quota: Option<usize>) -> Option<Own> {
         let share = match self.tenants.load(Ordering::Relaxed) {
-            0 | 1 => self.max,
-            _ => (self.max / 4 * 3).max(1),
+            0 | 1 => None,
+            _ => Some((self.max / 4 * 3).max(1)),
         };
-        quota.map_or(share, |quota| quota.min(share))
+        match (quota, share) {
+            (Some(quota), share) if share.is_none_or(|share| quota <= share) => Some(Own::Quota(quota)),
+            (_, share) => share.map(|share| Own::Share(share, self.max)),
+        }
     }
 
     fn give_back(&self, tenant: TenantId) {
@@ -179,10 +188,27 @@ impl Drop for Place {
     }
 }
 
+/// A bound of one tenant alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Own {
+    /// So many are its quota.
+    Quota(usize),
+    /// So many are three quarters of so many, the most while there are others.
+    Share(usize, usize),
+}
+
+impl Own {
+    fn places(self) -> usize {
+        match self {
+            Self::Quota(places) | Self::Share(places, _) => places,
+        }
+    }
+}
+
 /// Somebody in a line, who leaves it when this is dropped.
 pub(super) struct Turn {
-    /// Its quota was used up when it came.
-    pub(super) over_quota: bool,
+    /// What it had used up when it came, and nobody else.
+    pub(super) own: Option<Own>,
     places: Arc<Places>,
     tenant: TenantId,
     ticket: u64,
@@ -260,6 +286,32 @@ mod tests {
             held.remove(0);
             assert!(poll(&mut more).is_some(), "{tenants}");
         }
+    }
+
+    #[test]
+    fn who_waits_is_told_what_it_has_used_up() {
+        for (tenants, quota, held, own) in [
+            (2, Some(2), 2, Some(Own::Quota(2))),
+            (2, Some(6), 6, Some(Own::Quota(6))),
+            (2, Some(7), 6, Some(Own::Share(6, 8))),
+            (2, None, 6, Some(Own::Share(6, 8))),
+            (1, Some(7), 7, Some(Own::Quota(7))),
+            (1, Some(9), 8, None),
+            (1, None, 8, None),
+        ] {
+            let places = places(8, tenants);
+            let _held: Vec<_> = (0..held)
+                .map(|_| poll(&mut ask(&places, A, quota)).unwrap())
+                .collect();
+            let told = places.try_take(A, quota).err().unwrap().own;
+            assert_eq!(told, own, "{tenants} {quota:?}");
+        }
+        // Others have the rest.
+        let places = places(8, 2);
+        let _held: Vec<_> = [A, A, B, B, B, B, B, B]
+            .map(|tenant| poll(&mut ask(&places, tenant, None)).unwrap())
+            .into();
+        assert_eq!(places.try_take(A, None).err().unwrap().own, None);
     }
 
     #[test]

@@ -267,7 +267,7 @@ impl Lender {
             return Ok(None);
         }
         self.shared
-            .admit(lease, Phase::Processing)
+            .take_request(lease, Phase::Processing)
             .inspect_err(|failure| {
                 lease.taint(failure.taint.clone());
             })?;
@@ -279,6 +279,11 @@ impl Lender {
             Some(_) => socket.socket.try_send(bytes),
             None => socket.socket.try_send_to(bytes, peer),
         };
+        if matches!(&sent, Err(error) if error.kind() == io::ErrorKind::WouldBlock) {
+            self.shared.give_request_back(lease);
+            return Ok(None);
+        }
+        lease.tenant().account.add_request();
         match sent {
             Ok(sent) => {
                 socket.has_asked = true;
@@ -286,7 +291,6 @@ impl Lender {
                 socket.charge(sent);
                 Ok(Some(()))
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
             Err(error) => Err(failed(lease, &error)),
         }
     }
@@ -411,5 +415,43 @@ impl Datagrams {
         if let Some(pace) = &self.pace {
             pace.charge(bytes);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::testing, *};
+    use crate::domain::{
+        grant::{HostPattern, TcpGrant},
+        tenant::{Quotas, Tenant},
+    };
+    use std::future::poll_fn;
+
+    /// The runtime has not heard yet that the new socket can be written to, and so the first one does not go out.
+    #[tokio::test]
+    async fn a_datagram_that_does_not_go_out_is_no_request() {
+        let quotas = Quotas {
+            requests_per_second: Some(1),
+            ..Quotas::default()
+        };
+        let tenant = Arc::new(Tenant::new("a", quotas));
+        let any = TcpGrant::Pattern {
+            host: HostPattern::Any,
+            port: None,
+        };
+        let lease = testing::loopback().udp([any]).tenant(&tenant).done();
+        let bench = testing::bench();
+        let taker = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let peer = taker.local_addr().unwrap();
+        let mut socket = bench.lender.datagrams(&lease, IpFamily::V4).await.unwrap();
+        let sent = bench.lender.send_datagram(&lease, &mut socket, b"x", peer);
+        assert_eq!(sent.unwrap(), None);
+        assert_eq!(tenant.account.used().requests, 0);
+        poll_fn(|cx| socket.poll_writable(cx)).await;
+        let sent = bench.lender.send_datagram(&lease, &mut socket, b"x", peer);
+        assert_eq!(sent.unwrap(), Some(()));
+        let sent = bench.lender.send_datagram(&lease, &mut socket, b"x", peer);
+        assert!(sent.is_err());
+        assert_eq!(tenant.account.used().requests, 1);
     }
 }

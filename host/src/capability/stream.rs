@@ -90,6 +90,12 @@ impl Stream {
         options.apply(&self.wire().stream)
     }
 
+    /// Hops of a packet, as the system has them.
+    #[cfg(test)]
+    pub(crate) fn hop_limit(&self) -> u32 {
+        rustix::net::sockopt::ip_ttl(&self.wire().stream).unwrap()
+    }
+
     /// Says to the peer, or to the system, that one direction is done with.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 //! Architecture invariant: the state belongs to the tenant's name, so that a reload gives nobody a second helping; the
 //! quotas are those of the job that asks, so that a reload counts at once.
 
-use super::{Waiting, places::TenantId};
+use super::{LATE, Waiting, places::TenantId};
 use crate::{
     clock::Clock,
     domain::{tenant::Tenant, time::Mono},
@@ -14,7 +14,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     task::{Context, Poll, ready},
     time::Duration,
@@ -40,6 +40,13 @@ impl Throttle {
     /// Takes one request. False: this second's are used up.
     pub(super) fn request(&self, now: Mono, per_second: Option<u64>) -> bool {
         per_second.is_none_or(|per_second| self.requests.take(now, 1, per_second))
+    }
+
+    /// Gives back a request that was taken at this moment.
+    pub(super) fn give_back(&self, per_second: Option<u64>) {
+        if let Some(per_second) = per_second {
+            self.requests.give_back(1, per_second);
+        }
     }
 }
 
@@ -92,6 +99,15 @@ impl Bucket {
             .is_ok()
     }
 
+    /// Gives back what was taken and not used.
+    fn give_back(&self, amount: u64, per_second: u64) {
+        let cost = cost_ns(amount, per_second);
+        let given = |full_at: u64| Some(full_at.saturating_sub(cost));
+        let _ = self
+            .full_at_ns
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, given);
+    }
+
     /// Takes `amount` that was used already, and may so become indebted.
     fn charge(&self, now: Mono, amount: u64, per_second: u64) {
         let cost = cost_ns(amount, per_second);
@@ -120,7 +136,7 @@ pub(super) struct Pace {
     throttle: Arc<Throttle>,
     per_second: u64,
     clock: Clock,
-    held: Arc<AtomicU32>,
+    held_until: Arc<AtomicU64>,
     sleep: Option<Pin<Box<Sleep>>>,
 }
 
@@ -130,7 +146,7 @@ impl Pace {
             throttle: Arc::clone(throttle),
             per_second,
             clock: clock.clone(),
-            held: waiting.holder(),
+            held_until: waiting.holder(),
             sleep: None,
         }
     }
@@ -140,13 +156,19 @@ impl Pace {
         loop {
             if let Some(sleep) = &mut self.sleep {
                 ready!(sleep.as_mut().poll(cx));
-                self.let_go();
             }
-            let wait = self.throttle.bytes.empty_for(self.clock.mono());
+            let now = self.clock.mono();
+            let wait = self.throttle.bytes.empty_for(now);
             if wait.is_zero() {
+                if self.sleep.take().is_some() {
+                    // The bucket is the tenant's, and so nothing else is held back either.
+                    self.held_until.store(now.0, Ordering::Relaxed);
+                }
                 return Poll::Ready(());
             }
-            self.held.fetch_add(1, Ordering::Relaxed);
+            // A timer may be so late, and who is woken by it has not been waiting for its target in the meantime.
+            let until = now.after(wait).after(LATE);
+            self.held_until.fetch_max(until.0, Ordering::Relaxed);
             self.sleep = Some(Box::pin(tokio::time::sleep(wait.min(SLEEP_MAX))));
         }
     }
@@ -157,18 +179,6 @@ impl Pace {
         self.throttle
             .bytes
             .charge(self.clock.mono(), bytes, self.per_second);
-    }
-
-    fn let_go(&mut self) {
-        if self.sleep.take().is_some() {
-            self.held.fetch_sub(1, Ordering::Relaxed);
-        }
-    }
-}
-
-impl Drop for Pace {
-    fn drop(&mut self) {
-        self.let_go();
     }
 }
 
@@ -192,6 +202,8 @@ mod tests {
         now = now.after(SECOND / 5);
         assert_eq!((0..100).filter(|_| bucket.take(now, 1, 10)).count(), 2);
         let bucket = Bucket::default();
+        assert!(bucket.take(now, 1, 1) && !bucket.take(now, 1, 1));
+        bucket.give_back(1, 1);
         assert!(bucket.take(now, 1, 1) && !bucket.take(now, 1, 1));
         assert!(!Bucket::default().take(now, 11, 10), "more than it ever holds");
     }
@@ -246,15 +258,24 @@ mod tests {
                 .is_ready()
         );
         pace.charge(1010);
-        assert!(waiting.on_target());
+        assert!(waiting.on_target(clock.mono()));
         // The timer is short, but the clock stands still.
         assert!(
             pace.poll_ready(&mut Context::from_waker(Waker::noop()))
                 .is_pending()
         );
-        assert!(!waiting.on_target());
+        assert!(!waiting.on_target(clock.mono()));
         hand.advance(SECOND);
         std::future::poll_fn(|cx| pace.poll_ready(cx)).await;
-        assert!(waiting.on_target());
+        assert!(waiting.on_target(clock.mono()));
+        // Who turns to another connection looks at this one no more, and is held back no longer than it would be.
+        pace.charge(1000);
+        assert!(
+            pace.poll_ready(&mut Context::from_waker(Waker::noop()))
+                .is_pending()
+        );
+        assert!(!waiting.on_target(clock.mono()));
+        hand.advance(SECOND + LATE);
+        assert!(waiting.on_target(clock.mono()));
     }
 }

@@ -1,10 +1,16 @@
 use super::{
-    ErrorCode, Failure, Phase, http,
+    ErrorCode, Failure, Phase,
+    http::{
+        self,
+        streaming::{Exchange, Head},
+        upload::Upload,
+    },
     net::{ClientCertificate, IpFamily, TlsOptions},
     tcp::{self, Expectation, Step},
     testing::{Bench, bench, loopback, patiently, read_head, serve, silent},
     tls::Inside,
 };
+use http_body_util::BodyExt;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
     date_time_ymd,
@@ -15,7 +21,7 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer},
     server::WebPkiClientVerifier,
 };
-use std::{net::SocketAddr, sync::Arc};
+use std::{future::poll_fn, net::SocketAddr, sync::Arc, task::Poll};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::TlsAcceptor;
 
@@ -374,6 +380,10 @@ async fn http2_by_alpn() {
                             && request.headers().get("connection").is_none()
                     );
                     let body = match request.uri().path() {
+                        "/count" => {
+                            let body = request.into_body().collect().await.unwrap().to_bytes();
+                            bytes::Bytes::from(body.len().to_string())
+                        }
                         "/big" => bytes::Bytes::from(vec![b'x'; 3 << 20]),
                         _ => bytes::Bytes::from(request.uri().to_string()),
                     };
@@ -394,10 +404,47 @@ async fn http2_by_alpn() {
     let big = url.replace("/p?q", "/big");
     let answer = get(&bench, big, authority.trust()).await.unwrap();
     assert_eq!((answer.body.len(), answer.body_truncated), (1 << 20, true));
-    // The tasks beside the calls end with them, and give the sockets back.
-    while bench.lender.shared.sockets_free() < bench.lender.shared.sockets_max() {
-        tokio::task::yield_now().await;
-    }
+    // What is done beside the calls ends with them, and gives the sockets back at once.
+    let shared = Arc::clone(&bench.lender.shared);
+    assert_eq!(shared.sockets_free(), shared.sockets_max());
+
+    // The same while somebody looks: a body that is larger than the windows goes out beside the call as well.
+    let (lender, lease) = (Arc::new(bench.lender), Arc::new(loopback().done()));
+    let upload = Upload::new(None);
+    let head = Head {
+        method: "POST".into(),
+        url: url.replace("/p?q", "/count"),
+        fields: ::http::HeaderMap::new(),
+        upload: Some(upload.clone()),
+    };
+    let mut exchange = Exchange::trusting(&lender, &lease, head, authority.trust());
+    let mut left = 600_000;
+    poll_fn(|cx| {
+        loop {
+            exchange.poll(cx);
+            let room = upload.room().unwrap_or(0).min(left);
+            if room > 0 {
+                upload.write(&vec![b'x'; room]).unwrap();
+                left -= room;
+            } else if left > 0 {
+                return Poll::Pending;
+            }
+            if left == 0 {
+                let _ = upload.finish();
+            }
+            if let Some(frame) = exchange.progress().frame.take() {
+                assert_eq!(frame, "600000");
+                return Poll::Ready(());
+            }
+            if room == 0 {
+                return Poll::Pending;
+            }
+        }
+    })
+    .await;
+    assert!(shared.sockets_free() < shared.sockets_max());
+    drop(exchange);
+    assert_eq!(shared.sockets_free(), shared.sockets_max());
 }
 
 #[tokio::test]

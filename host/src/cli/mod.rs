@@ -11,6 +11,7 @@ mod probe;
 mod progress;
 mod replay;
 mod run;
+mod table;
 mod tenants;
 
 use crate::{app::Places, plugins::lock::LockError, sandbox::compile, telemetry::LogFormat};

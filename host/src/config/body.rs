@@ -4,7 +4,7 @@ use super::{
     build::Owner,
     lane::problem_of,
     problem::Problem,
-    recipe::{Draft, Stand},
+    recipe::{Draft, SETTINGS_BYTES_MAX, Stand},
     row::{Cell, Row},
     schema::{Complaint, Schema, Wants, pointer, wants},
     source::At,
@@ -91,7 +91,10 @@ impl<'a> Body<'a> {
             }
         }
         body.sample = serde_json::from_str(&text).unwrap_or_default();
-        secrets.fill_value(&mut body.sample);
+        // No row can become what is already too large without it: each of them is told so.
+        if secrets.filled_len(&text) <= SETTINGS_BYTES_MAX {
+            secrets.fill_value(&mut body.sample);
+        }
         Some(body)
     }
 
@@ -171,7 +174,13 @@ impl<'a> Body<'a> {
         }
     }
 
-    /// Appends the row's settings as JSON text, and leaves them in the sample. None: the row lacks something.
+    /// Bytes of settings with the values of secrets.
+    pub fn bytes(&self, settings: &str) -> usize {
+        self.secrets.filled_len(settings)
+    }
+
+    /// Appends the row's settings as JSON text, and leaves them in the sample, which has the values of secrets only as
+    /// far as they are not too large together. None: the row lacks something.
     pub fn fill(
         &self,
         row: &Row,
@@ -180,6 +189,7 @@ impl<'a> Body<'a> {
         hole_text: &mut String,
         into: &mut String,
     ) -> Option<()> {
+        let mut left = SETTINGS_BYTES_MAX;
         for piece in &self.pieces {
             let hole = match piece {
                 Piece::Text(text) => {
@@ -193,7 +203,12 @@ impl<'a> Body<'a> {
             let filled = if self.secrets.is_empty() {
                 Cow::Borrowed(hole_text.as_str())
             } else if hole_text.matches(OPEN).count() == hole.secrets {
-                self.secrets.fill_text(hole_text)
+                left = left.saturating_sub(self.secrets.filled_len(hole_text));
+                if left == 0 {
+                    Cow::Borrowed(hole_text.as_str())
+                } else {
+                    self.secrets.fill_text(hole_text)
+                }
             } else {
                 return None;
             };

@@ -20,7 +20,7 @@ use crate::domain::{
     limits::Limits,
     plugin::Facts,
     spec::{Budget, Class, InterventionSpec, Kind, Label, Lane, MonitorSpec, Policy, Profile, Sink},
-    tenant::Tenant,
+    tenant::{Account, Tenant},
 };
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -57,6 +57,9 @@ pub(super) struct Built {
 /// All monitors together; they are numbered with `u32`, and a million is what the host is made for.
 pub(super) const MONITORS_MAX: usize = 16_000_000;
 
+/// Of a tenant without `quotas.monitors`: one alone must not take all the places that there are.
+pub(super) const TENANT_MONITORS: usize = 1_000_000;
+
 /// Whose configuration is built, and within which bounds.
 #[derive(Debug)]
 pub(super) struct Scope<'a> {
@@ -76,10 +79,12 @@ pub(super) struct Scope<'a> {
 }
 
 impl Scope<'_> {
-    /// That of the operator.
-    pub fn operator() -> Self {
+    /// That of the operator, who has used that much already.
+    pub fn operator(account: Option<Arc<Account>>) -> Self {
+        let mut tenant = Tenant::unlimited();
+        tenant.account = account.unwrap_or_default();
         Self {
-            tenant: Arc::new(Tenant::unlimited()),
+            tenant: Arc::new(tenant),
             files: Files::Anywhere,
             refused: Vec::new(),
             shared: BTreeMap::new(),
@@ -223,6 +228,10 @@ impl<'a> Builder<'a> {
                         self.tenant
                     )
                 }
+                None if self.monitors_max == TENANT_MONITORS => format!(
+                    "more than {TENANT_MONITORS} monitors; the tenant `{}` needs `quotas.monitors` for that",
+                    self.tenant
+                ),
                 _ => format!("more than {MONITORS_MAX} monitors in all"),
             }
         } else if self.bytes_left == 0 {
@@ -260,8 +269,18 @@ impl<'a> Builder<'a> {
     }
 
     /// `[plugins.NAME]` must name a plugin, and its grants settings which that plugin has. A tenant's own plugins are
-    /// among `all`; that one of them is not there is the tenant's trouble, and nobody else's.
+    /// among `all`; that one of them is not there or has other settings is the tenant's trouble, and nobody else's.
     pub fn check_plugins(&mut self, all: &BTreeMap<String, Facts>) {
+        for (tenant, entry) in &self.document.tenants {
+            if let Some(plugins) = entry.plugins.as_ref().filter(|_| entry.astray) {
+                let text = format!(
+                    "the plugins of the tenant `{tenant}` are not used: this leads out of the tenant's folder"
+                );
+                let help = "whoever can write in that folder can put a link there; where the plugins lie elsewhere, name that place";
+                self.warnings
+                    .report(Problem::new("astray", plugins.at, text).help(help));
+            }
+        }
         for (name, entry) in &self.document.plugins {
             let Some(facts) = all.get(name.as_ref()) else {
                 self.no_such_plugin(entry.at, name);
@@ -280,8 +299,12 @@ impl<'a> Builder<'a> {
                     None => format!("its settings are {}", list(&known)),
                 };
                 let text = format!("the plugin `{name}` has no setting `{first}`");
-                self.reader
-                    .report(Problem::new("bad-grant", named.at, text).help(help));
+                let problem = Problem::new("bad-grant", named.at, text).help(help);
+                if name.contains('/') {
+                    self.warnings.report(problem);
+                } else {
+                    self.reader.report(problem);
+                }
             }
         }
     }

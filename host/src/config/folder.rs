@@ -12,7 +12,8 @@ use rustix::{
     io::Errno,
 };
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
     fs::File,
     io::{Error, ErrorKind, Read as _, Result},
     os::fd::{AsFd, OwnedFd},
@@ -73,6 +74,8 @@ pub(super) struct Folder {
     shown: String,
     /// Bytes of lists that may still be opened.
     left: Cell<u64>,
+    /// What was counted of each list: one that is opened again, to be copied or for another monitor, is the same.
+    counted: RefCell<BTreeMap<PathBuf, u64>>,
 }
 
 impl Folder {
@@ -91,13 +94,13 @@ impl Folder {
 
     /// Opens a folder whose only file is meant, or all of it.
     pub fn new(path: &Path, only: Option<PathBuf>, shown: String) -> Result<Self> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         Ok(Self {
-            root: openat(CWD, path, flags, Mode::empty())?,
+            root: open_root(path)?,
             path: path.to_owned(),
             only,
             shown,
             left: Cell::new(TARGETS_BYTES_MAX),
+            counted: RefCell::default(),
         })
     }
 
@@ -185,54 +188,74 @@ impl Folder {
         }
         let file = self.open_file(path)?;
         let bytes = file.metadata()?.len();
-        let left = self.left.get().checked_sub(bytes).ok_or_else(|| {
+        let mut counted = self.counted.borrow_mut();
+        let counted = counted
+            .entry(beneath(path).unwrap_or_else(|| path.to_owned()))
+            .or_default();
+        let more = bytes.saturating_sub(*counted);
+        let left = self.left.get().checked_sub(more).ok_or_else(|| {
             Error::other(format!(
                 "the lists of a tenant have at most {} GiB in all",
                 TARGETS_BYTES_MAX >> 30
             ))
         })?;
         self.left.set(left);
+        *counted += more;
         Ok(file)
     }
 
     /// Opens a regular file below it.
     pub fn open_file(&self, path: &Path) -> Result<File> {
-        let path = beneath(path).ok_or_else(outside)?;
-        // Not blocking: a pipe in the file's place would hold the host up until somebody writes into it.
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-        let opened = match openat2(&self.root, &path, flags, Mode::empty(), resolve) {
-            // A kernel before 5.6, or a filter that does not know the call.
-            Err(Errno::NOSYS | Errno::PERM) => self.open_part_by_part(&path, flags),
-            opened => opened,
-        };
-        let file = File::from(opened.map_err(|errno| match errno {
-            Errno::XDEV | Errno::LOOP => outside(),
-            errno => errno.into(),
-        })?);
-        if !file.metadata()?.is_file() {
-            return Err(Error::other("it is no regular file"));
-        }
-        Ok(file)
-    }
-
-    /// The same with calls that every kernel has: one part after the other, each without following a link.
-    fn open_part_by_part(&self, path: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
-        let mut parts = path.components();
-        let last = parts.next_back().ok_or(Errno::INVAL)?;
-        let mut folder: Option<OwnedFd> = None;
-        for part in parts {
-            let beneath = folder.as_ref().unwrap_or(&self.root).as_fd();
-            let step = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            folder = Some(openat(beneath, part.as_os_str(), step, Mode::empty())?);
-        }
-        let beneath = folder.as_ref().unwrap_or(&self.root).as_fd();
-        openat(beneath, last.as_os_str(), flags | OFlags::NOFOLLOW, Mode::empty())
+        open_beneath(&self.root, path).map_err(|error| match Errno::from_io_error(&error) {
+            Some(Errno::XDEV | Errno::LOOP) => Error::other("it lies outside the tenant's own folder"),
+            _ => error,
+        })
     }
 }
 
-fn outside() -> Error {
-    Error::other("it lies outside the tenant's own folder")
+/// Opens the folder there, to open files beneath it.
+fn open_root(path: &Path) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    openat(CWD, path, flags, Mode::empty())
+}
+
+/// Opens a regular file beneath a folder, whatever becomes of links there meanwhile.
+///
+/// # Errors
+/// When it can't be opened or is something else; `EXDEV` or `ELOOP` when the way leads out of the folder.
+pub fn open_in(folder: &Path, path: &Path) -> Result<File> {
+    open_beneath(&open_root(folder)?, path)
+}
+
+fn open_beneath(root: &OwnedFd, path: &Path) -> Result<File> {
+    let path = beneath(path).ok_or(Errno::XDEV)?;
+    // Not blocking: a pipe in the file's place would hold the host up until somebody writes into it.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    let opened = match openat2(root, &path, flags, Mode::empty(), resolve) {
+        // A kernel before 5.6, or a filter that does not know the call.
+        Err(Errno::NOSYS | Errno::PERM) => open_part_by_part(root, &path, flags),
+        opened => opened,
+    };
+    let file = File::from(opened?);
+    if !file.metadata()?.is_file() {
+        return Err(Error::other("it is no regular file"));
+    }
+    Ok(file)
+}
+
+/// The same with calls that every kernel has: one part after the other, each without following a link.
+fn open_part_by_part(root: &OwnedFd, path: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+    let mut parts = path.components();
+    let last = parts.next_back().ok_or(Errno::INVAL)?;
+    let mut folder: Option<OwnedFd> = None;
+    for part in parts {
+        let beneath = folder.as_ref().unwrap_or(root).as_fd();
+        let step = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        folder = Some(openat(beneath, part.as_os_str(), step, Mode::empty())?);
+    }
+    let beneath = folder.as_ref().unwrap_or(root).as_fd();
+    openat(beneath, last.as_os_str(), flags | OFlags::NOFOLLOW, Mode::empty())
 }
 
 /// A path below a folder in its plain form, if it is one.
@@ -279,7 +302,7 @@ mod tests {
         symlink("/proc/self/fd", inner.join("magic")).unwrap();
         let folder = Folder::open(&inner, "tenants/acme").unwrap();
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-        let slow = |path: &str| folder.open_part_by_part(Path::new(path), flags);
+        let slow = |path: &str| open_part_by_part(&folder.root, Path::new(path), flags);
         let fast = |path: &str| folder.open_file(Path::new(path));
         assert!(fast("a.toml").is_ok() && slow("a.toml").is_ok());
         assert!(fast("good.toml").is_ok());
@@ -329,7 +352,18 @@ mod tests {
         big.set_len(TARGETS_BYTES_MAX / 2 + 1).unwrap();
         let folder = Folder::open(dir.path(), "acme").unwrap();
         assert!(folder.open_list(Path::new("big.csv")).is_ok());
-        assert!(folder.open_list(Path::new("big.csv")).is_err());
+        assert!(
+            folder.open_list(Path::new("./big.csv")).is_ok(),
+            "it is the same list"
+        );
+        std::fs::copy(dir.path().join("c.toml"), dir.path().join("small.csv")).unwrap();
+        assert!(folder.open_list(Path::new("small.csv")).is_ok());
+        big.set_len(TARGETS_BYTES_MAX).unwrap();
+        assert!(folder.open_list(Path::new("big.csv")).is_err(), "it has grown");
+        big.set_len(TARGETS_BYTES_MAX / 2 + 1).unwrap();
+        let other = File::create(dir.path().join("other.csv")).unwrap();
+        other.set_len(TARGETS_BYTES_MAX / 2 + 1).unwrap();
+        assert!(folder.open_list(Path::new("other.csv")).is_err());
     }
 
     #[test]

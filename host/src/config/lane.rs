@@ -6,6 +6,7 @@ use super::{
     needs,
     problem::Problem,
     read::{list, nearest, show_duration},
+    recipe::SETTINGS_BYTES_MAX,
     schema::{Complaint, Schema, pointer},
     source::At,
     tree::{Node, Table, Value},
@@ -240,6 +241,16 @@ impl<'a> Builder<'a> {
         let text: Arc<str> = json.to_string().into();
         if let Some((_, shared)) = self.checked.get(&(name, Arc::clone(&text))) {
             return Some(Arc::clone(shared));
+        }
+        let bytes = self.tenant.secrets.filled_len(&text);
+        if &*self.tenant.name != DEFAULT && bytes > SETTINGS_BYTES_MAX {
+            let at = layer.settings.as_ref().map_or(owner.at, |spot| spot.at);
+            let text = format!(
+                "the settings of plugin `{name}` have {bytes} bytes with the values of secrets; at most \
+                 {SETTINGS_BYTES_MAX} are allowed"
+            );
+            self.reader.report(Problem::new("out-of-range", at, text));
+            return None;
         }
         let mut filled = json;
         self.tenant.secrets.fill_value(&mut filled);

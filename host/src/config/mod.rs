@@ -35,6 +35,7 @@ mod problem;
 mod progress;
 mod read;
 mod recipe;
+mod replace;
 mod row;
 mod scan;
 mod schema;
@@ -50,11 +51,13 @@ mod trouble;
 mod tests;
 
 pub use ad_hoc::{WrongSetting, ad_hoc, wrong_settings};
+pub use folder::open_in;
 pub use paths::default_paths;
 pub use plugins::{http_grant, tcp_grant};
 pub use problem::Problems;
 pub use progress::{Progress, Silent};
 pub use read::{parse_duration, parse_size, show_duration, show_size};
+pub use replace::{Durable, replace};
 pub use tenancy::{Keep, Standing, TenantState};
 
 use crate::domain::{
@@ -62,7 +65,7 @@ use crate::domain::{
     host::HostSettings,
     plugin::Facts,
     spec::{MonitorSpec, Profile},
-    tenant::Tenant,
+    tenant::{Account, DEFAULT, Tenant},
 };
 use document::Document;
 use interpolate::Surroundings;
@@ -120,6 +123,8 @@ pub struct Draft {
     document: Document,
     /// Whether it was TOML at all.
     readable: bool,
+    /// What tenants have used before.
+    accounts: BTreeMap<Arc<str>, Arc<Account>>,
 }
 
 impl Draft {
@@ -155,6 +160,7 @@ impl Draft {
             findings,
             document,
             readable,
+            accounts: BTreeMap::new(),
         }
     }
 
@@ -162,6 +168,20 @@ impl Draft {
     #[must_use]
     pub fn host(&self) -> HostSettings {
         self.document.host.settings.clone()
+    }
+
+    /// What those tenants have used is what the tenants of the same name here go on from.
+    pub fn continue_accounts<'a>(&mut self, tenants: impl IntoIterator<Item = &'a Arc<Tenant>>) {
+        for tenant in tenants {
+            self.accounts
+                .insert(Arc::clone(&tenant.name), Arc::clone(&tenant.account));
+        }
+        for (name, entry) in &mut self.document.tenants {
+            if let (Some(account), Some(tenant)) = (self.accounts.get(name), Arc::get_mut(&mut entry.tenant))
+            {
+                tenant.account = Arc::clone(account);
+            }
+        }
     }
 
     /// What `[plugins.NAME]` grants, by name; none where the configuration can't be read at all.
@@ -184,11 +204,18 @@ impl Draft {
             .map_err(|unfit| unfit.problems)
     }
 
-    /// Folders with plugins of tenants, by tenant.
-    pub fn tenant_plugins(&self) -> impl Iterator<Item = (&Arc<str>, &Path)> {
+    /// Folders, or single files, with configurations of tenants.
+    pub fn tenant_configs(&self) -> impl Iterator<Item = &Path> {
+        let entries = self.document.tenants.values();
+        entries.filter_map(|entry| Some(entry.config.as_ref()?.path.as_path()))
+    }
+
+    /// Folders with plugins of tenants, each with its tenant before it, and the folder out of which nothing in it may
+    /// lead behind it. One that leads out of its tenant's own folder is none of them.
+    pub fn tenant_plugins(&self) -> impl Iterator<Item = (&Arc<str>, &Path, &Path)> {
         self.document.tenants.iter().filter_map(|(name, entry)| {
-            let place = entry.plugins.as_ref()?;
-            Some((name, place.path.as_path()))
+            let (folder, within) = entry.own_plugins()?;
+            Some((name, folder, within))
         })
     }
 
@@ -218,7 +245,7 @@ impl Draft {
                 &self.sources,
                 &mut self.findings,
                 &mut warnings,
-                build::Scope::operator(),
+                build::Scope::operator(self.accounts.get(DEFAULT).cloned()),
             );
             builder.check_plugins(facts);
             let mut made = builder.build(progress);

@@ -16,8 +16,9 @@ use super::{
 use crate::domain::spec::identity;
 use std::sync::Arc;
 
-/// Settings of one row, as JSON: each monitor keeps its own.
-const SETTINGS_BYTES_MAX: usize = 64 << 10;
+/// Settings of one row, as JSON: each monitor keeps its own. Of a tenant, with the values of its secrets: so many bytes
+/// are made each time that a plugin is handed them.
+pub(super) const SETTINGS_BYTES_MAX: usize = 64 << 10;
 
 /// Where a placeholder stands.
 #[derive(Clone, Copy, Debug)]
@@ -232,14 +233,12 @@ impl Recipe<'_> {
         };
         if let Some(body) = &self.pulse {
             body.fill(row, types, pulse, hole, &mut batch.text)?;
-            if !body.schema.is_valid(pulse) {
+            let settings = batch.text.get(start + name_bytes..)?;
+            if body.bytes(settings) > SETTINGS_BYTES_MAX || !body.schema.is_valid(pulse) {
                 return None;
             }
         }
         let settings_bytes = batch.text.len() - start - name_bytes;
-        if settings_bytes > SETTINGS_BYTES_MAX {
-            return None;
-        }
         let first = batch.part_bytes.len();
         for part in &self.parts {
             hole.clear();
@@ -252,10 +251,7 @@ impl Recipe<'_> {
         if let Some(body) = &self.repair {
             let mut text = String::new();
             body.fill(row, types, repair, hole, &mut text)?;
-            if text.len() > SETTINGS_BYTES_MAX {
-                return None;
-            }
-            if !body.schema.is_valid(repair) {
+            if body.bytes(&text) > SETTINGS_BYTES_MAX || !body.schema.is_valid(repair) {
                 return None;
             }
             push_part(&text, &mut batch.part_bytes)?;
@@ -364,13 +360,14 @@ impl Recipe<'_> {
             if let Some(body) = body
                 && body.fill(row, types, sample, hole, &mut text).is_some()
             {
-                if text.len() > SETTINGS_BYTES_MAX {
+                let bytes = body.bytes(&text);
+                if bytes > SETTINGS_BYTES_MAX {
                     let wrong_size = format!(
-                        "the settings of plugin `{}` have {} bytes in this row; at most {SETTINGS_BYTES_MAX} are allowed",
-                        body.plugin,
-                        text.len()
+                        "the settings of plugin `{}` have {bytes} bytes in this row; at most {SETTINGS_BYTES_MAX} are allowed",
+                        body.plugin
                     );
                     wrong.push(Problem::new("out-of-range", locate(None), wrong_size));
+                    continue;
                 }
                 body.complain(sample, locate, &mut wrong);
             }

@@ -14,8 +14,8 @@ use crate::domain::{
     tenant::{DEFAULT, Quotas, Tenant},
 };
 use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
+    collections::{BTreeMap, BTreeSet},
+    path::{Component, Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
@@ -55,6 +55,8 @@ pub(super) struct TenantEntry {
     pub config: Option<Place>,
     /// The folder of its own plugins.
     pub plugins: Option<Place>,
+    /// That one lies in the tenant's folder as it is written, but leads out of it: nothing there is looked at.
+    pub astray: bool,
     pub allowed: Vec<Spot<Arc<str>>>,
     /// By plugin.
     pub grants: BTreeMap<Arc<str>, (At, Written)>,
@@ -69,6 +71,16 @@ pub(super) struct Place {
     pub path: PathBuf,
     /// As the operator would name it.
     pub shown: String,
+}
+
+impl TenantEntry {
+    /// The folder of its own plugins, and the one out of which nothing there may lead: what the tenant can write.
+    pub fn own_plugins(&self) -> Option<(&Path, &Path)> {
+        let folder = self.plugins.as_ref().filter(|_| !self.astray)?.path.as_path();
+        let config = self.config.as_ref().map(|config| config.path.as_path());
+        let within = config.filter(|config| folder.starts_with(config));
+        Some((folder, within.unwrap_or(folder)))
+    }
 }
 
 /// Reads `[tenants]`.
@@ -149,14 +161,22 @@ fn read_one(reader: &mut Reader<'_>, at: At, name: &str, table: &Table) -> Tenan
             }
         }
     }
+    let plugins = table
+        .get("plugins")
+        .and_then(|node| read_place(reader, node, "plugins"));
+    let astray = match (&config, &plugins) {
+        (Some(config), Some(plugins)) if plugins.path.starts_with(&config.path) => {
+            !real(&plugins.path).starts_with(real(&config.path))
+        }
+        _ => false,
+    };
     let mut tenant = Tenant::new(name, quotas);
     tenant.secrets = Arc::new(secrets);
     TenantEntry {
         tenant: Arc::new(tenant),
         config,
-        plugins: table
-            .get("plugins")
-            .and_then(|node| read_place(reader, node, "plugins")),
+        plugins,
+        astray,
         allowed: names(reader, "allowed-plugins"),
         grants,
         shared: names(reader, "shared-notifiers"),
@@ -269,6 +289,9 @@ fn read_secrets(reader: &mut Reader<'_>, node: &Node) -> Secrets {
 }
 
 /// What lies in one tenant's folder could be read by naming it as a list of targets, and be loaded as a plugin.
+///
+/// Folders are compared as they were written, without following what a tenant could have put in the way: a link of one
+/// tenant's must not be an error of all.
 fn keep_apart(reader: &mut Reader<'_>, tenants: &BTreeMap<Arc<str>, TenantEntry>, data_dir: &Path) {
     let mut homes: BTreeMap<PathBuf, (&Arc<str>, &Place)> = BTreeMap::new();
     let own: Vec<PathBuf> = reader
@@ -276,14 +299,33 @@ fn keep_apart(reader: &mut Reader<'_>, tenants: &BTreeMap<Arc<str>, TenantEntry>
         .from(0)
         .map(|(_, source)| real(&source.base))
         .collect();
-    let data = real(data_dir);
+    let places = || {
+        tenants.iter().flat_map(|(name, entry)| {
+            let places = [&entry.config, &entry.plugins];
+            places.into_iter().flatten().map(move |place| (name, place))
+        })
+    };
+    let written: BTreeSet<&Path> = places().map(|(_, place)| place.path.as_path()).collect();
+    let data = as_written(data_dir, &written);
     let mut problems = Vec::new();
-    let places = tenants.iter().flat_map(|(name, entry)| {
-        let places = [&entry.config, &entry.plugins];
-        places.into_iter().flatten().map(move |place| (name, place))
-    });
-    for (name, place) in places {
-        let home = real(&place.path);
+    for entry in tenants.values() {
+        let (Some(config), Some(plugins)) = (&entry.config, &entry.plugins) else {
+            continue;
+        };
+        if config.path != plugins.path && config.path.starts_with(&plugins.path) {
+            problems.push(
+                Problem::new(
+                    "shared-folder",
+                    config.at,
+                    "this lies in the folder of the tenant's own plugins",
+                )
+                .help("let `plugins` lie in `config`, or beside it")
+                .note(plugins.at, "the folder of its plugins"),
+            );
+        }
+    }
+    for (name, place) in places() {
+        let home = as_written(&place.path, &written);
         if own.iter().any(|base| base.starts_with(&home)) {
             problems.push(
                 Problem::new(
@@ -334,6 +376,22 @@ fn overlap(place: &Place, other: &str, first: &Place) -> Problem {
     Problem::new("shared-folder", place.at, text)
         .help("nothing of one tenant is another's; give each a folder of its own")
         .note(first.at, format!("the folder of `{other}`"))
+}
+
+/// Without the operator's links: below a folder in which a tenant can write, the path stays as it was written.
+fn as_written(path: &Path, folders: &BTreeSet<&Path>) -> PathBuf {
+    let top = path.ancestors().filter(|above| folders.contains(above)).last();
+    let mut home = real(top.unwrap_or(path));
+    let below = top.and_then(|top| path.strip_prefix(top).ok());
+    for part in below.iter().flat_map(|below| below.components()) {
+        match part {
+            Component::ParentDir => {
+                home.pop();
+            }
+            part => home.push(part),
+        }
+    }
+    home
 }
 
 /// Without links, as far as it is there.

@@ -11,7 +11,7 @@
 use super::outcome::{
     ActionFailure, Answer, DeliveryFailure, Denial, Done, Outcome, PluginFault, Receipt, Report,
 };
-use aho_corasick::{AhoCorasick, MatchKind};
+use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use std::{
     borrow::Cow,
     collections::{BTreeMap, BTreeSet},
@@ -41,10 +41,17 @@ pub const CLOSE: char = '\u{fdd1}';
 /// The secrets of one tenant. The default is none.
 #[derive(Default)]
 pub struct Secrets {
-    by_name: BTreeMap<Box<str>, Box<str>>,
+    by_name: BTreeMap<Box<str>, Value>,
     /// Every form in which a value is recognised.
     forms: Vec<Box<str>>,
     search: Option<AhoCorasick>,
+}
+
+#[derive(PartialEq, Eq)]
+struct Value {
+    text: Box<str>,
+    /// Of the text as it stands in a string of JSON.
+    json_bytes: usize,
 }
 
 impl Secrets {
@@ -68,11 +75,20 @@ impl Secrets {
             let search = AhoCorasick::builder()
                 .ascii_case_insensitive(true)
                 .match_kind(MatchKind::LeftmostLongest)
+                // By itself it would take the kind that is fastest with few forms, which for one long secret is tens
+                // of megabytes.
+                .kind(Some(AhoCorasickKind::ContiguousNFA))
                 .build(forms.iter().map(AsRef::as_ref));
             Some(search.map_err(|error| error.to_string())?)
         };
         Ok(Self {
-            by_name: values,
+            by_name: values
+                .into_iter()
+                .map(|(name, text)| {
+                    let json_bytes = quoted(&text).len();
+                    (name, Value { text, json_bytes })
+                })
+                .collect(),
             forms,
             search,
         })
@@ -92,9 +108,21 @@ impl Secrets {
     /// JSON text with values in the place of names. The names were checked when the text was read.
     #[must_use]
     pub fn fill_json<'a>(&self, text: &'a str) -> Cow<'a, str> {
-        self.fill(text, |value, into| {
-            let quoted = serde_json::Value::from(value).to_string();
-            into.push_str(quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default());
+        self.fill(text, |value, into| into.push_str(&quoted(value)))
+    }
+
+    /// How long JSON text becomes with values in the place of names, without making it: a name is a few bytes, and its
+    /// value many.
+    #[must_use]
+    pub fn filled_len(&self, text: &str) -> usize {
+        if self.is_empty() {
+            return text.len();
+        }
+        self.each(text).fold(0, |sum, piece| {
+            sum.saturating_add(match piece {
+                Piece::Text(text) => text.len(),
+                Piece::Value(value) => value.json_bytes,
+            })
         })
     }
 
@@ -125,26 +153,38 @@ impl Secrets {
             return Cow::Borrowed(text);
         }
         let mut filled = String::with_capacity(text.len());
+        for piece in self.each(text) {
+            match piece {
+                Piece::Text(text) => filled.push_str(text),
+                Piece::Value(value) => put(&value.text, &mut filled),
+            }
+        }
+        Cow::Owned(filled)
+    }
+
+    /// A text in pieces: names that stand in it are values.
+    fn each<'a>(&'a self, text: &'a str) -> impl Iterator<Item = Piece<'a>> {
         let mut rest = text;
-        while let Some((before, after)) = rest.split_once(OPEN) {
-            filled.push_str(before);
-            let known = after
-                .split_once(CLOSE)
-                .and_then(|(name, after)| Some((self.by_name.get(name)?, after)));
-            rest = match known {
-                Some((value, after)) => {
-                    put(value, &mut filled);
-                    after
+        std::iter::from_fn(move || {
+            if rest.is_empty() {
+                return None;
+            }
+            if let Some(after) = rest.strip_prefix(OPEN) {
+                let known = after
+                    .split_once(CLOSE)
+                    .and_then(|(name, after)| Some((self.by_name.get(name)?, after)));
+                if let Some((value, after)) = known {
+                    rest = after;
+                    return Some(Piece::Value(value));
                 }
                 // Names were checked, so this is none: it stays what it is.
-                None => {
-                    filled.push(OPEN);
-                    after
-                }
-            };
-        }
-        filled.push_str(rest);
-        Cow::Owned(filled)
+            }
+            let first = rest.chars().next().map_or(0, char::len_utf8);
+            let next = rest.get(first..).and_then(|after| after.find(OPEN));
+            let (piece, after) = rest.split_at_checked(next.map_or(rest.len(), |next| first + next))?;
+            rest = after;
+            Some(Piece::Text(piece))
+        })
     }
 
     /// The text without any value of a secret. One that was cut may end within a value; its beginning goes, too.
@@ -231,6 +271,19 @@ impl fmt::Debug for Secrets {
     }
 }
 
+enum Piece<'a> {
+    Text(&'a str),
+    Value(&'a Value),
+}
+
+/// What stands for it between the quotation marks of JSON.
+fn quoted(value: &str) -> String {
+    let json = serde_json::Value::from(value).to_string();
+    json.get(1..json.len().saturating_sub(1))
+        .unwrap_or_default()
+        .to_owned()
+}
+
 /// Why this can be no secret, for people; goes on after "the secret".
 #[must_use]
 pub fn wrong(value: &str) -> Option<String> {
@@ -264,11 +317,10 @@ fn add_forms(value: &str, forms: &mut BTreeSet<Box<str>>) {
         }
     };
     add(value.to_owned());
-    let json = serde_json::Value::from(value).to_string();
-    let json = json.get(1..json.len().saturating_sub(1)).unwrap_or_default();
-    add(json.to_owned());
+    let json = quoted(value);
     add(json.replace('/', "\\/"));
-    add(ascii(json));
+    add(ascii(&json));
+    add(json);
     // As a form, as a whole component, and as the URL standard leaves it in paths and in queries.
     let unreserved = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
     let printable = |byte: u8| byte.is_ascii_graphic();
@@ -438,6 +490,8 @@ mod tests {
         let mut value: serde_json::Value = serde_json::from_str(&text).unwrap();
         secrets.fill_value(&mut value);
         assert_eq!(value, read);
+        assert_eq!(secrets.filled_len(&text), filled.len());
+        assert_eq!(Secrets::default().filled_len(&text), text.len());
         assert!(matches!(secrets.fill_json("{}"), Cow::Borrowed(_)));
         assert!(matches!(Secrets::default().fill_json(&text), Cow::Borrowed(_)));
     }
@@ -498,6 +552,18 @@ mod tests {
             "correct-horse",
             "this is all there was"
         );
+    }
+
+    #[test]
+    fn a_large_secret_takes_little_memory() {
+        let mut value = String::new();
+        while value.len() < BYTES_MAX {
+            value.push_str(&format!("{:x}-", value.len().wrapping_mul(2_654_435_761)));
+        }
+        let secrets = secrets(&[("key", &value)]);
+        let bytes = secrets.search.as_ref().unwrap().memory_usage();
+        assert!(bytes < 16 << 20, "{bytes}");
+        assert_eq!(secrets.redact(&format!("<{value}>")), "<[secret]>");
     }
 
     #[test]
@@ -564,7 +630,10 @@ mod tests {
         fn nothing_makes_it_panic(text in any::<String>(), value in any::<String>()) {
             let value = format!("{value}12345678");
             let secrets = secrets(&[("s", &value)]);
-            let _ = (secrets.redact(&text), secrets.fill_json(&text));
+            let _ = secrets.redact(&text);
+            let named = format!("{text}{OPEN}s{CLOSE}{OPEN}{text}{CLOSE}{OPEN}");
+            prop_assert_eq!(secrets.filled_len(&named), secrets.fill_json(&named).len());
+            prop_assert!(secrets.fill_text(&named).contains(&value));
         }
     }
 }

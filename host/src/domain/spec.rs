@@ -53,11 +53,12 @@ impl std::fmt::Display for Kind {
 }
 
 /// Which plugin runs a lane's jobs, and within which bounds. Monitors with the same bounds share one.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Profile {
     /// The plugin's name, as in `[plugins.NAME]` and in its manifest.
     pub plugin: Arc<str>,
-    /// SHA-256 of its component in hexadecimal: a plugin that is replaced is another one, whatever it is called.
+    /// SHA-256 of its component in hexadecimal: a plugin that is replaced is another one, whatever it is called. Empty:
+    /// whichever there is.
     pub digest: Arc<str>,
     /// Caps of one execution, within the operator's maxima.
     pub limits: Limits,
@@ -76,6 +77,16 @@ pub struct Lane {
     pub settings: Arc<str>,
     /// Wall time of one job, from its start.
     pub timeout: Duration,
+}
+
+impl Lane {
+    /// Whether it asks the same of the same plugin, which may be another build of it now, with other bounds.
+    #[must_use]
+    pub fn asks_the_same(&self, other: &Self) -> bool {
+        self.profile.plugin == other.profile.plugin
+            && self.settings == other.settings
+            && self.timeout == other.timeout
+    }
 }
 
 /// At most `attempts` within any window of length `per`.
@@ -100,6 +111,14 @@ pub struct InterventionSpec {
     pub verify_window: Duration,
     /// Attempts per time window, over all incidents of the monitor.
     pub budget: Budget,
+}
+
+impl InterventionSpec {
+    /// Whether an attempt under the one is an attempt under the other: see [`Lane::asks_the_same`].
+    #[must_use]
+    pub fn asks_the_same(&self, other: &Self) -> bool {
+        self.lane.asks_the_same(&other.lane)
+    }
 }
 
 /// Where codes go: a notifier, as one monitor uses it. Monitors share it.
@@ -297,6 +316,18 @@ impl MonitorSpec {
     pub fn checks_the_same(&self, other: &Self) -> bool {
         self.pulse.as_ref().map(|check| (&check.profile, check.timeout))
             == other.pulse.as_ref().map(|check| (&check.profile, check.timeout))
+            && self.assignment(Kind::Pulse, 0).map(|check| check.settings)
+                == other.assignment(Kind::Pulse, 0).map(|check| check.settings)
+    }
+
+    /// Whether its checks ask the same of the same plugin, which may be another build of it now, with other bounds.
+    #[must_use]
+    pub fn asks_the_same(&self, other: &Self) -> bool {
+        let asked = |spec: &Self| {
+            let check = spec.pulse.as_ref()?;
+            Some((Arc::clone(&check.profile.plugin), check.timeout))
+        };
+        asked(self) == asked(other)
             && self.assignment(Kind::Pulse, 0).map(|check| check.settings)
                 == other.assignment(Kind::Pulse, 0).map(|check| check.settings)
     }

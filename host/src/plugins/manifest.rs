@@ -1,16 +1,21 @@
 //! `plugin.toml`: what a plugin's author says about it.
 
-use super::reach::{ENTRIES_MAX, Reach};
+use super::reach::Reach;
 use crate::domain::{plugin::Capability, spec::Kind};
 use serde::Deserialize;
 use std::{
     collections::BTreeMap,
     path::{Component, Path, PathBuf},
+    sync::Arc,
 };
 
 /// The manifest's file name.
 pub const FILE: &str = "plugin.toml";
 
+/// Entries of one key under `requests`.
+const ENTRIES_MAX: usize = 256;
+/// Of one entry.
+const ENTRY_BYTES_MAX: usize = 1 << 10;
 /// Of a stranger's word that is repeated in a message.
 const SHOWN_CHARS_MAX: usize = 128;
 
@@ -32,6 +37,8 @@ pub struct Manifest {
     pub unused: Vec<Capability>,
     /// What its author wants to reach. That grants nothing: an operator sees it before he grants something himself.
     pub requests: Reach,
+    /// The text itself.
+    pub text: Arc<str>,
     /// How it is built; none if nobody said so.
     pub build: Option<Build>,
 }
@@ -176,8 +183,18 @@ impl Manifest {
                 );
                 problem(key.span().start, message);
             }
-            for entry in entries.get_ref().iter().take(ENTRIES_MAX + 1) {
-                if let Err(wrong) = requests.insert(name, entry.get_ref()) {
+            if entries.get_ref().len() > ENTRIES_MAX {
+                let message = format!("requests: there are more than {ENTRIES_MAX} of {name}");
+                problem(key.span().start, message);
+                continue;
+            }
+            for entry in entries.get_ref() {
+                let inserted = if entry.get_ref().len() > ENTRY_BYTES_MAX {
+                    Err(format!("it is longer than {ENTRY_BYTES_MAX} bytes"))
+                } else {
+                    requests.insert(name, entry.get_ref())
+                };
+                if let Err(wrong) = inserted {
                     let message = format!("requests: {name}: `{}`: {wrong}", shown(entry.get_ref()));
                     problem(entry.span().start, message);
                 }
@@ -218,6 +235,7 @@ impl Manifest {
             unused,
             requests,
             build,
+            text: text.into(),
         })
     }
 }
@@ -398,6 +416,26 @@ mod tests {
             let error = parse(build).unwrap_err();
             assert!(error.contains(part), "{part} in {error}");
         }
+    }
+
+    #[test]
+    fn requests_are_bounded() {
+        let parse = |entries: &[String]| {
+            let head = "name = \"a\"\nversion = \"1.0.0\"\nkinds = [\"pulse\"]\ncomponent = \"a.wasm\"\n";
+            Manifest::parse(&format!(
+                "{head}needs = [\"tcp\"]\n[requests]\ntcp = {entries:?}\n"
+            ))
+        };
+        let mut entries: Vec<String> = (1..=ENTRIES_MAX).map(|port| format!("a:{port}")).collect();
+        assert_eq!(parse(&entries).unwrap().requests.entries().count(), ENTRIES_MAX);
+        entries.push("a:9".to_owned());
+        assert!(
+            parse(&entries)
+                .unwrap_err()
+                .contains("line 7: requests: there are more than 256 of tcp")
+        );
+        let long = format!("{}:1", "a".repeat(ENTRY_BYTES_MAX));
+        assert!(parse(&[long]).unwrap_err().contains("is longer than 1024 bytes"));
     }
 
     #[test]

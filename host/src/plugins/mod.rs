@@ -7,15 +7,16 @@ pub mod lock;
 mod manifest;
 mod reach;
 
-pub use manifest::FILE as MANIFEST_FILE;
-pub use manifest::{Build, Manifest, full_name_is_valid, name_is_valid, name_rule, shown, version_is_valid};
+pub use manifest::{
+    Build, FILE as MANIFEST, Manifest, full_name_is_valid, name_is_valid, name_rule, shown, version_is_valid,
+};
 pub use reach::Reach;
 
+use crate::config;
 use sha2::{Digest as _, Sha256};
 use std::{
     collections::BTreeMap,
     fmt::{self, Write as _},
-    os::fd::AsRawFd as _,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -200,11 +201,11 @@ fn read_file(path: &Path, bytes_max: u64, bounds: &[&Path]) -> Result<Vec<u8>, P
     // A device is not even opened: for some that alone does something.
     let real = path.canonicalize().map_err(unreadable)?;
     within(&real, path, bounds)?;
-    let file = open_regular(path).map_err(unreadable)?;
-    // What was opened may be something else than what was looked at a moment ago.
-    if let Ok(opened) = std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())) {
-        within(&opened, path, bounds)?;
-    }
+    let file = match bounds.last() {
+        Some(folder) => open_below(folder, &real),
+        None => open_regular(path),
+    };
+    let file = file.map_err(unreadable)?;
     let mut bytes = Vec::new();
     file.take(bytes_max + 1)
         .read_to_end(&mut bytes)
@@ -213,6 +214,14 @@ fn read_file(path: &Path, bytes_max: u64, bounds: &[&Path]) -> Result<Vec<u8>, P
         return Err(problem(format!("is larger than {bytes_max} bytes")));
     }
     Ok(bytes)
+}
+
+/// The bytes of what may be a component.
+///
+/// # Errors
+/// When they can't be read, or are too many.
+pub fn read_bytes(path: &Path) -> std::io::Result<Vec<u8>> {
+    read_file(path, COMPONENT_BYTES_MAX, &[]).map_err(|problem| std::io::Error::other(problem.message))
 }
 
 /// A link must lead out of none of these folders.
@@ -233,6 +242,16 @@ fn within(real: &Path, path: &Path, bounds: &[&Path]) -> Result<(), Problem> {
     Ok(())
 }
 
+/// Opens a file by its real path in a folder. Whoever may write in the folder may have put a link in the file's place
+/// since that path was looked at: it leads nowhere.
+fn open_below(folder: &Path, real: &Path) -> std::io::Result<std::fs::File> {
+    let folder = folder.canonicalize()?;
+    let inner = real
+        .strip_prefix(&folder)
+        .map_err(|_| std::io::Error::other("it is no longer where it was"))?;
+    config::open_in(&folder, inner)
+}
+
 /// Opens a file, and nothing that only looks like one.
 fn open_regular(path: &Path) -> std::io::Result<std::fs::File> {
     use std::os::unix::fs::OpenOptionsExt as _;
@@ -245,20 +264,6 @@ fn open_regular(path: &Path) -> std::io::Result<std::fs::File> {
         return Err(std::io::Error::other("it is no regular file"));
     }
     Ok(file)
-}
-
-/// Finds every plugin below the given folders, and the given files; in the order of their paths. Reads all of them.
-#[must_use]
-pub fn discover(paths: &[PathBuf]) -> (Vec<Found>, Vec<Problem>) {
-    let (candidates, mut problems) = candidates(paths);
-    let mut found = Vec::new();
-    for candidate in candidates {
-        match candidate.read() {
-            Ok(plugin) => found.push(plugin),
-            Err(problem) => problems.push(problem),
-        }
-    }
-    (found, problems)
 }
 
 /// Something that looks like a plugin, not yet read.
@@ -279,9 +284,9 @@ impl Candidate {
     }
 }
 
-/// What looks like a plugin in a tenant's folder. None of it may lead out of that.
+/// What looks like a plugin in a tenant's folder. None of it, nor that folder itself, may lead out of `within`.
 #[must_use]
-pub fn tenant_candidates(folder: &Path) -> (Vec<Candidate>, Vec<Problem>) {
+pub fn tenant_candidates(folder: &Path, within: &Path) -> (Vec<Candidate>, Vec<Problem>) {
     let (mut candidates, mut problems) = candidates(&[folder.to_owned()]);
     if candidates.len() > TENANT_PLUGINS_MAX {
         problems.push(Problem {
@@ -294,13 +299,13 @@ pub fn tenant_candidates(folder: &Path) -> (Vec<Candidate>, Vec<Problem>) {
         candidates.truncate(TENANT_PLUGINS_MAX);
     }
     for candidate in &mut candidates {
-        candidate.found_in = Some(folder.to_owned());
+        candidate.found_in = Some(within.to_owned());
     }
     (candidates, problems)
 }
 
 /// Reads them one after the other, as long as they are not too large together.
-pub fn bounded(candidates: Vec<Candidate>) -> impl Iterator<Item = Result<Found, Problem>> {
+pub fn bounded(candidates: Vec<Candidate>) -> impl ExactSizeIterator<Item = Result<Found, Problem>> {
     let mut left = TENANT_BYTES_MAX;
     candidates.into_iter().map(move |candidate| {
         let found = candidate.read()?;
@@ -444,13 +449,16 @@ mod tests {
         )
         .unwrap();
 
-        let (found, problems) = discover(&[dir.path().to_owned()]);
+        let (candidates, problems) = candidates(&[dir.path().to_owned()]);
+        assert_eq!(problems, []);
+        let read: Vec<_> = candidates.iter().map(Candidate::read).collect();
+        let found = read.iter().filter_map(|read| read.as_ref().ok());
+        let problems = read.iter().filter_map(|read| read.as_ref().err());
         let names: Vec<_> = found
-            .iter()
             .map(|plugin| plugin.path.strip_prefix(dir.path()).unwrap().to_str().unwrap())
             .collect();
         assert_eq!(names, ["bare.wasm", "one/a.wasm"]);
-        let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        let problems: Vec<String> = problems.map(ToString::to_string).collect();
         assert_eq!(problems.len(), 5, "{problems:?}");
         for (problem, part) in problems.iter().zip([
             "does not exist",
@@ -461,6 +469,24 @@ mod tests {
         ]) {
             assert!(problem.contains(part), "{problem}");
         }
+    }
+
+    /// The folder is another's, who puts a link in a file's place after it was looked at.
+    #[test]
+    fn what_became_a_link_meanwhile_is_not_followed() {
+        let (dir, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let folder = dir.path().canonicalize().unwrap();
+        std::fs::create_dir(folder.join("one")).unwrap();
+        let real = folder.join("one/a.wasm");
+        std::fs::write(&real, "").unwrap();
+        std::fs::write(outside.path().join("a.wasm"), "").unwrap();
+        assert!(open_below(dir.path(), &real).is_ok());
+        std::fs::remove_file(&real).unwrap();
+        std::os::unix::fs::symlink(outside.path().join("a.wasm"), &real).unwrap();
+        assert!(open_below(dir.path(), &real).is_err());
+        std::fs::remove_dir_all(folder.join("one")).unwrap();
+        std::os::unix::fs::symlink(outside.path(), folder.join("one")).unwrap();
+        assert!(open_below(dir.path(), &real).is_err());
     }
 
     #[test]

@@ -14,7 +14,7 @@ pub use screen::screen;
 
 use crate::{domain::host::CompilerSettings, plugins::Found};
 use cache::{Cache, Unusable};
-use child::{ChildLimits, Failure};
+use child::Failure;
 use progress::Progress;
 use std::path::{Path, PathBuf};
 use wasmtime::{Engine, component::Component};
@@ -62,8 +62,8 @@ pub fn load(
             Err(Unusable::Damaged(message)) => tracing::warn!("{message}; compiled anew"),
         }
     }
-    let limits = ChildLimits::of(settings).word();
-    if let Some(message) = cache.refused(&entry, &limits) {
+    let circumstances = child::circumstances(settings);
+    if let Some(message) = cache.refused(&entry, &circumstances) {
         return Err(message);
     }
     tracing::info!(
@@ -89,8 +89,14 @@ pub fn load(
             outcome
         }
     };
-    if let Err(Failure::Component(message)) = &compiled {
-        cache.refuse(&entry, &limits, message);
+    match &compiled {
+        Err(Failure::Component(message)) => {
+            cache.refuse(&entry, &circumstances, message, cache::REFUSAL_AGE);
+        }
+        Err(Failure::Slow(message)) => {
+            cache.refuse(&entry, &circumstances, message, cache::SLOW_AGE);
+        }
+        Ok(()) | Err(Failure::Host(_)) => {}
     }
     let kept = compiled
         .map_err(Failure::into_message)

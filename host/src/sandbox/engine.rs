@@ -51,6 +51,20 @@ const SLOTS_MAX: u64 = 28_672;
 /// Tried even where the kernel's limit seems to forbid it.
 const SLOTS_MIN: u32 = 16;
 
+/// Features of wasm that the sandbox does without. Several memories in one module are not among them: wasmtime's own
+/// adapters, which copy from one module of a component to another, have two, and interpreters are made of several
+/// modules. No module of a guest may have them, see `compile::screen`.
+pub(super) const ABSENT: &[WasmFeatures] = &[
+    WasmFeatures::THREADS,
+    WasmFeatures::RELAXED_SIMD,
+    WasmFeatures::MEMORY64,
+    WasmFeatures::EXCEPTIONS,
+    WasmFeatures::FUNCTION_REFERENCES,
+    WasmFeatures::GC,
+    WasmFeatures::CUSTOM_PAGE_SIZES,
+    WasmFeatures::TAIL_CALL,
+];
+
 /// What compiling and running have in common.
 #[must_use]
 pub fn base() -> Config {
@@ -66,19 +80,8 @@ pub fn base() -> Config {
         .memory_init_cow(true)
         .native_unwind_info(true)
         .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(16));
-    // Several memories in one module stay on for wasmtime's own adapters, which copy from one module of a component to
-    // another: interpreters are made of several. No module of a guest may have them, see `compile::screen`.
-    for feature in [
-        WasmFeatures::THREADS,
-        WasmFeatures::RELAXED_SIMD,
-        WasmFeatures::MEMORY64,
-        WasmFeatures::EXCEPTIONS,
-        WasmFeatures::FUNCTION_REFERENCES,
-        WasmFeatures::GC,
-        WasmFeatures::CUSTOM_PAGE_SIZES,
-        WasmFeatures::TAIL_CALL,
-    ] {
-        config.wasm_features(feature, false);
+    for feature in ABSENT {
+        config.wasm_features(*feature, false);
     }
     config
 }

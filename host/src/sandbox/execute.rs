@@ -11,6 +11,7 @@ use super::{
     keeper::{Happened, Keeper, Noting},
     plugin::{Library, Ready},
     pool::{Key, Live, Pool},
+    shelf::{Reader, Shelf},
     store,
     turns::Turns,
 };
@@ -45,7 +46,7 @@ use wasmtime::{PoolConcurrencyLimitError, Store, component::Instance};
 pub struct Executor {
     seat: usize,
     sandbox: Arc<Sandbox>,
-    library: Arc<Library>,
+    library: Reader,
     lender: Arc<Lender>,
     pool: Pool,
     turns: Option<Arc<Turns>>,
@@ -55,18 +56,18 @@ impl Executor {
     /// For the runtime that this is called in, at the first seat.
     #[must_use]
     pub fn new(sandbox: Arc<Sandbox>, library: Arc<Library>) -> Self {
-        Self::at(0, sandbox, library)
+        Self::at(0, sandbox, Shelf::new(library))
     }
 
     /// For the runtime that this is called in, at that seat. Two executors at one seat are no mistake, but they slow
     /// each other down.
     #[must_use]
-    pub fn at(seat: usize, sandbox: Arc<Sandbox>, library: Arc<Library>) -> Self {
+    pub fn at(seat: usize, sandbox: Arc<Sandbox>, shelf: Arc<Shelf>) -> Self {
         let lender = Arc::new(Lender::new(Arc::clone(&sandbox.shared)));
         Self {
             seat,
             sandbox,
-            library,
+            library: Reader::new(shelf),
             lender,
             pool: Pool::default(),
             turns: None,
@@ -97,7 +98,8 @@ impl Executor {
 
     /// Whether what that job does can be kept: a plugin with connections of its own can't be repeated.
     fn notable(&self, job: &Job, keeper: &dyn Keeper) -> Option<(Facts, Noting)> {
-        let plugin = self.library.get(&job.assignment()?.profile.plugin)?;
+        let profile = job.assignment()?.profile;
+        let plugin = self.library.get(&profile.plugin, &profile.digest)?;
         let own = [Capability::WasiHttp, Capability::WasiSockets];
         if plugin.facts.needs.iter().any(|need| own.contains(need)) {
             return None;
@@ -175,7 +177,7 @@ impl Executor {
         let Some(lane) = job.assignment() else {
             return Done::failed("the job has no lane; this is a defect of pulse-host", started);
         };
-        let Some(plugin) = self.library.get(&lane.profile.plugin) else {
+        let Some(plugin) = self.library.get(&lane.profile.plugin, &lane.profile.digest) else {
             let message = format!("the plugin `{}` is not loaded", lane.profile.plugin);
             return Done::failed(&message, started);
         };
@@ -445,7 +447,8 @@ struct Watch<'a> {
 impl Watch<'_> {
     /// Whether the guest waits for its target.
     fn waits(self) -> bool {
-        self.lease.is_some_and(|lease| lease.waiting.on_target())
+        self.lease
+            .is_some_and(|lease| lease.waiting.on_target(self.clock.mono()))
     }
 
     /// Whether its time is up by a clock of its own.

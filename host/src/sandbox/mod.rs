@@ -16,6 +16,7 @@ mod keeper;
 mod plugin;
 mod pool;
 mod schema;
+mod shelf;
 mod stdio;
 mod store;
 mod turns;
@@ -25,8 +26,9 @@ mod worker;
 pub use compile::Compiler;
 pub use execute::Executor;
 pub use keeper::{Happened, Keeper, Noting};
-pub use plugin::{Library, Plugin, load, load_all};
+pub use plugin::{Library, Plugin, load, load_all, load_of_tenant};
 pub use schema::parse as settings_schema;
+pub use shelf::Shelf;
 pub use worker::{Workers, count as worker_count};
 
 use crate::{
@@ -101,6 +103,7 @@ pub struct Sandbox {
     shared: Arc<capability::Shared>,
     clock: Clock,
     keeper: OnceLock<Arc<dyn Keeper>>,
+    known: plugin::Known,
     _ticker: engine::Ticker,
 }
 
@@ -125,6 +128,7 @@ impl Sandbox {
             shared: capability::Shared::new(clock.clone())?,
             clock,
             keeper: OnceLock::new(),
+            known: plugin::Known::default(),
             _ticker: ticker,
         }))
     }

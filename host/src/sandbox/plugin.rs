@@ -20,7 +20,7 @@ use crate::{
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 use wasmtime::component::InstancePre;
@@ -33,7 +33,12 @@ const DESCRIBE_LIMITS: Limits = Limits {
 };
 const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A plugin that is ready to run.
+/// What reading a tenant's plugins and asking them for their descriptions may take in all. Compiling them has
+/// `compiler.timeout` in all: everybody waits for it when the host starts.
+const TENANT_ASKING_MAX: Duration = Duration::from_secs(30);
+
+/// A plugin that is ready to run: a handle.
+#[derive(Clone)]
 pub struct Plugin {
     /// What the configuration needs to know.
     pub facts: Facts,
@@ -47,8 +52,44 @@ pub struct Plugin {
     pub imports: Vec<String>,
     /// What its author wants to reach, which is granted by nobody but the operator.
     pub requests: Reach,
+    /// What its manifest says; none for a bare file.
+    pub manifest: Option<Arc<Manifest>>,
+    ready: Arc<Seats>,
+}
+
+/// A plugin in every engine.
+struct Seats {
     first: Ready,
     others: Vec<Ready>,
+}
+
+/// What was loaded before, so that a reload compiles and asks only what is new. Whatever nobody uses any more goes when
+/// the next is loaded.
+#[derive(Default)]
+pub(super) struct Known(Mutex<Vec<Plugin>>);
+
+impl Known {
+    fn entries(&self) -> MutexGuard<'_, Vec<Plugin>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The same component with the same words about it, wherever it lies now.
+    fn find(&self, found: &Found) -> Option<Plugin> {
+        let entries = self.entries();
+        let plugin = entries.iter().find(|plugin| {
+            plugin.digest == found.digest && plugin.manifest.as_deref() == found.manifest.as_ref()
+        })?;
+        Some(Plugin {
+            path: found.path.clone(),
+            ..plugin.clone()
+        })
+    }
+
+    fn keep(&self, plugin: &Plugin) {
+        let mut entries = self.entries();
+        entries.retain(|plugin| Arc::strong_count(&plugin.ready) > 1);
+        entries.push(plugin.clone());
+    }
 }
 
 /// A plugin in one engine.
@@ -61,7 +102,7 @@ impl Plugin {
     /// The version of `pulse:plugin` that it was made for.
     #[must_use]
     pub fn abi(&self) -> &'static str {
-        self.first.exports.version()
+        self.ready.first.exports.version()
     }
 
     /// The same as a tenant's own: in its namespace, so that it is never taken for another's.
@@ -79,7 +120,7 @@ impl Plugin {
     pub fn describe(&self, sandbox: &Arc<Sandbox>) -> Result<String, String> {
         let loading = Loading {
             path: &self.path,
-            ready: &self.first,
+            ready: &self.ready.first,
         };
         let described = block_on(execute::describe(
             sandbox,
@@ -111,8 +152,8 @@ impl Plugin {
     /// The plugin in the engine of that seat.
     pub(super) fn ready(&self, seat: usize) -> &Ready {
         seat.checked_sub(1)
-            .and_then(|seat| self.others.get(seat))
-            .unwrap_or(&self.first)
+            .and_then(|seat| self.ready.others.get(seat))
+            .unwrap_or(&self.ready.first)
     }
 }
 
@@ -124,7 +165,7 @@ pub struct Loading<'a> {
 
 /// The loaded plugins by name.
 #[derive(Default)]
-pub struct Library(BTreeMap<Arc<str>, Plugin>);
+pub struct Library(BTreeMap<Arc<str>, Arc<Plugin>>);
 
 impl Library {
     /// Loads everything that was found, whatever a lock says, and tells what can't be used and why. Blocks; not for a
@@ -190,29 +231,49 @@ impl Library {
             |plugin| plugin.path.as_path(),
         );
         problems.extend(doubles);
-        (Self(plugins), problems)
+        let shared = plugins.into_iter().map(|(name, plugin)| (name, Arc::new(plugin)));
+        (Self(shared.collect()), problems)
+    }
+
+    /// The same with these in it, under their names.
+    #[must_use]
+    pub fn with(&self, plugins: impl IntoIterator<Item = Arc<Plugin>>) -> Self {
+        let mut all = self.0.clone();
+        all.extend(
+            plugins
+                .into_iter()
+                .map(|plugin| (Arc::clone(&plugin.facts.name), plugin)),
+        );
+        Self(all)
+    }
+
+    /// The plugin of that name, if it is that very component.
+    #[must_use]
+    pub fn get(&self, name: &str, digest: &str) -> Option<&Arc<Plugin>> {
+        self.0
+            .get(name)
+            .filter(|plugin| digest.is_empty() || *plugin.facts.digest == *digest)
     }
 
     /// One plugin by itself.
     #[must_use]
     pub fn of(plugin: Plugin) -> Self {
-        Self([(Arc::clone(&plugin.facts.name), plugin)].into())
+        Self([(Arc::clone(&plugin.facts.name), Arc::new(plugin))].into())
     }
 
     /// The plugin of that name.
     #[must_use]
-    pub fn get(&self, name: &str) -> Option<&Plugin> {
+    pub fn named(&self, name: &str) -> Option<&Arc<Plugin>> {
         self.0.get(name)
-    }
-
-    /// The plugin of that name, taken out.
-    #[must_use]
-    pub fn into_plugin(mut self, name: &str) -> Option<Plugin> {
-        self.0.remove(name)
     }
 
     /// All plugins, by name.
     pub fn iter(&self) -> impl Iterator<Item = &Plugin> {
+        self.0.values().map(AsRef::as_ref)
+    }
+
+    /// The same, to be held.
+    pub fn shared(&self) -> impl Iterator<Item = &Arc<Plugin>> {
         self.0.values()
     }
 }
@@ -223,8 +284,44 @@ pub fn load_all(
     sandbox: &Arc<Sandbox>,
     found: impl IntoIterator<Item = Result<Found, Problem>>,
 ) -> (Vec<Plugin>, Vec<Problem>) {
+    load_some(sandbox, &mut found.into_iter(), None)
+}
+
+/// The same of a tenant's, until they have taken so much time that it is more than others should have to wait for. Tells
+/// also how many were left then.
+pub fn load_of_tenant(
+    sandbox: &Arc<Sandbox>,
+    mut found: impl ExactSizeIterator<Item = Result<Found, Problem>>,
+) -> (Vec<Plugin>, Vec<Problem>, usize) {
+    let most = Spent {
+        compiling: sandbox.settings.compiling.timeout,
+        asking: TENANT_ASKING_MAX,
+    };
+    let (loaded, problems) = load_some(sandbox, &mut found, Some(most));
+    (loaded, problems, found.len())
+}
+
+/// The time that plugins have taken.
+#[derive(Clone, Copy, Default)]
+struct Spent {
+    compiling: Duration,
+    /// And everything else.
+    asking: Duration,
+}
+
+fn load_some(
+    sandbox: &Arc<Sandbox>,
+    found: &mut dyn Iterator<Item = Result<Found, Problem>>,
+    most: Option<Spent>,
+) -> (Vec<Plugin>, Vec<Problem>) {
     let (mut loaded, mut problems) = (Vec::new(), Vec::new());
-    for found in found {
+    let begun = sandbox.clock.mono();
+    let mut spent = Spent::default();
+    // What is left is not even read.
+    while most.is_none_or(|most| spent.compiling <= most.compiling && spent.asking <= most.asking) {
+        let Some(found) = found.next() else {
+            break;
+        };
         let found = match found {
             Ok(found) => found,
             Err(problem) => {
@@ -233,13 +330,14 @@ pub fn load_all(
             }
         };
         let path = found.path.clone();
-        match load(sandbox, found) {
+        match load_timed(sandbox, found, &mut spent.compiling) {
             Ok(plugin) => loaded.push(plugin),
             Err(messages) => problems.extend(messages.into_iter().map(|message| Problem {
                 path: path.clone(),
                 message,
             })),
         }
+        spent.asking = sandbox.clock.mono().since(begun).saturating_sub(spent.compiling);
     }
     compile::make_room(&sandbox.settings.data_dir, &sandbox.settings.compiling);
     (loaded, problems)
@@ -250,7 +348,12 @@ pub fn load_all(
 /// # Errors
 /// Everything that is wrong with it, each in one bounded line: most of what they quote is the plugin's own.
 pub fn load(sandbox: &Arc<Sandbox>, found: Found) -> Result<Plugin, Vec<String>> {
-    try_load(sandbox, found).map_err(|messages| {
+    load_timed(sandbox, found, &mut Duration::default())
+}
+
+/// The same; adds the time that compiling takes.
+fn load_timed(sandbox: &Arc<Sandbox>, found: Found, compiling: &mut Duration) -> Result<Plugin, Vec<String>> {
+    try_load(sandbox, found, compiling).map_err(|messages| {
         messages
             .iter()
             .map(|message| log::escaped(message, log::LINE_BYTES_MAX))
@@ -258,17 +361,22 @@ pub fn load(sandbox: &Arc<Sandbox>, found: Found) -> Result<Plugin, Vec<String>>
     })
 }
 
-fn try_load(sandbox: &Arc<Sandbox>, found: Found) -> Result<Plugin, Vec<String>> {
+fn try_load(sandbox: &Arc<Sandbox>, found: Found, compiling: &mut Duration) -> Result<Plugin, Vec<String>> {
+    if let Some(plugin) = sandbox.known.find(&found) {
+        return Ok(plugin);
+    }
     let settings = &sandbox.settings;
     let engines: Vec<_> = sandbox.seats().map(|seat| &seat.engine).collect();
-    let components = compile::load(
+    let begun = sandbox.clock.mono();
+    let compiled = compile::load(
         &engines,
         &settings.compiler,
         &settings.compiling,
         &settings.data_dir,
         &found,
-    )
-    .map_err(|message| vec![message])?;
+    );
+    *compiling = compiling.saturating_add(sandbox.clock.mono().since(begun));
+    let components = compiled.map_err(|message| vec![message])?;
     let mut seats = sandbox.seats().zip(&components).map(|(seat, component)| {
         let pre = seat.linker.instantiate_pre(component).map_err(|error| {
             let lent = "the host lends pulse:host@0.1.0 (log, http, tcp, docker, files) and wasi:{io,clocks,random,cli,http,sockets}@0.2";
@@ -313,7 +421,7 @@ fn try_load(sandbox: &Arc<Sandbox>, found: Found) -> Result<Plugin, Vec<String>>
     )?;
     let mut summary = description.summary;
     super::answer::line(&mut summary);
-    Ok(Plugin {
+    let plugin = Plugin {
         facts: Facts {
             name: description.name.into(),
             digest: found.digest.as_str().into(),
@@ -327,13 +435,15 @@ fn try_load(sandbox: &Arc<Sandbox>, found: Found) -> Result<Plugin, Vec<String>>
         digest: found.digest,
         size_bytes: found.bytes.len(),
         imports,
-        requests: found
-            .manifest
-            .map(|manifest| manifest.requests)
-            .unwrap_or_default(),
-        first,
-        others,
-    })
+        requests: match &found.manifest {
+            Some(manifest) => manifest.requests.clone(),
+            None => Reach::default(),
+        },
+        manifest: found.manifest.map(Arc::new),
+        ready: Arc::new(Seats { first, others }),
+    };
+    sandbox.known.keep(&plugin);
+    Ok(plugin)
 }
 
 /// A short-lived runtime of its own: describing happens before the workers exist.

@@ -1,8 +1,9 @@
 //! Another configuration takes the place of the present one: what stayed the same goes on as if nothing had happened.
 //!
 //! A monitor is the same one as before if its identity is (its `key`, else its name). One that says something else than
-//! before keeps its state, its incident and what it has not delivered yet; what it has running is given up, and its
-//! attempt is raised. A sink is the same one as before if its name is.
+//! before keeps its state, its incident and what it has not delivered yet. What it has running goes on as long as it
+//! asks the same of the same plugin, though that may be another build now: the answer counts. Otherwise it is given up,
+//! and its attempt is raised. A sink is the same one as before if its name is.
 //!
 //! Architecture invariant: no code disappears without a word. What can't be delivered any more, because its monitor or
 //! its sink is gone, is recorded as undeliverable.
@@ -18,7 +19,7 @@ use super::{
 };
 use crate::domain::{
     health::{Effects, InterventionEnd, Pace},
-    spec::{Class, Kind, MonitorSpec},
+    spec::{Class, Kind, MonitorSpec, Sink},
     time::Mono,
 };
 use bevy_ecs::{
@@ -42,6 +43,14 @@ pub struct Reloaded {
     pub kept: usize,
     /// Monitors that are gone.
     pub removed: usize,
+}
+
+impl Reloaded {
+    /// Monitors that are not as they were.
+    #[must_use]
+    pub fn changes(&self) -> usize {
+        self.added + self.changed + self.removed
+    }
 }
 
 impl Scheduler {
@@ -183,7 +192,13 @@ fn change(desk: &mut Desk<'_>, entity: Entity, monitor: &mut Monitor, spec: Moni
         && let Some(case) = &mut monitor.case
     {
         let lane = &mut case.repair.lane;
-        if lane.phase() == Phase::Pending {
+        let goes_on = match (&monitor.spec.intervention, &spec.intervention) {
+            (Some(old), Some(new)) => old.asks_the_same(new),
+            _ => false,
+        };
+        if goes_on {
+            // Whatever it comes to is its answer.
+        } else if lane.phase() == Phase::Pending {
             case.repair.lost = Some((lane.attempt(), case.repair.number));
             desk.land(*lane, None);
             lane.abandon();
@@ -203,6 +218,7 @@ fn change(desk: &mut Desk<'_>, entity: Entity, monitor: &mut Monitor, spec: Moni
     desk.tenants.0.number(&spec.tenant, now.mono);
     let interval = monitor.spec.policy.interval;
     let other_check = !monitor.spec.checks_the_same(&spec);
+    let goes_on = monitor.spec.asks_the_same(&spec);
     // It weighs something else now, or counts for another plugin: it is counted anew, as what it was.
     let recount = other_check || spec.policy.interval != interval;
     let stood = monitor.pulse.standing();
@@ -215,7 +231,7 @@ fn change(desk: &mut Desk<'_>, entity: Entity, monitor: &mut Monitor, spec: Moni
     }
     change_sinks(desk, entity, monitor, spec);
     if other_check {
-        if monitor.pulse.phase() == Phase::Pending {
+        if !goes_on && monitor.pulse.phase() == Phase::Pending {
             desk.land(monitor.pulse, None);
             monitor.pulse.abandon();
         }
@@ -263,17 +279,24 @@ fn change_sinks(desk: &mut Desk<'_>, entity: Entity, monitor: &mut Monitor, spec
         return;
     };
     if old.sinks != spec.sinks {
-        let mut before: Vec<(Arc<str>, SinkLane)> = old
+        let mut before: Vec<(&Sink, Option<SinkLane>)> = old
             .sinks
             .iter()
-            .map(|sink| Arc::clone(&sink.name))
-            .zip(std::mem::take(&mut case.sinks))
+            .map(AsRef::as_ref)
+            .zip(std::mem::take(&mut case.sinks).into_iter().map(Some))
             .collect();
         let mut after: Vec<SinkLane> = Vec::with_capacity(spec.sinks.len());
         for (index, sink) in (0u16..).zip(spec.sinks.iter()) {
-            let place = before.iter().position(|(name, _)| *name == sink.name);
+            let place = before.iter().position(|(old, _)| old.name == sink.name);
             let mut lane = lane_of(desk, spec, sink);
-            if let Some((_, old)) = place.map(|place| before.swap_remove(place)) {
+            let old = place.and_then(|place| before.get_mut(place));
+            if let Some((was, Some(mut old))) = old.map(|(was, lane)| (*was, lane.take())) {
+                if place == Some(usize::from(index)) && was.lane.asks_the_same(&sink.lane) {
+                    // What is on its way there is still meant for it.
+                    old.lane.set_flow(lane.lane.flow());
+                    after.push(old);
+                    continue;
+                }
                 desk.land(old.lane, None);
                 lane.outbox = old.outbox;
                 // Numbers of sinks have changed: an answer that still comes must not be taken for another's.
@@ -290,13 +313,16 @@ fn change_sinks(desk: &mut Desk<'_>, entity: Entity, monitor: &mut Monitor, spec
             }
             after.push(lane);
         }
-        for (name, gone) in before {
+        for (was, gone) in before {
+            let Some(gone) = gone else {
+                continue;
+            };
             desk.land(gone.lane, None);
             give_up(
                 desk,
                 entity,
                 &old,
-                &name,
+                &was.name,
                 gone,
                 "the notifier was taken from the monitor",
             );

@@ -56,7 +56,7 @@ fn every_answer_and_failure_of_the_network_can_be_scripted() {
         (
             "expired",
             &with(
-                "error = { code = \"certificate-expired\", message = \"it ended\" }\n[expect]\nreason = \"certificate-expired\"\n",
+                "error = { code = \"certificate-expired\", message = \"it ended\" }\n[expect]\nreason = \"tls-expired\"\n",
             ),
         ),
         // The host's own trouble says nothing about the target, whatever the plugin makes of it.
@@ -203,7 +203,7 @@ fn a_case_that_is_wrong_shows_where_and_what_would_be_right() {
 fn clocks_stand_still_but_for_calls_and_sleep_and_random_numbers_have_a_seed() {
     let clocks = |rest: &str| {
         format!(
-            "kind = \"pulse\"\n{rest}[settings]\ndo = \"clocks\"\n[expect]\nmeasurements = [\n  {{ name = \"wall_clock\", value = 1795502400000.0 }},\n  {{ name = \"monotonic_clock\", value = 0.0 }},\n  {{ name = \"monotonic_step\", value = 0.0 }},\n]\n"
+            "kind = \"pulse\"\n{rest}[settings]\ndo = \"clocks\"\n[expect]\nmeasurements = [\n  {{ name = \"wall_clock\", value = 1795502400000.0 }},\n  {{ name = \"monotonic_clock\", value = 0.0 }},\n  {{ name = \"monotonic_step\", value = 0.0 }},\n  {{ name = \"calls\" }},\n]\n"
         )
     };
     let slept = "kind = \"pulse\"\n[settings]\ndo = \"sleep\"\nms = 3600000\n[attempt]\ntimeout = \"2h\"\n[expect]\nsummary = \"slept\"\n";
@@ -241,7 +241,7 @@ fn clocks_stand_still_but_for_calls_and_sleep_and_random_numbers_have_a_seed() {
 #[test]
 fn repairs_and_alerts_are_given_what_the_case_says() {
     let docker = "kind = \"intervention\"\n[settings]\ndo = \"docker\"\ncontainer = \"web\"\n[[call]]\ndocker.restart = \"web\"\n[expect]\noutcome = \"answer\"\nlog = []\n";
-    let unknown = "kind = \"intervention\"\n[settings]\ndo = \"docker\"\ncontainer = \"web\"\n[[call]]\ndocker.restart = \"web\"\nerror.code = \"effect-unknown\"\n[expect]\nfailure.effect-unknown = \"scripted\"\n";
+    let unknown = "kind = \"intervention\"\n[settings]\ndo = \"docker\"\ncontainer = \"web\"\n[[call]]\ndocker.restart = \"web\"\nerror.code = \"effect-unknown\"\n[expect]\nfailure.effect-unknown = 'Error::EffectUnknown(\"scripted\")'\n";
     let files = "kind = \"code\"\n[settings]\ndo = \"append\"\npath = \"a.log\"\ncount = 1\n[[call]]\nfiles.path = \"a.log\"\n[expect]\noutcome = \"answer\"\n";
     let receipt = "kind = \"code\"\n[code]\ncolor = \"green\"\n[settings]\ndo = \"receipt\"\n[expect]\nreceipt = \"receipt-1\"\n";
     let chaos = Plugin::chaos(&[

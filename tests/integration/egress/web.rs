@@ -124,7 +124,13 @@ fn a_body_that_is_written_while_it_is_sent() {
         assert_eq!(report(&result).status, Status::Unhealthy, "{length} {count}");
     }
     assert_eq!(server.count(), 1, "{:?}", server.requests());
-    // Nor can it be as long as the guest likes.
+    // Nor can it be as long as the guest likes, whatever it says before.
+    let result = lab.run(&post("107374182400", 1));
+    assert!(
+        trouble(&result).contains("HttpRequestBodySize(Some(107374182400))"),
+        "{result:?}"
+    );
+    assert_eq!(server.count(), 1, "{:?}", server.requests());
     let endless = serve(|mut stream| {
         let _ = std::io::copy(&mut stream, &mut std::io::sink());
     });
@@ -218,6 +224,25 @@ fn who_waits_for_an_answer_waits_for_its_target() {
     let result = lab.run(&native(settings));
     assert_eq!(trouble(&result), "no answer in time");
     lab.assert_works("a silent target");
+}
+
+/// A patience of the guest's own ends while the guest does something else: that the guest looks late is nothing that the
+/// host could be blamed for.
+#[test]
+fn a_patience_that_ends_while_nobody_looks_is_the_targets_silence() {
+    let lab = lab(Clock::system());
+    let target = Silent::new();
+    let mut settings = get(target.address);
+    settings["do"] = "get-later".into();
+    settings["first-byte-ms"] = 100.into();
+    settings["ms"] = 800.into();
+    let result = lab.run(&native(settings));
+    assert!(trouble(&result).contains("HttpResponseTimeout"), "{result:?}");
+    // And while it looks.
+    let mut settings = get(target.address);
+    settings["first-byte-ms"] = 100.into();
+    let result = lab.run(&native(settings));
+    assert!(trouble(&result).contains("HttpResponseTimeout"), "{result:?}");
 }
 
 #[test]

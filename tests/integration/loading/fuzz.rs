@@ -19,6 +19,10 @@ fn number(variable: &str) -> Option<u64> {
 #[test]
 fn no_input_breaks_a_reader() {
     let only = std::env::var("PULSE_FUZZ_TARGET").ok();
+    if let Some(only) = &only {
+        let known = TARGETS.iter().any(|(name, _)| name == only);
+        assert!(known, "PULSE_FUZZ_TARGET={only} is none of the targets");
+    }
     let (runs, seed) = (
         number("PULSE_FUZZ_RUNS").unwrap_or(RUNS),
         number("PULSE_FUZZ_SEED").unwrap_or(SEED),

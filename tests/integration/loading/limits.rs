@@ -190,12 +190,46 @@ fn a_compiler_that_hangs_is_stopped() {
         timeout: Duration::from_secs(1),
         ..CompilerSettings::default()
     };
-    let sandbox = sandbox_with(data.path(), Compiler::Child(script), settings);
-    let (_, problems) = load(&sandbox, vec![found(in_shell("good"))]);
+    let tried = |compiler: Compiler, settings: CompilerSettings| {
+        let sandbox = sandbox_with(data.path(), compiler, settings);
+        load(&sandbox, vec![found(in_shell("good"))]).1
+    };
+    let said = tried(Compiler::Child(script), settings.clone());
     assert!(
-        problems[0].contains("longer than 1s") && problems[0].contains("compiler.timeout"),
-        "{problems:?}"
+        said[0].contains("longer than 1s") && said[0].contains("compiler.timeout"),
+        "{said:?}"
     );
+    // It is not tried again at once, unless something else is allowed.
+    let none = || Compiler::Child("/nonexistent/compiler".into());
+    let again = tried(none(), settings.clone());
+    assert!(
+        again[0].contains("found out earlier, and tried again 1 h after"),
+        "{again:?}"
+    );
+    for other in [
+        CompilerSettings {
+            timeout: Duration::from_secs(2),
+            ..settings.clone()
+        },
+        CompilerSettings {
+            threads: 3,
+            ..settings.clone()
+        },
+    ] {
+        let said = tried(none(), other);
+        assert!(said[0].contains("can't be started"), "{said:?}");
+    }
+    // It may have been the machine that was busy: an hour later it is tried again.
+    let refusal = fs::read_dir(data.path().join("compiled"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.extension().is_some_and(|ending| ending == "refused"))
+        .unwrap();
+    let file = fs::File::options().append(true).open(refusal).unwrap();
+    let noted = file.metadata().unwrap().modified().unwrap();
+    file.set_modified(noted - Duration::from_secs(3_601)).unwrap();
+    let said = tried(none(), settings);
+    assert!(said[0].contains("can't be started"), "{said:?}");
 }
 
 #[test]

@@ -7,31 +7,15 @@ use pulse_host::{
     domain::{limits::Limits, outcome::Outcome},
     sandbox::{Compiler, Executor, Library},
 };
+use pulse_host_fuzz::driver::Random;
 use std::{sync::Arc, time::Duration};
-
-/// `splitmix64`, by Sebastiano Vigna: the same mutants in every run.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound as u64) as usize
-    }
-}
 
 fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {
     for _ in 0..=random.below(3) {
         let at = 8 + random.below(bytes.len() - 8);
         match random.below(10) {
             0 => bytes.truncate(at.max(9)),
-            1 => bytes.insert(at, random.next() as u8),
+            1 => bytes.insert(at, random.number() as u8),
             2 => {
                 bytes.remove(at);
             }
@@ -43,7 +27,7 @@ fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {
                 bytes.splice(to..to, piece);
             }
             4..=6 => bytes[at] ^= 1 << random.below(8),
-            _ => bytes[at] = random.next() as u8,
+            _ => bytes[at] = random.number() as u8,
         }
     }
 }

@@ -6,11 +6,12 @@ use pulse_host::{
     clock::Clock,
     domain::time::{Mono, Wall},
     plugins::{self, COMPONENT_BYTES_MAX},
-    sandbox::{Compiler, Sandbox},
+    sandbox::{self as host_sandbox, Compiler, Sandbox},
 };
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 /// A sandbox whose clock stands still: what loops is cut by fuel, however busy the machine is.
@@ -159,8 +160,12 @@ fn wasm_that_the_sandbox_does_without_is_refused() {
 #[test]
 fn every_plugin_of_the_project_is_taken() {
     let sandbox = unhurried();
-    let (found, problems) = plugins::discover(&[root_of("plugins")]);
-    assert_eq!(problems, [], "cargo xtask plugins");
+    let (candidates, problems) = plugins::candidates(&[root_of("plugins")]);
+    assert_eq!(problems, []);
+    let found: Vec<_> = candidates
+        .iter()
+        .map(|candidate| candidate.read().expect("cargo xtask plugins"))
+        .collect();
     let count = found.len();
     let (names, problems) = load(&sandbox, found);
     assert_eq!((names.len(), problems), (count, vec![]));
@@ -178,6 +183,25 @@ fn a_file_that_is_too_large_is_not_read() {
     file.set_len(COMPONENT_BYTES_MAX + 1).unwrap();
     let problem = plugins::read(&path).unwrap_err().to_string();
     assert!(problem.contains("larger than"), "{problem}");
+}
+
+/// Everybody waits for a tenant's plugins when the host starts.
+#[test]
+fn of_a_tenant_no_more_is_loaded_than_there_is_time_for() {
+    let load = |seconds: u64| {
+        let (clock, hand) = Clock::manual(Mono(1), Wall(0));
+        let sandbox = Sandbox::new(settings(2), clock).unwrap();
+        let slow = (0..10_u8).map(|_| {
+            hand.advance(Duration::from_secs(seconds));
+            Ok(found(in_shell("good")))
+        });
+        let (loaded, problems, left) = host_sandbox::load_of_tenant(&sandbox, slow);
+        assert_eq!(problems, []);
+        (loaded.len(), left)
+    };
+    assert_eq!(load(3), (10, 0));
+    assert_eq!(load(10), (4, 6), "those that were begun are loaded");
+    assert_eq!(load(3_600), (1, 9));
 }
 
 #[test]

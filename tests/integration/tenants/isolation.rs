@@ -94,6 +94,35 @@ fn the_same_names_are_different_things_and_codes_go_to_ones_own_notifiers() {
     host.stop();
 }
 
+/// Whatever a tenant puts into its folder, the others run.
+#[test]
+fn a_link_in_the_place_of_its_plugins_stops_nobody() {
+    let server = Server::start(|_| status(200));
+    let world = World::new(
+        "[tenants.acme]\nconfig = \"tenants/acme\"\nplugins = \"tenants/acme/plugins\"\n\
+         [tenants.beta]\nconfig = \"tenants/beta\"\nplugins = \"tenants/beta/plugins\"\nallowed-plugins = [\"http\"]\n",
+    );
+    world.write("tenants/acme/a.toml", "");
+    world.write(
+        "tenants/beta/b.toml",
+        &format!(
+            "[[monitor]]\nname = \"shop\"\npulse = {{ plugin = \"http\", settings = {{ url = \"{}\" }} }}\n",
+            server.url("/")
+        ),
+    );
+    world.give_chaos("beta");
+    std::os::unix::fs::symlink("../beta/plugins", world.path().join("tenants/acme/plugins")).unwrap();
+    let (code, said) = world.say(&["plugin", "list"]);
+    assert!(
+        said.contains("beta/chaos") && !said.contains("acme/chaos"),
+        "{code} {said}"
+    );
+    let host = world.start();
+    host.wait_for_log("the plugins of the tenant `acme` are not used");
+    host.wait_for_log(" beta/shop is up: HTTP 200");
+    host.stop();
+}
+
 #[test]
 fn nothing_of_another_can_be_named() {
     let world = World::new(TENANTS);

@@ -105,7 +105,7 @@ async fn a_restart_is_asked_for_once_in_the_engines_own_version() {
     let lease = engine.lease(&["web-*"]);
     restart(&bench(), &lease).await.unwrap();
     assert_eq!(engine.asked(), ["GET /_ping", RESTART]);
-    assert!(!lease.waiting.on_target());
+    assert!(!lease.waiting.on_target(Mono(0)));
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
-//! One hop: connect, TLS, send, read. The connection is driven inside the call's own future, so that a call that
-//! is dropped takes everything with it.
+//! One hop: connect, TLS, send, read. The connection, and what HTTP/2 has to do beside it, are driven inside the call's
+//! own future: a call that is dropped takes everything with it, and what it costs is the guest's own time.
 
 use super::{HEAD_BYTES_MAX, HEADERS_MAX, Header, Response, outgoing::Outgoing};
 use crate::capability::{
@@ -23,10 +23,10 @@ use hyper_util::rt::TokioIo;
 use std::{
     future::{Future, poll_fn},
     net::SocketAddr,
-    pin::pin,
-    sync::{Arc, Mutex, PoisonError},
+    pin::{Pin, pin},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::Poll,
 };
-use tokio::task::JoinSet;
 
 /// Bytes of an HTTP/2 stream that the peer may send unasked.
 pub(super) const WINDOW_BYTES: u32 = 256 << 10;
@@ -192,7 +192,7 @@ async fn over_http2(
     call.enter(Stage::Processing);
     let tasks = Tasks::default();
     let _scope = Scope(tasks.clone());
-    let (mut sender, connection) = http2::Builder::new(tasks)
+    let (mut sender, connection) = http2::Builder::new(tasks.clone())
         .max_header_list_size(u32::try_from(HEAD_BYTES_MAX).unwrap_or(u32::MAX))
         .initial_stream_window_size(WINDOW_BYTES)
         .initial_connection_window_size(WINDOW_BYTES)
@@ -208,7 +208,7 @@ async fn over_http2(
         let (answer, _sender) = answer.await;
         read(call, async { answer }, wish).await
     };
-    drive(pin!(connection), pin!(work)).await
+    drive(tasks.beside(pin!(connection)), pin!(work)).await
 }
 
 /// Waits for the head, then reads the body.
@@ -294,9 +294,45 @@ pub(super) async fn drive<C: Future, W: Future>(connection: C, work: W) -> W::Ou
     .await
 }
 
-/// The tasks that HTTP/2 needs beside the call.
+type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// The tasks that HTTP/2 needs beside the call, as far as nobody has begun with them.
 #[derive(Clone, Default)]
-pub(super) struct Tasks(Arc<Mutex<JoinSet<()>>>);
+pub(super) struct Tasks(Arc<Mutex<Vec<Task>>>);
+
+impl Tasks {
+    fn lock(&self) -> MutexGuard<'_, Vec<Task>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self) -> Vec<Task> {
+        std::mem::take(&mut *self.lock())
+    }
+
+    /// The connection and its tasks as one future, which never ends. All of them are polled each time: there are few,
+    /// and each can have made another one ready.
+    pub(super) async fn beside<C: Future>(&self, connection: C) {
+        let mut connection = pin!(connection);
+        let (mut open, mut running) = (true, Vec::new());
+        poll_fn(|cx| {
+            if open && connection.as_mut().poll(cx).is_ready() {
+                open = false;
+            }
+            let mut goes_on = |task: &mut Task| task.as_mut().poll(cx).is_pending();
+            running.retain_mut(&mut goes_on);
+            // Whoever is polled may ask for one more.
+            loop {
+                let mut asked_for = self.take();
+                if asked_for.is_empty() {
+                    return Poll::Pending;
+                }
+                asked_for.retain_mut(&mut goes_on);
+                running.append(&mut asked_for);
+            }
+        })
+        .await
+    }
+}
 
 impl<F> Executor<F> for Tasks
 where
@@ -304,19 +340,57 @@ where
     F::Output: Send + 'static,
 {
     fn execute(&self, future: F) {
-        let mut tasks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        tasks.spawn(async move {
+        self.lock().push(Box::pin(async move {
             future.await;
-        });
+        }));
     }
 }
 
-/// Ends them with the call, however it ends.
+/// Ends those that nobody has begun with: each may hold on to all of them.
 pub(super) struct Scope(pub(super) Tasks);
 
 impl Drop for Scope {
     fn drop(&mut self) {
-        let mut tasks = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
-        tasks.abort_all();
+        drop(self.0.take());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{
+        future::pending,
+        task::{Context, Waker},
+    };
+
+    /// There is no runtime here that they could be spawned on.
+    #[test]
+    fn what_is_done_beside_a_call_is_done_in_it_and_ends_with_it() {
+        let held = Arc::new(());
+        let tasks = Tasks::default();
+        let scope = Scope(tasks.clone());
+        let ask = |tasks: &Tasks| {
+            let (held, tasks) = (Arc::clone(&held), tasks.clone());
+            tasks.clone().execute(async move {
+                // One asks for another, and goes on for ever.
+                let inner = Arc::clone(&held);
+                tasks.execute(async move {
+                    let _held = inner;
+                    pending::<()>().await;
+                });
+                pending::<()>().await;
+            });
+        };
+        let mut beside = Box::pin(tasks.beside(pending::<()>()));
+        ask(&tasks);
+        assert_eq!(Arc::strong_count(&held), 2);
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(beside.as_mut().poll(&mut cx).is_pending());
+        assert_eq!(Arc::strong_count(&held), 3, "both are under way");
+        ask(&tasks);
+        drop(beside);
+        drop(scope);
+        assert_eq!(Arc::strong_count(&held), 1);
+        assert_eq!(Arc::strong_count(&tasks.0), 1);
     }
 }

@@ -31,7 +31,7 @@ use std::{
     pin::{Pin, pin},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     task::{Context, Poll},
     time::Duration,
@@ -74,11 +74,45 @@ pub struct Progress {
     answered: bool,
 }
 
+/// Counts who waits for an exchange at this moment.
+#[derive(Debug, Default)]
+pub struct Watched(AtomicU32);
+
+impl Watched {
+    /// Somebody waits, until the guard is dropped.
+    pub fn begin(self: &Arc<Self>) -> WatchGuard {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        WatchGuard(Arc::clone(self))
+    }
+
+    fn is_watched(&self) -> bool {
+        self.0.load(Ordering::Relaxed) > 0
+    }
+}
+
+/// See [`Watched::begin`].
+#[derive(Debug)]
+pub struct WatchGuard(Arc<Watched>);
+
+impl Drop for WatchGuard {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// How long the guest waits, and whether it does so at this moment.
+#[derive(Clone, Copy)]
+struct Wait<'a> {
+    patience: Patience,
+    watched: &'a Watched,
+}
+
 /// An exchange.
 pub struct Exchange {
     work: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     progress: Arc<Mutex<Progress>>,
     on_target: Arc<AtomicBool>,
+    watched: Arc<Watched>,
     upload: Option<Upload>,
 }
 
@@ -94,12 +128,37 @@ impl Exchange {
         patience: Patience,
     ) -> Result<Self, Failure> {
         let outgoing = Outgoing::of(&head.method, &head.url, head.fields)?;
+        Ok(Self::of(lender, lease, outgoing, head.upload, patience))
+    }
+
+    /// The same with a target that has a certificate of a test's own.
+    #[cfg(test)]
+    pub(in crate::capability) fn trusting(
+        lender: &Arc<Lender>,
+        lease: &Arc<Lease>,
+        head: Head,
+        tls: crate::capability::net::TlsOptions,
+    ) -> Self {
+        let mut outgoing = Outgoing::of(&head.method, &head.url, head.fields).unwrap();
+        outgoing.tls = tls;
+        Self::of(lender, lease, outgoing, head.upload, Patience::default())
+    }
+
+    fn of(
+        lender: &Arc<Lender>,
+        lease: &Arc<Lease>,
+        outgoing: Outgoing,
+        upload: Option<Upload>,
+        patience: Patience,
+    ) -> Self {
         let progress = Arc::<Mutex<Progress>>::default();
         let on_target = Arc::<AtomicBool>::default();
+        let watched = Arc::<Watched>::default();
         let work = {
             let (lender, lease) = (Arc::clone(lender), Arc::clone(lease));
+            let watched = Arc::clone(&watched);
             let (progress, on_target) = (Arc::clone(&progress), Arc::clone(&on_target));
-            let body = head.upload.clone().unwrap_or_else(|| {
+            let body = upload.clone().unwrap_or_else(|| {
                 let nothing = Upload::new(None);
                 // One that is empty and declares nothing is as long as it is to be.
                 let _ = nothing.finish();
@@ -108,7 +167,11 @@ impl Exchange {
             async move {
                 let result = match Call::aside(&lease, &lender.shared.clock, &on_target) {
                     Ok(call) => {
-                        let work = go(&lender, &call, &outgoing, body.outgoing(), patience, &progress);
+                        let wait = Wait {
+                            patience,
+                            watched: &watched,
+                        };
+                        let work = go(&lender, &call, &outgoing, body.outgoing(), wait, &progress);
                         settled(&call, work).await
                     }
                     Err(failure) => Err(failure),
@@ -120,12 +183,13 @@ impl Exchange {
                 }
             }
         };
-        Ok(Self {
+        Self {
             work: Some(Box::pin(work)),
             progress,
             on_target,
-            upload: head.upload,
-        })
+            watched,
+            upload,
+        }
     }
 
     /// Goes on as far as it can without waiting.
@@ -140,6 +204,12 @@ impl Exchange {
     /// What has come of it.
     pub fn progress(&self) -> MutexGuard<'_, Progress> {
         lock(&self.progress)
+    }
+
+    /// Who waits for it.
+    #[must_use]
+    pub fn watched(&self) -> &Arc<Watched> {
+        &self.watched
     }
 
     /// Whether who waits for it waits for the target.
@@ -160,19 +230,19 @@ async fn go(
     call: &Call<'_>,
     outgoing: &Outgoing,
     body: OutgoingBody,
-    patience: Patience,
+    wait: Wait<'_>,
     progress: &Mutex<Progress>,
 ) -> Result<Option<HeaderMap>, Failure> {
     egress::check_http(call.lease, &outgoing.target)
         .map_err(|denial| Failure::denied(Phase::Prepare, denial))?;
     let opening = exchange::open(lender, call, outgoing);
-    let opened = within(call, patience.connect, opening).await?;
+    let opened = within(call, wait, wait.patience.connect, opening).await?;
     call.enter(Stage::Processing);
     if opened.http2 {
         let request = outgoing.http2()?.map(|_| body);
         let tasks = Tasks::default();
         let _scope = Scope(tasks.clone());
-        let (mut sender, connection) = http2::Builder::new(tasks)
+        let (mut sender, connection) = http2::Builder::new(tasks.clone())
             .max_header_list_size(u32::try_from(HEAD_BYTES_MAX).unwrap_or(u32::MAX))
             .initial_stream_window_size(exchange::WINDOW_BYTES)
             .initial_connection_window_size(exchange::WINDOW_BYTES)
@@ -181,9 +251,9 @@ async fn go(
             .map_err(|error| Failure::hyper(call.phase(), &error))?;
         let work = async {
             let answer = sender.send_request(request).await;
-            read(call, async { answer }, patience, progress).await
+            read(call, async { answer }, wait, progress).await
         };
-        exchange::drive(pin!(connection), pin!(work)).await
+        exchange::drive(tasks.beside(pin!(connection)), pin!(work)).await
     } else {
         let request = outgoing.http1()?.map(|_| body);
         let (mut sender, connection) = http1::Builder::new()
@@ -194,7 +264,7 @@ async fn go(
             .await
             .map_err(|error| Failure::hyper(call.phase(), &error))?;
         let answer = async move { sender.send_request(request).await };
-        let work = pin!(read(call, answer, patience, progress));
+        let work = pin!(read(call, answer, wait, progress));
         exchange::drive(pin!(connection), work).await
     }
 }
@@ -203,11 +273,12 @@ async fn go(
 async fn read(
     call: &Call<'_>,
     answer: impl Future<Output = Result<http::Response<Incoming>, hyper::Error>>,
-    patience: Patience,
+    wait: Wait<'_>,
     progress: &Mutex<Progress>,
 ) -> Result<Option<HeaderMap>, Failure> {
     let failed = |error: hyper::Error| Failure::hyper(call.phase(), &error);
-    let answer = within(call, patience.first_byte, async { answer.await.map_err(failed) }).await?;
+    let first_byte = async { answer.await.map_err(failed) };
+    let answer = within(call, wait, wait.patience.first_byte, first_byte).await?;
     let (head, mut incoming) = answer.into_parts();
     exchange::check_head(call, &head)?;
     {
@@ -225,7 +296,7 @@ async fn read(
         })
         .await;
         let frame = async { incoming.frame().await.transpose().map_err(failed) };
-        let Some(frame) = within(call, patience.between_bytes, frame).await? else {
+        let Some(frame) = within(call, wait, wait.patience.between_bytes, frame).await? else {
             return Ok(None);
         };
         match frame.into_data() {
@@ -246,9 +317,11 @@ async fn read(
     }
 }
 
-/// Runs a part of the call under a deadline of its own.
+/// Runs a part of the call under a deadline of its own. That it is looked at late says that the host is overloaded only
+/// if somebody waited for it: a guest may be busy with something else.
 async fn within<T>(
     call: &Call<'_>,
+    wait: Wait<'_>,
     patience: Option<Duration>,
     part: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
@@ -258,7 +331,14 @@ async fn within<T>(
     let due = call.now().after(patience);
     match tokio::time::timeout(patience, part).await {
         Ok(result) => result,
-        Err(_) => Err(call.timed_out(due, patience)),
+        Err(_) => {
+            let due = if wait.watched.is_watched() {
+                due
+            } else {
+                call.now()
+            };
+            Err(call.timed_out(due, patience))
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use crate::capability::{
 use crate::domain::{
     grant::{HostPattern, HttpGrant, Network, UrlPattern},
     tenant::{Quotas, Tenant},
+    time::Mono,
 };
 use std::{
     future::pending,
@@ -71,7 +72,7 @@ async fn an_answer_with_all_its_facts() {
         let (asking, hand) = (Arc::clone(&asking), Arc::clone(&hand));
         async move {
             let head = read_head(&mut stream).await;
-            assert!(asking.waiting.on_target());
+            assert!(asking.waiting.on_target(Mono(0)));
             hand.advance(Duration::from_millis(7));
             stream
                 .write_all(b"HTTP/1.1 201 Created\r\nA: 1\r\na: \xff2\r\n\r\n")
@@ -83,7 +84,7 @@ async fn an_answer_with_all_its_facts() {
     .await;
     let url = format!("http://web.test:{}/p?q#f", address.port());
     let answer = bench.lender.http(&lease, get(url)).await.unwrap();
-    assert!(!lease.waiting.on_target());
+    assert!(!lease.waiting.on_target(Mono(0)));
     assert_eq!((answer.status, answer.version.as_str()), (201, "HTTP/1.1"));
     let fields: Vec<_> = answer
         .headers
@@ -225,7 +226,7 @@ async fn a_target_that_stalls_is_a_timeout_where_it_stalls() {
 #[tokio::test]
 async fn the_job_ends_the_call() {
     let address = stalling(b"").await;
-    let lease = loopback().ends(crate::domain::time::Mono(30_000_000)).done();
+    let lease = loopback().ends(Mono(30_000_000)).done();
     let failure = bench()
         .lender
         .http(&lease, get(format!("http://{address}")))
@@ -415,7 +416,7 @@ async fn nothing_is_dialled_without_a_grant() {
         (loopback().networks([]), format!("http://localhost:{port}/0")),
         (loopback(), format!("http://mixed.test:{port}/0")),
     ] {
-        let lease = lease.ends(crate::domain::time::Mono::NEVER).done();
+        let lease = lease.ends(Mono::NEVER).done();
         let failure = bench().lender.http(&lease, get(url.clone())).await.unwrap_err();
         assert_eq!(failure.code, ErrorCode::Denied, "{url}");
         assert!(matches!(failure.taint, Some(Taint::Denied(_))), "{url}");
@@ -481,7 +482,7 @@ async fn no_free_socket_is_the_hosts_trouble() {
     assert!(matches!(failure.taint, Some(Taint::Host(_))));
     drop(first);
     assert_eq!(bench.lender.shared.sockets_free(), 1);
-    assert!(!lease.waiting.on_target());
+    assert!(!lease.waiting.on_target(Mono(0)));
 }
 
 /// A tenant whose targets all hang waits for itself.
@@ -516,6 +517,20 @@ async fn hanging_connections_of_one_tenant_leave_the_others_theirs() {
         assert_eq!(asked().await, 204);
     }
     assert_eq!(greedy.account.used().connections, 6);
+    // It is told that this is its own doing.
+    let request = Request {
+        timeout_ms: SOON,
+        ..get(format!("http://{silent}"))
+    };
+    let lease = loopback().tenant(&greedy).done();
+    let failure = bench.lender.http(&lease, request).await.unwrap_err();
+    assert!(matches!(failure.taint, Some(Taint::Quota(_))), "{failure:?}");
+    assert!(
+        failure.message.contains(
+            "the tenant `greedy` has 6 sockets open, which is three quarters of the host's 8, the most while"
+        ),
+        "{failure:?}"
+    );
     drop(hanging);
     assert_eq!(greedy.account.used().connections, 0);
     assert_eq!(modest.account.used().requests, 4);

@@ -4,10 +4,9 @@
 //! [`REQUEST_BODY_BYTES_MAX`](super::REQUEST_BODY_BYTES_MAX) go through.
 
 use super::REQUEST_BODY_BYTES_MAX;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use hyper::body::{Body, Frame, SizeHint};
 use std::{
-    collections::VecDeque,
     io,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -26,8 +25,8 @@ struct State {
     /// What the head of the request says, if it says anything.
     declared: Option<u64>,
     written: u64,
-    waiting: VecDeque<Bytes>,
-    waiting_bytes: usize,
+    /// One buffer, however small the pieces are in which it is written: they lie in the host's memory.
+    waiting: BytesMut,
     end: Option<End>,
     /// Whoever waits for more of it.
     wake: Option<Waker>,
@@ -58,8 +57,7 @@ impl Upload {
         Self(Arc::new(Mutex::new(State {
             declared,
             written: 0,
-            waiting: VecDeque::new(),
-            waiting_bytes: 0,
+            waiting: BytesMut::new(),
             end: None,
             wake: None,
         })))
@@ -72,7 +70,7 @@ impl Upload {
     pub fn room(&self) -> Result<usize, UploadError> {
         let state = self.lock();
         match state.end {
-            None => Ok(WAITING_BYTES_MAX.saturating_sub(state.waiting_bytes)),
+            None => Ok(WAITING_BYTES_MAX.saturating_sub(state.waiting.len())),
             Some(_) => Err(UploadError::Closed),
         }
     }
@@ -81,20 +79,20 @@ impl Upload {
     ///
     /// # Errors
     /// The body is longer than it may be, or nobody reads it any more.
-    pub fn write(&self, bytes: Bytes) -> Result<(), UploadError> {
+    pub fn write(&self, bytes: &[u8]) -> Result<(), UploadError> {
         let mut state = self.lock();
         if state.end.is_some() {
             return Err(UploadError::Closed);
         }
         let written = state.written.saturating_add(bytes.len() as u64);
-        if written > state.declared.unwrap_or(REQUEST_BODY_BYTES_MAX as u64) {
+        let max = REQUEST_BODY_BYTES_MAX as u64;
+        if written > state.declared.map_or(max, |declared| declared.min(max)) {
             state.finish(End::Broken);
             return Err(UploadError::Size(written));
         }
         state.written = written;
         if !bytes.is_empty() {
-            state.waiting_bytes += bytes.len();
-            state.waiting.push_back(bytes);
+            state.waiting.extend_from_slice(bytes);
             state.wake();
         }
         Ok(())
@@ -128,7 +126,7 @@ impl Upload {
     #[must_use]
     pub fn is_with_the_target(&self) -> bool {
         let state = self.lock();
-        state.end.is_some() || state.waiting_bytes > 0
+        state.end.is_some() || !state.waiting.is_empty()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -169,8 +167,8 @@ impl Body for OutgoingBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         let mut state = self.0.lock();
-        if let Some(bytes) = state.waiting.pop_front() {
-            state.waiting_bytes -= bytes.len();
+        if !state.waiting.is_empty() {
+            let bytes = std::mem::take(&mut state.waiting).freeze();
             return Poll::Ready(Some(Ok(Frame::data(bytes))));
         }
         match state.end {
@@ -195,11 +193,11 @@ impl Body for OutgoingBody {
         let state = self.0.lock();
         match (state.declared, state.end) {
             (Some(declared), _) => {
-                let left = declared.saturating_sub(state.written) + state.waiting_bytes as u64;
+                let left = declared.saturating_sub(state.written) + state.waiting.len() as u64;
                 SizeHint::with_exact(left)
             }
             // Whole before anything is sent: there is no need to send it in pieces.
-            (None, Some(End::Finished)) => SizeHint::with_exact(state.waiting_bytes as u64),
+            (None, Some(End::Finished)) => SizeHint::with_exact(state.waiting.len() as u64),
             (None, _) => SizeHint::default(),
         }
     }
@@ -209,8 +207,7 @@ impl Drop for OutgoingBody {
     fn drop(&mut self) {
         let mut state = self.0.lock();
         state.finish(End::Unread);
-        state.waiting.clear();
-        state.waiting_bytes = 0;
+        state.waiting = BytesMut::new();
     }
 }
 
@@ -225,10 +222,6 @@ mod tests {
             .map(|frame| frame.map(|frame| frame.map(|frame| frame.into_data().unwrap())))
     }
 
-    fn chunk(bytes: usize) -> Bytes {
-        vec![1; bytes].into()
-    }
-
     #[test]
     fn so_much_waits_and_so_much_goes_through() {
         let upload = Upload::new(None);
@@ -236,14 +229,14 @@ mod tests {
         assert!(next(&mut body).is_pending() && !upload.is_with_the_target());
         let mut written = 0;
         while written < REQUEST_BODY_BYTES_MAX {
-            upload.write(chunk(WAITING_BYTES_MAX)).unwrap();
+            upload.write(&vec![1; WAITING_BYTES_MAX]).unwrap();
             written += WAITING_BYTES_MAX;
             assert_eq!(upload.room(), Ok(0));
             assert!(upload.is_with_the_target());
             assert!(matches!(next(&mut body), Poll::Ready(Some(Ok(_)))));
         }
         assert_eq!(
-            upload.write(chunk(1)),
+            upload.write(&[1]),
             Err(UploadError::Size(REQUEST_BODY_BYTES_MAX as u64 + 1))
         );
         // What has gone out is no whole request.
@@ -252,12 +245,47 @@ mod tests {
     }
 
     #[test]
+    fn many_small_pieces_are_one_large_one() {
+        let upload = Upload::new(None);
+        let mut body = upload.outgoing();
+        for index in 0..WAITING_BYTES_MAX {
+            assert_eq!(upload.room(), Ok(WAITING_BYTES_MAX - index));
+            upload.write(&[1]).unwrap();
+        }
+        assert_eq!(upload.room(), Ok(0));
+        match next(&mut body) {
+            Poll::Ready(Some(Ok(bytes))) => assert_eq!(bytes.len(), WAITING_BYTES_MAX),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(upload.room(), Ok(WAITING_BYTES_MAX));
+        assert!(next(&mut body).is_pending());
+        // Nothing is kept that nobody will read.
+        upload.write(&vec![1; WAITING_BYTES_MAX]).unwrap();
+        drop(body);
+        assert_eq!(upload.lock().waiting.capacity(), 0);
+    }
+
+    #[test]
+    fn no_word_about_the_length_lifts_the_bound() {
+        let upload = Upload::new(Some(100 << 30));
+        let mut body = upload.outgoing();
+        for _ in 0..REQUEST_BODY_BYTES_MAX / WAITING_BYTES_MAX {
+            upload.write(&vec![1; WAITING_BYTES_MAX]).unwrap();
+            assert!(matches!(next(&mut body), Poll::Ready(Some(Ok(_)))));
+        }
+        assert_eq!(
+            upload.write(&[1]),
+            Err(UploadError::Size(REQUEST_BODY_BYTES_MAX as u64 + 1))
+        );
+    }
+
+    #[test]
     fn what_was_declared_is_what_is_sent() {
         for (written, fits) in [(4, false), (5, true)] {
             let upload = Upload::new(Some(5));
             let mut body = upload.outgoing();
             assert_eq!(body.size_hint().exact(), Some(5));
-            upload.write(chunk(written)).unwrap();
+            upload.write(&vec![1; written]).unwrap();
             assert_eq!(
                 body.size_hint().exact(),
                 Some(5),
@@ -271,10 +299,10 @@ mod tests {
                 other => panic!("{other:?}"),
             }
         }
-        assert_eq!(Upload::new(Some(5)).write(chunk(6)), Err(UploadError::Size(6)));
+        assert_eq!(Upload::new(Some(5)).write(&[1; 6]), Err(UploadError::Size(6)));
         // One that is whole before it is sent needs no chunks.
         let upload = Upload::new(None);
-        upload.write(chunk(3)).unwrap();
+        upload.write(&[1; 3]).unwrap();
         upload.finish().unwrap();
         assert_eq!(upload.outgoing().size_hint().exact(), Some(3));
     }
@@ -286,9 +314,9 @@ mod tests {
         upload.give_up();
         assert!(matches!(next(&mut body), Poll::Ready(Some(Err(_)))));
         let upload = Upload::new(None);
-        upload.write(chunk(3)).unwrap();
+        upload.write(&[1; 3]).unwrap();
         drop(upload.outgoing());
         assert_eq!(upload.room(), Err(UploadError::Closed));
-        assert_eq!(upload.write(chunk(1)), Err(UploadError::Closed));
+        assert_eq!(upload.write(&[1]), Err(UploadError::Closed));
     }
 }

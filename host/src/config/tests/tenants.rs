@@ -230,6 +230,166 @@ fn what_is_wrong_with_one_costs_nobody_else_anything() {
     assert_eq!(config.tenants[1].standing.to_string(), "present");
 }
 
+/// Whoever copies the example out of the page has something that starts.
+#[test]
+fn the_example_of_the_page_is_right() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/tenants.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let blocks: Vec<&str> = page
+        .split("```toml\n")
+        .skip(1)
+        .map(|rest| rest.split("```").next().unwrap())
+        .collect();
+    let [operator, acme] = blocks[..] else {
+        panic!("{} blocks", blocks.len());
+    };
+    assert!(acme.starts_with("# tenants/acme/shops.toml\n"));
+    let world = World(TempDir::new().unwrap());
+    std::fs::create_dir_all(world.0.path().join("tenants/acme/plugins")).unwrap();
+    world.write("pulse-host.toml", operator);
+    world.write("on-call-url", "https://on-call.example/\n");
+    world.write("tenants/acme/shops.toml", acme);
+    world.write("tenants/acme/shops.csv", "id,host\n1,one.acme.example\n");
+    let config = world.load(Keep::Nothing);
+    let state = &config.tenants[0];
+    assert_eq!(state.standing.problems().map(ToString::to_string), None);
+    assert_eq!(
+        (config.warnings.to_string(), state.warnings.to_string()),
+        (String::new(), String::new())
+    );
+    assert_eq!(monitors(&config), ["acme/shop-1", "acme/depot"]);
+}
+
+#[test]
+fn lists_and_monitors_of_a_tenant_are_bounded_where_no_quota_says_so() {
+    let world = World::new();
+    world.write("pulse-host.toml", &TERMS.replace("monitors = 10, ", ""));
+    let said = || {
+        let config = world.load(Keep::Nothing);
+        config.tenants[0].standing.problems().map(ToString::to_string)
+    };
+    let table = |number: usize| {
+        format!(
+            "[[monitor]]\nname = \"m-{number}-{{{{id}}}}\"\ntargets = \"list-{number}.csv\"\n\
+             pulse = {{ plugin = \"http\", settings = {{ url = \"https://a\" }} }}\n"
+        )
+    };
+    let tables: String = (0..=1_000).map(table).collect();
+    world.write("tenants/acme/acme.toml", &tables);
+    let problems = said().unwrap();
+    assert!(problems.contains("more than 1000 lists of targets"), "{problems}");
+    world.write("tenants/acme/acme.toml", &table(0));
+    let rows: String = (0..=1_000_000).map(|row| format!("{row}\n")).collect();
+    world.write("tenants/acme/list-0.csv", &format!("id\n{rows}"));
+    let problems = said().unwrap();
+    assert!(
+        problems.contains("more than 1000000 monitors; the tenant `acme` needs `quotas.monitors`"),
+        "{problems}"
+    );
+}
+
+/// A name is a few bytes, and a value may be many: what a plugin is handed is bounded with the values.
+#[test]
+fn settings_that_secrets_blow_up_are_refused_before_they_are_made() {
+    let world = World::new();
+    let many = "${secret:token}".repeat(200_000);
+    for (name, monitor) in [
+        (
+            "static",
+            format!(
+                "pulse = {{ plugin = \"http\", settings = {{ url = \"https://a\", bearer = \"{many}\" }} }}\n"
+            ),
+        ),
+        (
+            "of rows",
+            format!(
+                "targets = [{{ id = 1 }}]\npulse = {{ plugin = \"http\", settings = {{ url = \"https://a/{{{{id}}}}\", bearer = \"{many}{{{{id}}}}\" }} }}\n"
+            ),
+        ),
+        (
+            "beside rows",
+            format!(
+                "targets = [{{ id = 1 }}]\npulse = {{ plugin = \"http\", settings = {{ url = \"https://a/{{{{id}}}}\", bearer = \"{many}\" }} }}\n"
+            ),
+        ),
+    ] {
+        let text = format!("[[monitor]]\nname = \"m{{{{id}}}}\"\n{monitor}");
+        let text = if name == "static" {
+            text.replacen("{{id}}", "", 1)
+        } else {
+            text
+        };
+        world.write("tenants/acme/acme.toml", &text);
+        let config = world.load(Keep::Nothing);
+        let problems = config.tenants[0].standing.problems().unwrap();
+        let shown = problems.to_string();
+        assert_eq!(
+            problems.len(),
+            1,
+            "{name}: {}",
+            shown.chars().take(2_000).collect::<String>()
+        );
+        assert!(shown.contains("at most 65536 are allowed"), "{name}");
+        assert!(!shown.contains("s3cret"), "{name}");
+    }
+}
+
+/// What a tenant can make true is never an error of all.
+#[test]
+fn a_link_in_a_tenants_folder_is_its_own_trouble() {
+    let world = World::new();
+    let path = |path: &str| world.0.path().join(path);
+    let terms = TERMS.replace(
+        "config = \"tenants/acme\"\n",
+        "config = \"tenants/acme\"\nplugins = \"tenants/acme/plugins\"\n",
+    );
+    let terms = format!("{terms}plugins = \"tenants/beta-plugins\"\n");
+    world.write("pulse-host.toml", &terms);
+    for folder in ["tenants/beta-plugins", "data", "tenants/acme/other"] {
+        std::fs::create_dir_all(path(folder)).unwrap();
+    }
+    let link = path("tenants/acme/plugins");
+    let folders = || {
+        let draft = Draft::load(&path("pulse-host.toml"));
+        let folders = draft.tenant_plugins().map(|(name, ..)| name.to_string());
+        folders.collect::<Vec<String>>()
+    };
+    for target in ["../beta-plugins", "../../data", "../..", "/", "/etc"] {
+        std::os::unix::fs::symlink(target, &link).unwrap();
+        let config = world.load(Keep::Nothing);
+        let warned = config.warnings.to_string();
+        assert!(
+            warned.contains("the plugins of the tenant `acme` are not used"),
+            "{target}: {warned}"
+        );
+        assert_eq!(folders(), ["beta"], "{target}");
+        assert_eq!(monitor(&config, "beta", "shop").name(), "shop");
+        std::fs::remove_file(&link).unwrap();
+    }
+    for target in ["other", "nowhere"] {
+        std::os::unix::fs::symlink(target, &link).unwrap();
+        let warned = world.load(Keep::Nothing).warnings.to_string();
+        assert!(!warned.contains("are not used"), "{target}: {warned}");
+        assert_eq!(folders(), ["acme", "beta"], "{target}");
+        std::fs::remove_file(&link).unwrap();
+    }
+}
+
+#[test]
+fn other_settings_of_a_tenants_plugin_are_its_own_trouble() {
+    let world = World::new();
+    let terms = TERMS.replace(
+        "[plugins.\"acme/probe\"]\ngrants.http = [\"@settings.url\"]",
+        "[plugins.\"acme/probe\"]\ngrants.http = [\"@settings.uri\"]",
+    );
+    assert_ne!(terms, TERMS);
+    world.write("pulse-host.toml", &terms);
+    let config = world.load(Keep::Nothing);
+    let warned = config.warnings.to_string();
+    assert!(warned.contains("`acme/probe` has no setting `uri`"), "{warned}");
+    assert_eq!(monitor(&config, "beta", "shop").name(), "shop");
+}
+
 #[test]
 fn the_last_good_files_go_on_with_their_lists() {
     let world = World::new();

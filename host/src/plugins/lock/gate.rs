@@ -122,15 +122,18 @@ nothing here was accepted by anybody.";
 /// Its name in the data directory.
 const SEEN_FILE: &str = "plugins.seen";
 
-/// Notes what is there now, and returns what is to be said about plugins that changed since this host last noted them.
-///
-/// # Errors
-/// When it can't be noted; what there is to say about that.
-pub fn note_seen(data_dir: &Path, plugins: &BTreeMap<String, Record>) -> Result<Vec<Announcement>, String> {
+/// Notes what is there now. Returns what is to be said about plugins that changed since this host last noted them, and
+/// apart from that whether they could be noted: what was found out is told in any case.
+pub fn note_seen(
+    data_dir: &Path,
+    plugins: &BTreeMap<String, Record>,
+) -> (Vec<Announcement>, Result<(), String>) {
     let path = data_dir.join(SEEN_FILE);
-    // It is a note of the host's own: one that can't be read is worth as much as none.
-    let mut seen =
-        LockFile::read_as(&path, SEEN_COMMENT).unwrap_or_else(|_| LockFile::empty(&path, SEEN_COMMENT));
+    // It is a note of the host's own: one that can't be read is worth as much as none, and would never be written again.
+    let mut seen = LockFile::read_as(&path, SEEN_COMMENT).unwrap_or_else(|_| {
+        let _ = std::fs::remove_file(&path);
+        LockFile::empty(&path, SEEN_COMMENT)
+    });
     let mut announcements = Vec::new();
     for (name, now) in plugins {
         if let Some(before) = seen.records.get(name) {
@@ -149,11 +152,12 @@ pub fn note_seen(data_dir: &Path, plugins: &BTreeMap<String, Record>) -> Result<
     for name in gone.iter().skip(room) {
         seen.records.remove(name);
     }
-    match seen.write() {
+    let noted = match seen.write() {
         // Another host with the same data directory has just noted the same.
-        Ok(()) | Err(LockError::Changed { .. }) => Ok(announcements),
+        Ok(()) | Err(LockError::Changed { .. }) => Ok(()),
         Err(error) => Err(error.to_string()),
-    }
+    };
+    (announcements, noted)
 }
 
 /// A plugin that is not what it was when it was last seen.

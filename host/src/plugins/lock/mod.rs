@@ -19,5 +19,5 @@ use super::Reach;
 pub use compare::{Comparison, State, compare};
 pub use file::{FILE, LockError, LockFile};
 pub use gate::{Announcement, Gate, Verdict, note_seen};
-pub use record::{Change, Loaded, Record, changes, grants_beyond, grants_gone};
+pub use record::{Change, Loaded, Record};
 pub use text::{Fault, parse, write};

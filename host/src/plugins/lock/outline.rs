@@ -15,6 +15,10 @@ const NAME_CHARS_MAX: usize = 128;
 const PATH_BYTES_MAX: usize = 256;
 /// Stands at the end of an outline that was cut.
 const CUT: &str = "…";
+/// In front of what stands for a name or path that can't be shown as it is.
+const HASHED: &str = "sha256-";
+/// Settings as a whole.
+const WHOLE: &str = "*";
 /// What only people read.
 const ANNOTATIONS: &[&str] = &["$comment", "$id", "$schema", "description", "title"];
 /// What the outline says itself, and what only people read or refer to.
@@ -45,6 +49,7 @@ pub fn outline(schema: &Value) -> Vec<String> {
         marks: HashMap::new(),
         elsewhere: None,
         lines: BTreeSet::new(),
+        visits: 0,
         cut: false,
     };
     walk.object("", schema, 0);
@@ -63,6 +68,8 @@ struct Walk<'s> {
     /// Of what is only referred to.
     elsewhere: Option<String>,
     lines: BTreeSet<String>,
+    /// Settings that were looked at. Lines that are the same count once, and would bound nothing.
+    visits: usize,
     cut: bool,
 }
 
@@ -71,13 +78,14 @@ impl<'s> Walk<'s> {
         let required: BTreeSet<&str> = strings(schema.get("required"));
         let properties = schema.get("properties").and_then(Value::as_object);
         for (name, property) in properties.into_iter().flatten() {
-            if depth >= DEPTH_MAX || self.lines.len() > LINES_MAX {
+            if depth >= DEPTH_MAX || self.visits > LINES_MAX {
                 self.cut = true;
                 return;
             }
+            self.visits += 1;
             let mut shown: String = name.escape_debug().collect();
-            if shown.chars().count() > NAME_CHARS_MAX || shown.contains(": ") {
-                shown = format!("sha256-{}", short(name.as_bytes()));
+            if shown.chars().count() > NAME_CHARS_MAX || is_misleading(&shown) {
+                shown = format!("{HASHED}{}", short(name.as_bytes()));
             }
             let mut path = if path.is_empty() {
                 shown
@@ -85,7 +93,7 @@ impl<'s> Walk<'s> {
                 format!("{path}.{shown}")
             };
             if path.len() > PATH_BYTES_MAX {
-                path = format!("sha256-{}", short(path.as_bytes()));
+                path = format!("{HASHED}{}", short(path.as_bytes()));
             }
             let path = path;
             let property = self.resolved(property);
@@ -104,7 +112,7 @@ impl<'s> Walk<'s> {
             && let Some(mark) = self.mark(schema)
         {
             self.lines
-                .insert(format!("{}: {}, rules {mark}", "*", types(schema)));
+                .insert(format!("{WHOLE}: {}, rules {mark}", types(schema)));
         }
     }
 
@@ -148,6 +156,11 @@ impl<'s> Walk<'s> {
         }
         schema
     }
+}
+
+/// Whether a line with that name could be taken for one of another setting, or another line of this one.
+fn is_misleading(name: &str) -> bool {
+    name.contains(['.', ':', ',']) || name == WHOLE || name.starts_with(HASHED)
 }
 
 fn strings(value: Option<&Value>) -> BTreeSet<&str> {
@@ -225,7 +238,7 @@ pub fn incompatible(old: &[String], new: &[String]) -> Option<String> {
     let names: BTreeSet<&str> = known.iter().map(|line| name(line)).collect();
     let demanded = new
         .iter()
-        .find(|line| !names.contains(name(line)) && (line.contains(", required") || name(line) == "*"));
+        .find(|line| !names.contains(name(line)) && (line.contains(", required") || name(line) == WHOLE));
     demanded.map(|line| format!("`{line}` is new"))
 }
 
@@ -335,6 +348,38 @@ mod tests {
         }
         let lines = outline(&json!({"properties": {"a": schema}}));
         assert_eq!(lines.len(), 1);
+    }
+
+    #[test]
+    fn a_name_is_taken_for_no_other() {
+        let hashed = format!("sha256-{}", short(b"a.b"));
+        for (old, new) in [
+            (
+                json!({"a": {"type": "object"}, "a.b": {"type": "string"}}),
+                json!({"a": {"type": "object", "properties": {"b": {"type": "string"}}}}),
+            ),
+            (json!({"a.b": true}), json!({hashed: true})),
+            (json!({"a, required": true}), json!({"a": true})),
+            (json!({"a: any, rules 1": true}), json!({"a": true})),
+        ] {
+            let (old, new) = (json!({"properties": old}), json!({"properties": new}));
+            assert!(told(&old, &new).is_some(), "{old} {new}");
+        }
+        // A setting that is called like all of them together hides no rule of theirs.
+        let old = json!({"properties": {"*": true}});
+        let new = json!({"properties": {"*": true}, "maxProperties": 1});
+        assert!(told(&old, &new).is_some());
+    }
+
+    /// Each of these names leads to all of them again, eight deep, and many ways lead to the same line.
+    #[test]
+    fn what_is_said_twice_is_bounded_too() {
+        let names: serde_json::Map<_, _> = (1..=16)
+            .map(|length| (["a"; 16][..length].join("."), json!({"$ref": "#"})))
+            .collect();
+        let schema = json!({"properties": names});
+        assert_eq!(outline(&schema).last().map(String::as_str), Some(CUT));
+        assert!(outline(&schema).len() <= LINES_MAX + 1);
     }
 
     #[test]

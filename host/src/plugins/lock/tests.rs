@@ -109,6 +109,21 @@ fn what_is_written_is_read_and_written_the_same() {
     assert_eq!(parse("format = 1").unwrap(), BTreeMap::new());
 }
 
+/// What an operator grants is his own: the bounds on what authors ask for are not for him.
+#[test]
+fn any_number_of_grants_is_written_and_read() {
+    let mut grants = granted();
+    grants.tcp = (1..=300)
+        .map(|port| crate::config::tcp_grant(&format!("db.example:{port}")).unwrap())
+        .collect();
+    grants.docker = Some(crate::domain::grant::DockerGrant {
+        containers: vec!["c".repeat(2 << 10)],
+        socket: "/run/docker.sock".into(),
+    });
+    let records = BTreeMap::from([("http".to_owned(), http().record(Some(&grants)))]);
+    assert_eq!(parse(&write("", &records)).as_ref(), Ok(&records));
+}
+
 #[test]
 fn what_can_t_be_says_where_it_stands() {
     let whole = write("", &[("http".to_owned(), http().record(Some(&granted())))].into());
@@ -435,7 +450,9 @@ fn who_wants_more_than_before_is_announced_once() {
     let data = tempfile::tempdir().unwrap();
     let note = |made: &Made| {
         let records = BTreeMap::from([("http".to_owned(), made.record(Some(&granted())))]);
-        note_seen(data.path(), &records).unwrap()
+        let (told, noted) = note_seen(data.path(), &records);
+        assert_eq!(noted, Ok(()));
+        told
     };
     assert_eq!(
         note(&http()),
@@ -470,12 +487,37 @@ fn who_wants_more_than_before_is_announced_once() {
         assert_eq!(note(&made), [], "it was told");
     }
     // A plugin that was away is still known.
-    assert_eq!(note_seen(data.path(), &BTreeMap::new()).unwrap(), []);
+    assert_eq!(note_seen(data.path(), &BTreeMap::new()), (Vec::new(), Ok(())));
     let told = note(&http());
     assert_eq!((told.len(), told[0].grew), (1, false), "{told:?}");
-    // A note that can't be read is no reason not to start.
-    std::fs::write(data.path().join("plugins.seen"), "nonsense").unwrap();
-    assert_eq!(note(&made), []);
-    assert_eq!(note(&made), []);
-    assert!(note_seen(Path::new("/proc/nowhere"), &BTreeMap::new()).is_err());
+    // A note that can't be read is no reason not to start, and is begun anew.
+    for nonsense in [&b"nonsense"[..], b"\xff"] {
+        std::fs::write(data.path().join("plugins.seen"), nonsense).unwrap();
+        assert_eq!(note(&http()), []);
+        assert_eq!(note(&made).len(), 1);
+    }
+}
+
+/// What was found out is told although it can't be noted.
+#[test]
+fn what_can_t_be_noted_is_announced() {
+    let data = tempfile::tempdir().unwrap();
+    let records = |made: &Made| BTreeMap::from([("http".to_owned(), made.record(None))]);
+    assert_eq!(note_seen(data.path(), &records(&http())), (Vec::new(), Ok(())));
+    // It leads to a file whose name leaves no room for that of the one that is to take its place.
+    let (seen, long) = (
+        data.path().join("plugins.seen"),
+        data.path().join("s".repeat(250)),
+    );
+    std::fs::rename(&seen, &long).unwrap();
+    std::os::unix::fs::symlink(&long, &seen).unwrap();
+    let mut made = http();
+    made.bytes = b"two".to_vec();
+    for _ in 0..2 {
+        let (told, noted) = note_seen(data.path(), &records(&made));
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(noted.unwrap_err().contains("can't be written"));
+    }
+    let (_, noted) = note_seen(Path::new("/proc/nowhere"), &BTreeMap::new());
+    assert!(noted.is_err());
 }

@@ -6,7 +6,8 @@
 //! more than its head: beside each lies its own digest. Components that could not be compiled are remembered too, so
 //! that one which takes all the time there is takes it once.
 //!
-//! Invariant: the folder grows no larger than it may for longer than one loading of plugins takes.
+//! Invariant: once plugins have been loaded, the folder is no larger than it may be, but for what was used in the last ten
+//! minutes: that stays, because another process may be about to load it, and the next loading looks at it again.
 
 use crate::{domain::host::CompilerSettings, plugins::Digest};
 use rustix::fs::{OFlags, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
@@ -28,7 +29,9 @@ const SCRATCH: &str = "tmp";
 /// No compilation takes that long.
 const SCRATCH_AGE: Duration = Duration::from_secs(3_600);
 /// How long a component that could not be compiled is not tried again.
-const REFUSAL_AGE: Duration = Duration::from_secs(24 * 3_600);
+pub(super) const REFUSAL_AGE: Duration = Duration::from_secs(24 * 3_600);
+/// The same of one that took too long: on a machine that is less busy, it may be quick enough.
+pub(super) const SLOW_AGE: Duration = Duration::from_secs(3_600);
 /// What was used that recently is being loaded.
 const IN_USE_AGE: Duration = Duration::from_secs(600);
 /// Files that are looked at when room is made.
@@ -159,18 +162,23 @@ impl Cache {
         moved.map_err(unwritable)
     }
 
-    /// Remembers that it could not be compiled within these limits.
-    pub fn refuse(&self, entry: &Entry, limits: &str, message: &str) {
+    /// Remembers for that long that it could not be compiled in these circumstances.
+    pub fn refuse(&self, entry: &Entry, circumstances: &str, message: &str, age: Duration) {
         let fresh = self.scratch(&entry.digest);
         // If it can't be remembered, it is found out again.
-        if write_private(&fresh, format!("{limits}\n{message}").as_bytes()).is_ok() {
+        if write_private(
+            &fresh,
+            format!("{circumstances}\n{}\n{message}", age.as_secs()).as_bytes(),
+        )
+        .is_ok()
+        {
             let _ = std::fs::rename(&fresh, entry.refusal());
         }
         let _ = std::fs::remove_file(&fresh);
     }
 
-    /// Why it could not be compiled within these limits, if that was found out lately.
-    pub fn refused(&self, entry: &Entry, limits: &str) -> Option<String> {
+    /// Why it could not be compiled in these circumstances, if that was found out lately.
+    pub fn refused(&self, entry: &Entry, circumstances: &str) -> Option<String> {
         let path = entry.refusal();
         let file = open_private(&path).ok()?;
         let now = self.now().ok()?;
@@ -178,10 +186,13 @@ impl Cache {
             .duration_since(file.metadata().ok()?.modified().ok()?)
             .unwrap_or_default();
         let text = std::io::read_to_string(file.take(REFUSAL_BYTES_MAX)).ok()?;
-        let (before, message) = text.split_once('\n')?;
-        (before == limits && age < REFUSAL_AGE && !message.is_empty()).then(|| {
+        let (before, rest) = text.split_once('\n')?;
+        let (seconds, message) = rest.split_once('\n')?;
+        let remembered = Duration::from_secs(seconds.parse().ok()?).min(REFUSAL_AGE);
+        (before == circumstances && age < remembered && !message.is_empty()).then(|| {
             format!(
-                "{message} (found out earlier, and tried again a day after; at once when {} is removed)",
+                "{message} (found out earlier, and tried again {} h after; at once when {} is removed)",
+                remembered.as_secs() / 3_600,
                 path.display()
             )
         })

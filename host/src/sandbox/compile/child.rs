@@ -18,6 +18,18 @@ use wasmtime::Engine;
 /// The hidden subcommand: `pulse-host compile-component FROM TO LIMITS`.
 pub const SUBCOMMAND: &str = "compile-component";
 
+/// Everything that decides whether a component can be compiled, in one line: where it is another, that is another
+/// question.
+pub(super) fn circumstances(settings: &CompilerSettings) -> String {
+    format!(
+        "{},{},{},{}",
+        ChildLimits::of(settings).word(),
+        settings.timeout.as_millis(),
+        settings.threads,
+        env!("CARGO_PKG_VERSION"),
+    )
+}
+
 /// This program, whatever has become of its file since it was started.
 const OWN_PROGRAM: &str = "/proc/self/exe";
 /// How often the parent looks after it.
@@ -38,6 +50,8 @@ const REFUSED: u8 = 3;
 pub enum Failure {
     /// It is the component's own doing, and would be the same the next time.
     Component(String),
+    /// It took too long, which may as well be the doing of whatever else the machine was busy with.
+    Slow(String),
     /// Something else went wrong.
     Host(String),
 }
@@ -47,7 +61,7 @@ impl Failure {
     #[must_use]
     pub fn into_message(self) -> String {
         match self {
-            Self::Component(message) | Self::Host(message) => message,
+            Self::Component(message) | Self::Slow(message) | Self::Host(message) => message,
         }
     }
 }
@@ -116,7 +130,7 @@ pub fn main(words: &[impl AsRef<OsStr>]) -> ExitCode {
         Err(failure) => {
             let code = match failure {
                 Failure::Component(_) => ExitCode::from(REFUSED),
-                Failure::Host(_) => ExitCode::FAILURE,
+                Failure::Slow(_) | Failure::Host(_) => ExitCode::FAILURE,
             };
             eprintln!("{}", failure.into_message());
             code
@@ -219,7 +233,7 @@ pub(super) fn run(
                 Ok(None) => {
                     let _ = child.kill();
                     let _ = child.wait();
-                    return Err(Failure::Component(format!(
+                    return Err(Failure::Slow(format!(
                         "took longer than {:?} to compile and was stopped; [host] compiler.timeout allows more",
                         settings.timeout
                     )));

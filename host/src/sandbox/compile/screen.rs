@@ -8,6 +8,7 @@
 //! Invariant: the work done here is in proportion to the size of the component. What is accepted here is still validated
 //! by the compiler itself.
 
+use crate::sandbox::engine::ABSENT;
 use wasmparser::{FunctionBody, Parser, Payload, Validator, WasmFeatures};
 
 /// A Python interpreter has 20,000.
@@ -21,26 +22,17 @@ const ALL_LOCALS_MAX: u64 = 10_000_000;
 /// Modules and components, however deep.
 const MODULES_MAX: u64 = 256;
 const DEPTH_MAX: usize = 16;
-/// Sections, definitions of types, imports, exports and aliases.
+/// Sections, definitions of types, instances, imports, exports, aliases, and canonical functions.
 const ITEMS_MAX: u64 = 1_000_000;
 
-/// What a guest's modules may use: what the sandbox's engines accept (see `sandbox::engine::base`), without what these
-/// need for themselves.
+/// What a guest's modules may use: what the sandbox's engines accept, but for several memories, which these have for
+/// wasmtime's own adapters. This is the very parser that the compiler uses, so that both mean the same by it.
 fn features() -> WasmFeatures {
     let mut features = WasmFeatures::default();
-    for absent in [
-        WasmFeatures::THREADS,
-        WasmFeatures::RELAXED_SIMD,
-        WasmFeatures::MEMORY64,
-        WasmFeatures::MULTI_MEMORY,
-        WasmFeatures::EXCEPTIONS,
-        WasmFeatures::FUNCTION_REFERENCES,
-        WasmFeatures::GC,
-        WasmFeatures::CUSTOM_PAGE_SIZES,
-        WasmFeatures::TAIL_CALL,
-    ] {
-        features.set(absent, false);
+    for absent in ABSENT {
+        features.set(*absent, false);
     }
+    features.set(WasmFeatures::MULTI_MEMORY, false);
     features
 }
 
@@ -107,6 +99,12 @@ pub fn screen(bytes: &[u8]) -> Result<(), String> {
                 Wrong::Large(message) => message,
             })?,
             Payload::TypeSection(reader) => items.add(u64::from(reader.count()))?,
+            Payload::ImportSection(reader) => items.add(u64::from(reader.count()))?,
+            Payload::ExportSection(reader) => items.add(u64::from(reader.count()))?,
+            Payload::CoreTypeSection(reader) => items.add(u64::from(reader.count()))?,
+            Payload::ComponentCanonicalSection(reader) => items.add(u64::from(reader.count()))?,
+            Payload::ComponentImportSection(reader) => items.add(u64::from(reader.count()))?,
+            Payload::ComponentExportSection(reader) => items.add(u64::from(reader.count()))?,
             Payload::ComponentTypeSection(reader) => items.add(u64::from(reader.count()))?,
             Payload::ComponentAliasSection(reader) => items.add(u64::from(reader.count()))?,
             Payload::ComponentInstanceSection(reader) => items.add(u64::from(reader.count()))?,
@@ -147,6 +145,24 @@ fn look_at(body: &FunctionBody<'_>, locals: &mut Bound) -> Result<(), Wrong> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Sections that say how much is in them, by their numbers in a component and in a module.
+    #[test]
+    fn whatever_there_can_be_many_of_is_counted() {
+        // Two million, and nothing after that: it is refused before anybody looks for them.
+        let many = |id: u8| [id, 4, 0x80, 0x89, 0x7a, 0];
+        for id in [2, 3, 5, 6, 7, 8, 10, 11] {
+            let bytes = [b"\0asm\x0d\0\x01\0", &many(id)[..]].concat();
+            let said = screen(&bytes).unwrap_err();
+            assert!(said.contains("more than 1000000 parts"), "{id}: {said}");
+        }
+        for id in [1, 2, 7] {
+            let module = [b"\0asm\x01\0\0\0", &many(id)[..]].concat();
+            let bytes = [b"\0asm\x0d\0\x01\0", &[1, 14][..], &module].concat();
+            let said = screen(&bytes).unwrap_err();
+            assert!(said.contains("more than 1000000 parts"), "module, {id}: {said}");
+        }
+    }
 
     #[test]
     fn an_empty_component_passes_and_what_is_none_does_not() {

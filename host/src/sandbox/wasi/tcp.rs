@@ -38,7 +38,8 @@ enum State {
     Fresh,
     Binding,
     Bound,
-    Connecting(Pending<Result<Stream, Failure>>),
+    /// With the options that it began with.
+    Connecting(Pending<Result<Stream, Failure>>, Options),
     Connected(Connection),
     Closed,
 }
@@ -85,7 +86,7 @@ fn not_zero<T: Default + PartialEq>(value: T) -> SocketResult<T> {
 #[wasmtime_wasi::async_trait]
 impl Pollable for TcpSocket {
     async fn ready(&mut self) {
-        if let State::Connecting(pending) = &mut self.state {
+        if let State::Connecting(pending, _) = &mut self.state {
             pending.ready().await;
         }
     }
@@ -146,9 +147,10 @@ impl tcp_bindings::HostTcpSocket for View<'_> {
         }
         let peer = address::remote(remote, socket.family)?;
         let (lender, lease, options) = (Arc::clone(self.lender), Arc::clone(self.lease), socket.options);
-        socket.state = State::Connecting(Pending::new(self.lease, |on_target| async move {
+        let pending = Pending::new(self.lease, |on_target| async move {
             lender.connect(&lease, peer, &options, &on_target).await
-        }));
+        });
+        socket.state = State::Connecting(pending, options);
         Ok(())
     }
 
@@ -157,14 +159,19 @@ impl tcp_bindings::HostTcpSocket for View<'_> {
         this: Resource<TcpSocket>,
     ) -> SocketResult<(Resource<DynInputStream>, Resource<DynOutputStream>)> {
         let socket = self.table.get_mut(&this)?;
-        let State::Connecting(pending) = &mut socket.state else {
+        let State::Connecting(pending, begun_with) = &mut socket.state else {
             return Err(ErrorCode::NotInProgress.into());
         };
         let Some(result) = pending.take() else {
             return Err(ErrorCode::WouldBlock.into());
         };
+        let changed = socket.options != *begun_with;
         socket.state = State::Closed;
-        let connection = Connection::new(result?, self.lease, &socket.alive);
+        let stream = result?;
+        if changed {
+            stream.configure(&socket.options).map_err(|error| code(&error))?;
+        }
+        let connection = Connection::new(stream, self.lease, &socket.alive);
         socket.state = State::Connected(connection.clone());
         let input: DynInputStream = Box::new(Input::new(connection.clone()));
         let output: DynOutputStream = Box::new(Output::new(connection));
@@ -323,4 +330,58 @@ impl tcp_bindings::HostTcpSocket for View<'_> {
 /// Whole seconds are what the system counts in.
 fn seconds(nanos: u64) -> Duration {
     Duration::from_nanos(nanos).clamp(Duration::from_secs(1), KEEP_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{instance_network::Host as _, network::Ipv4SocketAddress},
+        tcp_bindings::HostTcpSocket as _,
+        tcp_create_socket::Host as _,
+        *,
+    };
+    use crate::{
+        capability::testing::{self, Recorder},
+        domain::grant::{HostPattern, Network as Class, TcpGrant},
+    };
+    use wasmtime::component::ResourceTable;
+
+    #[tokio::test]
+    async fn what_is_set_of_a_connection_before_it_is_there_is_set_of_it() {
+        let stand_in = testing::serve(|stream| async move {
+            let _open = stream;
+            std::future::pending::<()>().await;
+        })
+        .await;
+        let any = TcpGrant::Pattern {
+            host: HostPattern::Any,
+            port: None,
+        };
+        let lease = Arc::new(testing::lease().tcp([any]).networks([Class::Public]).done());
+        let lender = testing::recorded(&Recorder::with_stand_in(stand_in), Box::new(|_| Vec::new()));
+        let (mut table, alive) = (ResourceTable::new(), Alive::default());
+        let mut view = View {
+            table: &mut table,
+            lease: &lease,
+            lender: &lender,
+            alive: &alive,
+        };
+        let network = view.instance_network().unwrap();
+        let Ok(socket) = view.create_tcp_socket(IpAddressFamily::Ipv4) else {
+            panic!("no socket")
+        };
+        let this = || Resource::new_borrow(socket.rep());
+        let remote = IpSocketAddress::Ipv4(Ipv4SocketAddress {
+            port: 80,
+            address: (1, 1, 1, 1),
+        });
+        assert!(view.start_connect(this(), network, remote).is_ok());
+        assert!(view.set_hop_limit(this(), 7).is_ok());
+        view.table.get_mut(&socket).unwrap().ready().await;
+        assert!(view.finish_connect(this()).is_ok());
+        let State::Connected(connection) = &view.table.get(&socket).unwrap().state else {
+            panic!("not connected")
+        };
+        assert_eq!(connection.lock().hop_limit(), 7);
+    }
 }

@@ -77,7 +77,11 @@ impl UdpSocket {
 }
 
 /// What arrives.
-pub struct Incoming(Open);
+pub struct Incoming {
+    open: Open,
+    /// The peer that was found to be granted last.
+    accepted: Option<SocketAddr>,
+}
 
 /// What is sent.
 pub struct Outgoing {
@@ -100,16 +104,16 @@ impl Pollable for UdpSocket {
 impl Pollable for Incoming {
     async fn ready(&mut self) {
         let (mut readable, asked) = {
-            let socket = self.0.lock();
+            let socket = self.open.lock();
             (Box::pin(socket.readable()), socket.has_asked())
         };
         let ready = |cx: &mut Context<'_>| {
-            ready!(self.0.lock().poll_pace(cx));
+            ready!(self.open.lock().poll_pace(cx));
             readable.as_mut().poll(cx)
         };
         // Nobody answers a socket that has asked nothing.
         if asked {
-            on_target(&self.0.lease, ready).await;
+            on_target(&self.open.lease, ready).await;
         } else {
             poll_fn(ready).await;
         }
@@ -210,7 +214,11 @@ impl udp_bindings::HostUdpSocket for View<'_> {
         }
         let connected = open.lock().connect(peer);
         connected.map_err(|error| socket::failed(self.lease, &error))?;
-        let incoming = self.table.push_child(Incoming(open.clone()), &this)?;
+        let incoming = Incoming {
+            open: open.clone(),
+            accepted: None,
+        };
+        let incoming = self.table.push_child(incoming, &this)?;
         let outgoing = Outgoing {
             open,
             checked: peer,
@@ -287,7 +295,7 @@ impl udp_bindings::HostIncomingDatagramStream for View<'_> {
         this: Resource<Incoming>,
         max_results: u64,
     ) -> SocketResult<Vec<udp_bindings::IncomingDatagram>> {
-        let open = &self.table.get(&this)?.0;
+        let Incoming { open, accepted } = self.table.get_mut(&this)?;
         let max = usize::try_from(max_results)
             .unwrap_or(usize::MAX)
             .min(DATAGRAMS_MAX);
@@ -297,6 +305,8 @@ impl udp_bindings::HostIncomingDatagramStream for View<'_> {
         }
         let mut room = vec![0; DATAGRAM_BYTES_MAX];
         let mut bytes = 0;
+        // Only for as long as this call: a name that is looked up meanwhile could open what is closed now.
+        let mut refused = None;
         let mut socket = open.lock();
         // What is not for the guest counts as well, so that a flood of it does not hold this thread.
         for _ in 0..DATAGRAMS_MAX {
@@ -308,8 +318,11 @@ impl udp_bindings::HostIncomingDatagramStream for View<'_> {
                 Ok(Some((length, from))) => {
                     let own = match socket.peer() {
                         Some(peer) => peer == from,
+                        None if *accepted == Some(from) => true,
+                        None if refused == Some(from) => false,
                         None => self.lender.takes_datagrams(self.lease, from),
                     };
+                    *(if own { &mut *accepted } else { &mut refused }) = Some(from);
                     if own {
                         bytes += length;
                         datagrams.push(udp_bindings::IncomingDatagram {

@@ -103,6 +103,8 @@ pub(super) struct Key {
     pub tenant: Arc<str>,
     pub digest: Arc<str>,
     pub plugin: Arc<str>,
+    /// Since then executions are its own; what was sent before may be those of what it took the place of.
+    pub since: Mono,
     /// Closed, and not known to be sick at large: nothing is to be done for a job that ends well but to count it.
     pub calm: bool,
     pub state: State,

@@ -152,6 +152,7 @@ impl Quarantine {
             tenant: Arc::clone(tenant),
             digest: Arc::clone(&profile.digest),
             plugin: Arc::clone(&profile.plugin),
+            since: now,
             calm: true,
             state: State::Closed,
             parts: [Count::default(); PARTS],
@@ -207,6 +208,9 @@ impl Quarantine {
         let Some(key) = self.at(number) else {
             return;
         };
+        if result.sent < key.since {
+            return;
+        }
         let testimony = testimony(result);
         if testimony == Testimony::Well && key.calm && key.part == part {
             key.sum.well = key.sum.well.saturating_add(1);

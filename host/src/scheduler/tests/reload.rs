@@ -1,6 +1,7 @@
 //! Another configuration takes the place of the present one.
 
 use super::*;
+use crate::domain::host::QuarantineSettings;
 use crate::scheduler::reload::Reloaded;
 
 fn ready(drafts: &[&Draft]) -> Vec<MonitorSpec> {
@@ -97,7 +98,7 @@ fn codes_follow_their_sink_to_its_new_number_and_those_of_a_lost_sink_are_record
     rig.pass(10);
     let out = rig.take(Kind::Code);
     assert_eq!(out.len(), 2);
-    shop.sinks = Arc::new([sink("c"), sink("b")]);
+    shop.sinks = Arc::new([sink("b"), sink("c")]);
     assert_eq!(rig.reload(&[&shop]), counts(0, 1, 0, 0));
     assert!(rig.has(|fact| matches!(fact, Fact::Undeliverable { sink, .. } if &**sink == "a")));
     // The answer that still comes belongs to a number that means another sink now: the code is sent again.
@@ -127,7 +128,10 @@ fn a_running_repair_whose_configuration_changes_counts_as_done_perhaps() {
     let mut changed = spec("shop");
     let repair = changed.intervention.take().unwrap();
     changed.intervention = Some(Arc::new(InterventionSpec {
-        lane: lane(),
+        lane: Lane {
+            settings: r#"{"other":1}"#.into(),
+            ..lane()
+        },
         cooldown: Duration::from_secs(7),
         budget: repair.budget,
         ..*repair
@@ -146,6 +150,85 @@ fn a_running_repair_whose_configuration_changes_counts_as_done_perhaps() {
             ..
         }
     )));
+}
+
+/// The same with another build of its plugins.
+fn rebuilt(mut draft: Draft) -> Draft {
+    let lane = || {
+        let lane = lane();
+        Lane {
+            profile: Arc::new(Profile {
+                digest: "another".into(),
+                ..Profile::clone(&lane.profile)
+            }),
+            ..lane
+        }
+    };
+    let check = draft.class.pulse.as_mut().unwrap();
+    check.profile = lane().profile;
+    let repair = draft.class.intervention.take().unwrap();
+    draft.class.intervention = Some(Arc::new(InterventionSpec {
+        lane: lane(),
+        budget: repair.budget,
+        ..*repair
+    }));
+    let sinks = draft.class.sinks.iter().map(|sink| {
+        Arc::new(Sink {
+            lane: lane(),
+            name: Arc::clone(&sink.name),
+            ..**sink
+        })
+    });
+    draft.class.sinks = sinks.collect();
+    draft
+}
+
+#[test]
+fn another_build_of_a_plugin_lets_the_old_one_finish() {
+    let mut rig = Rig::new(vec![spec("shop")], |_| {});
+    let pulse = rig.next(Kind::Pulse);
+    assert_eq!(rig.reload(&[&rebuilt(spec("shop"))]), counts(0, 1, 0, 0));
+    rig.answer(&pulse, report(Status::Unhealthy));
+    let [code, repair] = [Kind::Code, Kind::Intervention].map(|kind| rig.next(kind));
+    assert_eq!(&*code.assignment().unwrap().profile.digest, "another");
+    // And back again.
+    assert_eq!(rig.reload(&[&spec("shop")]), counts(0, 1, 0, 0));
+    rig.answer(&code, receipt());
+    rig.answer(&repair, done());
+    let snapshot = rig.snapshot();
+    assert_eq!(
+        [
+            snapshot.kinds.pulse.stale,
+            snapshot.kinds.intervention.stale,
+            snapshot.kinds.code.stale
+        ],
+        [0; 3]
+    );
+    assert_eq!(snapshot.states.get("verifying"), Some(&1));
+    rig.pass(10);
+    let Payload::Code(said) = &code.payload else {
+        unreachable!()
+    };
+    let again = |job: &Job| matches!(&job.payload, Payload::Code(alert) if alert.color == said.color);
+    assert!(!rig.take(Kind::Code).iter().any(again), "nothing is said twice");
+}
+
+#[test]
+fn a_new_build_is_not_blamed_for_what_the_old_one_did() {
+    let mut rig = Rig::new(vec![spec("shop")], |settings| {
+        settings.quarantine = Some(QuarantineSettings {
+            faults_min: 1,
+            ..QuarantineSettings::default()
+        });
+    });
+    let pulse = rig.next(Kind::Pulse);
+    rig.pass(10);
+    rig.reload(&[&rebuilt(spec("shop"))]);
+    rig.answer(&pulse, Outcome::Trap("unreachable".to_owned()));
+    assert!(!rig.has(|fact| matches!(fact, Fact::Quarantined { .. })));
+    let pulse = rig.next(Kind::Pulse);
+    rig.answer(&pulse, Outcome::Trap("unreachable".to_owned()));
+    assert!(rig.has(|fact| matches!(fact, Fact::Quarantined { digest, .. } if &**digest == "another")));
 }
 
 #[test]

@@ -19,10 +19,13 @@ pub struct Settings {
     pub address: Option<String>,
     /// What is sent; nothing is sent without it.
     pub say: Option<String>,
-    /// How many: datagrams of `spray`, connections of `tcp-many`, bytes of `tcp-read`, chunks of `post`.
+    /// How many: datagrams of `spray`, connections of `tcp-many`, bytes of `tcp-read` and
+    /// `tcp-write`, chunks of `post`.
     pub count: Option<u32>,
-    /// Milliseconds that `tcp-then-sleep` sleeps, or that `http-impatient` waits for the answer.
+    /// Milliseconds that `tcp-then-sleep` and `get-later` sleep, or that `get-impatient` waits for the answer.
     pub ms: Option<u64>,
+    /// Of HTTP: milliseconds that the host is asked to wait for the head of the answer.
+    pub first_byte_ms: Option<u64>,
     /// Of HTTP: `http` or `https`.
     pub scheme: Option<String>,
     /// Of HTTP: `host:port`.
@@ -75,6 +78,8 @@ pub enum Deed {
     GetHead,
     /// A GET that is given up after so many milliseconds.
     GetImpatient,
+    /// A GET whose answer is looked at only after so many milliseconds.
+    GetLater,
 }
 
 /// The guest.
@@ -86,7 +91,9 @@ impl Pulse for Native {
     fn run(job: PulseJob<Settings>) -> Result<Report, Fault> {
         let settings = job.settings;
         let done = match settings.deed {
-            Deed::Get | Deed::Post | Deed::GetHead | Deed::GetImpatient => web::perform(&settings),
+            Deed::Get | Deed::Post | Deed::GetHead | Deed::GetImpatient | Deed::GetLater => {
+                web::perform(&settings)
+            }
             _ => sockets::perform(&settings),
         };
         Ok(match done {

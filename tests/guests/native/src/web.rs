@@ -7,7 +7,7 @@ use wasip2::{
         outgoing_handler::handle,
         types::{
             Fields, FutureIncomingResponse, IncomingBody, IncomingResponse, Method, OutgoingBody,
-            OutgoingRequest, Scheme,
+            OutgoingRequest, RequestOptions, Scheme,
         },
     },
     io::{poll::poll, streams::StreamError},
@@ -40,7 +40,12 @@ pub fn perform(settings: &Settings) -> Result<String, String> {
         Deed::Post => Some(request.body().map_err(|()| "no body".to_owned())?),
         _ => None,
     };
-    let answer = handle(request, None).map_err(|code| format!("{code:?}"))?;
+    let options = settings.first_byte_ms.map(|ms| {
+        let options = RequestOptions::new();
+        let _ = options.set_first_byte_timeout(Some(ms * 1_000_000));
+        options
+    });
+    let answer = handle(request, options).map_err(|code| format!("{code:?}"))?;
     if let Some(body) = body {
         upload(body, settings)?;
     }
@@ -50,6 +55,9 @@ pub fn perform(settings: &Settings) -> Result<String, String> {
         if !poll(&[&ready, &timer]).contains(&0) {
             return Err("no answer in time".into());
         }
+    }
+    if settings.deed == Deed::GetLater {
+        std::thread::sleep(std::time::Duration::from_millis(settings.ms.unwrap_or(0)));
     }
     let response = wait(&answer)?;
     let status = response.status();

@@ -1,7 +1,7 @@
 //! The body of a request, and the stream that it is written to.
 
 use super::{
-    super::View,
+    super::{Alive, View},
     ErrorCode, HttpError, HttpResult,
     fields::Fields,
     flow::{Flow, WeakFlow},
@@ -21,6 +21,7 @@ pub struct OutgoingBody {
     upload: Upload,
     stream: Option<BodyStream>,
     done: bool,
+    _alive: Alive,
 }
 
 /// Where the exchange is told of, once there is one: who waits for room in the body carries it on.
@@ -38,7 +39,7 @@ impl Sink {
 }
 
 impl OutgoingBody {
-    pub fn new(declared: Option<u64>) -> (Self, Upload, Sink) {
+    pub fn new(declared: Option<u64>, alive: &Alive) -> (Self, Upload, Sink) {
         let (upload, sink) = (Upload::new(declared), Sink::default());
         let body = Self {
             upload: upload.clone(),
@@ -47,6 +48,7 @@ impl OutgoingBody {
                 sink: sink.clone(),
             }),
             done: false,
+            _alive: Arc::clone(alive),
         };
         (body, upload, sink)
     }
@@ -131,7 +133,7 @@ impl OutputStream for BodyStream {
         if bytes.len() > self.upload.room().map_err(Self::failed)? {
             return Err(StreamError::trap("write exceeds what check-write allows"));
         }
-        self.upload.write(bytes).map_err(Self::failed)
+        self.upload.write(&bytes).map_err(Self::failed)
     }
 
     fn flush(&mut self) -> StreamResult<()> {

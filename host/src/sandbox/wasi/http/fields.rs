@@ -28,6 +28,10 @@ struct Map {
     alive: Alive,
 }
 
+/// So many bytes of fields that came in can't be held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooLarge(pub u32);
+
 impl Map {
     fn new(headers: HeaderMap, alive: &Alive) -> Self {
         let bytes = bytes_of(&headers);
@@ -42,6 +46,15 @@ impl Map {
     fn add(&mut self, bytes: usize) {
         self.bytes += bytes;
         self.alive.field_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn remove(&mut self, name: &HeaderName) {
+        self.headers.remove(name);
+        let left = bytes_of(&self.headers);
+        self.alive
+            .field_bytes
+            .fetch_sub(self.bytes - left, Ordering::Relaxed);
+        self.bytes = left;
     }
 }
 
@@ -66,7 +79,10 @@ impl Fields {
     }
 
     /// Those of an answer, without what is the host's own.
-    pub fn received(mut headers: HeaderMap, alive: &Alive) -> Self {
+    ///
+    /// # Errors
+    /// So many bytes are too much beside what the instance holds already.
+    pub fn received(mut headers: HeaderMap, alive: &Alive) -> Result<Self, TooLarge> {
         let own: Vec<HeaderName> = headers
             .keys()
             .filter(|name| is_forbidden(name))
@@ -75,10 +91,14 @@ impl Fields {
         for name in own {
             headers.remove(name);
         }
-        Self {
+        let bytes = bytes_of(&headers);
+        if alive.field_bytes.load(Ordering::Relaxed) + bytes > BYTES_MAX {
+            return Err(TooLarge(u32::try_from(bytes).unwrap_or(u32::MAX)));
+        }
+        Ok(Self {
             map: Arc::new(Map::new(headers, alive)),
             immutable: true,
-        }
+        })
     }
 
     /// From now on they stay as they are.
@@ -133,12 +153,12 @@ impl Fields {
         Ok(())
     }
 
-    fn remove(&mut self, name: &HeaderName) {
+    fn remove(&mut self, name: &HeaderName) -> FieldResult<()> {
         if self.headers().contains_key(name) {
-            let mut headers = self.headers().clone();
-            headers.remove(name);
-            self.map = Arc::new(Map::new(headers, &self.map.alive));
+            self.hold(0, 0)?;
+            Arc::make_mut(&mut self.map).remove(name);
         }
+        Ok(())
     }
 
     /// The name, if it is one and may be changed.
@@ -210,7 +230,7 @@ impl types::HostFields for View<'_> {
         // Held against the bounds as a whole, so that what is too much changes nothing.
         let bytes = |value: &HeaderValue| name.as_str().len() + value.len() + OVERHEAD;
         fields.hold(values.len(), values.iter().map(bytes).sum())?;
-        fields.remove(&name);
+        fields.remove(&name)?;
         for value in values {
             fields.append(name.clone(), value)?;
         }
@@ -220,8 +240,7 @@ impl types::HostFields for View<'_> {
     fn delete(&mut self, this: Resource<Fields>, name: String) -> FieldResult<()> {
         let fields = self.table.get_mut(&this)?;
         let name = fields.changeable(&name)?;
-        fields.remove(&name);
-        Ok(())
+        fields.remove(&name)
     }
 
     fn append(&mut self, this: Resource<Fields>, name: String, value: Vec<u8>) -> FieldResult<()> {
@@ -300,6 +319,36 @@ mod tests {
         );
     }
 
+    /// Whether it grows by what comes in, or by copies that are made to take something away.
+    #[test]
+    fn answers_and_copies_are_held_against_the_bound_of_the_instance() {
+        let alive = Alive::default();
+        let held = || alive.field_bytes.load(Ordering::Relaxed);
+        let mut headers = HeaderMap::new();
+        headers.append("x", HeaderValue::from_bytes(&vec![b'x'; 30_000]).unwrap());
+        headers.append("y", HeaderValue::from_static("y"));
+        let answers: Vec<_> = (0..256)
+            .map_while(|_| Fields::received(headers.clone(), &alive).ok())
+            .collect();
+        assert_eq!(answers.len(), 8);
+        assert!(held() <= BYTES_MAX);
+        assert_eq!(
+            Fields::received(headers.clone(), &alive).unwrap_err(),
+            TooLarge(30_011)
+        );
+        let before = held();
+        let mut copies = vec![answers[0].clone(); 100];
+        assert!(copies.iter_mut().all(|copy| copy.remove(&name("y")).is_err()));
+        assert_eq!(held(), before);
+        drop(copies);
+        // Who has it alone makes no copy.
+        let mut own = answers.into_iter().next().unwrap();
+        assert!(own.remove(&name("y")).is_ok());
+        assert_eq!(held(), 30_005);
+        drop(own);
+        assert_eq!(held(), 0);
+    }
+
     #[test]
     fn one_opinion_about_the_length_or_none() {
         let of = |values: &[&str]| {
@@ -307,7 +356,9 @@ mod tests {
             for value in values {
                 headers.append(CONTENT_LENGTH, HeaderValue::from_str(value).unwrap());
             }
-            Fields::received(headers, &Alive::default()).content_length()
+            Fields::received(headers, &Alive::default())
+                .unwrap()
+                .content_length()
         };
         assert_eq!(of(&[]), Ok(None));
         assert_eq!(of(&["12"]), Ok(Some(12)));

@@ -42,7 +42,7 @@ impl Flow {
 
     /// Waits until there is something to look at.
     pub async fn until(&self, mut there: impl FnMut(&mut Progress) -> bool) {
-        let mut waiting = None;
+        let (mut waiting, mut watching) = (None, None);
         poll_fn(|cx| {
             let mut exchange = self.lock();
             if there(&mut exchange.progress()) {
@@ -64,6 +64,7 @@ impl Flow {
             if on_target != waiting.is_some() {
                 waiting = on_target.then(|| self.lease.waiting.begin());
             }
+            watching.get_or_insert_with(|| exchange.watched().begin());
             Poll::Pending
         })
         .await;

@@ -163,3 +163,75 @@ impl types::Host for View<'_> {
         Ok(self.table.get(&error)?.downcast_ref::<ErrorCode>().cloned())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        outgoing_handler::Host as _,
+        types::{
+            HostFields, HostFutureIncomingResponse, HostOutgoingRequest, HostOutgoingResponse,
+            HostRequestOptions, Scheme,
+        },
+        *,
+    };
+    use crate::{
+        capability::testing::{self, Recorder},
+        sandbox::wasi::Alive,
+    };
+    use std::sync::Arc;
+    use wasmtime::component::ResourceTable;
+
+    fn options_alone(view: &mut View<'_>) {
+        HostRequestOptions::new(view).unwrap();
+    }
+
+    fn a_body_without_its_message(view: &mut View<'_>) {
+        let fields = HostFields::new(view).unwrap();
+        let answer = HostOutgoingResponse::new(view, fields).unwrap();
+        let borrowed = Resource::new_borrow(answer.rep());
+        assert!(HostOutgoingResponse::body(view, borrowed).unwrap().is_ok());
+        HostOutgoingResponse::drop(view, answer).unwrap();
+    }
+
+    fn a_future_whose_answer_was_taken(view: &mut View<'_>) {
+        let fields = HostFields::new(view).unwrap();
+        let request = HostOutgoingRequest::new(view, fields).unwrap();
+        let borrowed = || Resource::new_borrow(request.rep());
+        let scheme = view.set_scheme(borrowed(), Some(Scheme::Http)).unwrap();
+        let authority = view
+            .set_authority(borrowed(), Some("127.0.0.1".to_owned()))
+            .unwrap();
+        assert!(scheme.is_ok() && authority.is_ok());
+        let Ok(future) = view.handle(request, None) else {
+            panic!("no future")
+        };
+        let got = HostFutureIncomingResponse::get(view, Resource::new_borrow(future.rep())).unwrap();
+        assert!(
+            matches!(got, Some(Ok(Err(ErrorCode::HttpRequestDenied)))),
+            "{got:?}"
+        );
+    }
+
+    /// An instance in which something is left is not used again, and that is seen by what is alive.
+    #[tokio::test]
+    async fn whatever_is_left_behind_is_seen() {
+        for leave in [
+            options_alone,
+            a_body_without_its_message,
+            a_future_whose_answer_was_taken,
+        ] {
+            let (lease, alive) = (Arc::new(testing::lease().done()), Alive::default());
+            let lender = testing::recorded(&Recorder::default(), Box::new(|_| Vec::new()));
+            let mut table = ResourceTable::new();
+            leave(&mut View {
+                table: &mut table,
+                lease: &lease,
+                lender: &lender,
+                alive: &alive,
+            });
+            assert!(Arc::strong_count(&alive) > 1);
+            drop(table);
+            assert_eq!(Arc::strong_count(&alive), 1);
+        }
+    }
+}

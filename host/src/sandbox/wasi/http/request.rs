@@ -1,7 +1,7 @@
 //! Requests on their way out: what may be asked for, and how long to wait.
 
 use super::{
-    super::View,
+    super::{Alive, View},
     ErrorCode, HttpResult,
     body::OutgoingBody,
     fields::Fields,
@@ -13,6 +13,7 @@ use super::{
 use crate::{
     capability::{
         http::{
+            REQUEST_BODY_BYTES_MAX,
             streaming::{self, Exchange, Head, Patience},
             upload::Upload,
         },
@@ -34,8 +35,10 @@ pub struct OutgoingRequest {
 }
 
 /// How long the guest wants to wait.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct RequestOptions(Patience);
+pub struct RequestOptions {
+    patience: Patience,
+    _alive: Alive,
+}
 
 impl OutgoingRequest {
     fn url(&self) -> Result<String, ErrorCode> {
@@ -119,7 +122,7 @@ impl types::HostOutgoingRequest for View<'_> {
         let Ok(declared) = request.fields.content_length() else {
             return Ok(Err(()));
         };
-        let (body, upload, sink) = OutgoingBody::new(declared);
+        let (body, upload, sink) = OutgoingBody::new(declared, self.alive);
         request.upload = Some((upload, sink));
         Ok(Ok(self.table.push(body)?))
     }
@@ -189,11 +192,14 @@ impl types::HostOutgoingRequest for View<'_> {
 
 impl types::HostRequestOptions for View<'_> {
     fn new(&mut self) -> wasmtime::Result<Resource<RequestOptions>> {
-        Ok(self.table.push(RequestOptions::default())?)
+        Ok(self.table.push(RequestOptions {
+            patience: Patience::default(),
+            _alive: Arc::clone(self.alive),
+        })?)
     }
 
     fn connect_timeout(&mut self, this: Resource<RequestOptions>) -> wasmtime::Result<Option<u64>> {
-        Ok(self.table.get(&this)?.0.connect.map(nanos))
+        Ok(self.table.get(&this)?.patience.connect.map(nanos))
     }
 
     fn set_connect_timeout(
@@ -201,12 +207,12 @@ impl types::HostRequestOptions for View<'_> {
         this: Resource<RequestOptions>,
         wait: Option<u64>,
     ) -> wasmtime::Result<Result<(), ()>> {
-        self.table.get_mut(&this)?.0.connect = wait.map(Duration::from_nanos);
+        self.table.get_mut(&this)?.patience.connect = wait.map(Duration::from_nanos);
         Ok(Ok(()))
     }
 
     fn first_byte_timeout(&mut self, this: Resource<RequestOptions>) -> wasmtime::Result<Option<u64>> {
-        Ok(self.table.get(&this)?.0.first_byte.map(nanos))
+        Ok(self.table.get(&this)?.patience.first_byte.map(nanos))
     }
 
     fn set_first_byte_timeout(
@@ -214,12 +220,12 @@ impl types::HostRequestOptions for View<'_> {
         this: Resource<RequestOptions>,
         wait: Option<u64>,
     ) -> wasmtime::Result<Result<(), ()>> {
-        self.table.get_mut(&this)?.0.first_byte = wait.map(Duration::from_nanos);
+        self.table.get_mut(&this)?.patience.first_byte = wait.map(Duration::from_nanos);
         Ok(Ok(()))
     }
 
     fn between_bytes_timeout(&mut self, this: Resource<RequestOptions>) -> wasmtime::Result<Option<u64>> {
-        Ok(self.table.get(&this)?.0.between_bytes.map(nanos))
+        Ok(self.table.get(&this)?.patience.between_bytes.map(nanos))
     }
 
     fn set_between_bytes_timeout(
@@ -227,7 +233,7 @@ impl types::HostRequestOptions for View<'_> {
         this: Resource<RequestOptions>,
         wait: Option<u64>,
     ) -> wasmtime::Result<Result<(), ()>> {
-        self.table.get_mut(&this)?.0.between_bytes = wait.map(Duration::from_nanos);
+        self.table.get_mut(&this)?.patience.between_bytes = wait.map(Duration::from_nanos);
         Ok(Ok(()))
     }
 
@@ -244,7 +250,7 @@ impl outgoing_handler::Host for View<'_> {
         options: Option<Resource<RequestOptions>>,
     ) -> HttpResult<Resource<FutureResponse>> {
         let patience = match options {
-            Some(options) => self.table.get(&options)?.0,
+            Some(options) => self.table.get(&options)?.patience,
             None => Patience::default(),
         };
         let request = self.table.delete(request)?;
@@ -253,7 +259,11 @@ impl outgoing_handler::Host for View<'_> {
             .fields
             .content_length()
             .map_err(|()| ErrorCode::HttpRequestBodySize(None))?;
-        if request.upload.is_none() && declared.is_some_and(|bytes| bytes > 0) {
+        let max = match request.upload {
+            Some(_) => REQUEST_BODY_BYTES_MAX as u64,
+            None => 0,
+        };
+        if declared.is_some_and(|bytes| bytes > max) {
             return Err(ErrorCode::HttpRequestBodySize(declared).into());
         }
         let method = name_of(&request.method).to_owned();
@@ -271,9 +281,7 @@ impl outgoing_handler::Host for View<'_> {
         }
         // The request is on its way while the guest does something else: as far as it comes without waiting.
         flow.look(|_| ());
-        Ok(self
-            .table
-            .push(FutureResponse::new(Arc::clone(self.lease), flow))?)
+        Ok(self.table.push(FutureResponse::new(flow, self.alive))?)
     }
 }
 

@@ -1,7 +1,12 @@
 //! Answers, as they come in.
 
-use super::{super::View, ErrorCode, fields::Fields, flow::Flow, types};
-use crate::capability::Lease;
+use super::{
+    super::{Alive, View},
+    ErrorCode,
+    fields::{Fields, TooLarge},
+    flow::Flow,
+    types,
+};
 use bytes::Bytes;
 use std::sync::Arc;
 use wasmtime::component::Resource;
@@ -13,14 +18,14 @@ use wasmtime_wasi::p2::{
 pub struct FutureResponse {
     /// None once it was taken.
     flow: Option<Flow>,
-    _lease: Arc<Lease>,
+    _alive: Alive,
 }
 
 impl FutureResponse {
-    pub fn new(lease: Arc<Lease>, flow: Flow) -> Self {
+    pub fn new(flow: Flow, alive: &Alive) -> Self {
         Self {
             flow: Some(flow),
-            _lease: lease,
+            _alive: Arc::clone(alive),
         }
     }
 }
@@ -72,9 +77,16 @@ impl types::HostFutureIncomingResponse for View<'_> {
         let flow = future.flow.take();
         match head {
             Ok(head) => {
+                let fields = match Fields::received(head.headers, self.alive) {
+                    Ok(fields) => fields,
+                    Err(TooLarge(bytes)) => {
+                        let code = ErrorCode::HttpResponseHeaderSectionSize(Some(bytes));
+                        return Ok(Some(Ok(Err(code))));
+                    }
+                };
                 let response = IncomingResponse {
                     status: head.status.as_u16(),
-                    fields: Fields::received(head.headers, self.alive),
+                    fields,
                     flow,
                 };
                 Ok(Some(Ok(Ok(self.table.push(response)?))))
@@ -215,7 +227,10 @@ impl types::HostFutureTrailers for View<'_> {
         trailers.taken = true;
         Ok(Some(Ok(match end {
             Ok(None) => Ok(None),
-            Ok(Some(fields)) => Ok(Some(self.table.push(Fields::received(fields, self.alive))?)),
+            Ok(Some(fields)) => match Fields::received(fields, self.alive) {
+                Ok(fields) => Ok(Some(self.table.push(fields)?)),
+                Err(TooLarge(bytes)) => Err(ErrorCode::HttpResponseTrailerSectionSize(Some(bytes))),
+            },
             Err(failure) => Err(failure.into()),
         })))
     }

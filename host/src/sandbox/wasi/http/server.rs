@@ -121,7 +121,7 @@ impl types::HostOutgoingResponse for View<'_> {
         if std::mem::replace(&mut response.has_body, true) {
             return Ok(Err(()));
         }
-        let (body, ..) = OutgoingBody::new(None);
+        let (body, ..) = OutgoingBody::new(None, self.alive);
         Ok(Ok(self.table.push(body)?))
     }
 
