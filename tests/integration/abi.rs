@@ -5,7 +5,7 @@ use sha2::{Digest as _, Sha256};
 use std::{collections::BTreeMap, fmt::Write as _, fs};
 
 /// Of the packages `pulse:plugin@0.1.0` and `pulse:host@0.1.0`, without comments and blanks.
-const DIGEST: &str = "0000";
+const DIGEST: &str = "d110132db8f8e86a7ddf161508bb86e44f03afd119132e9156c8df1f3c6a555e";
 
 /// What 0.2.0 of the tests changes: a report has several reasons.
 const CHANGED: (&str, &str) = (

@@ -1,8 +1,7 @@
 //! The pages for authors of plugins: each block of them is run, or says why not.
 //!
 //! Blocks of Rust are doc tests of the SDK (`plugin-sdk/src/pages.rs`). Those of TOML go through the parsers that will
-//! read them. Those of the shell run in a scratch folder that holds the files of the page, in their order, against the
-//! program; lines without `$` are what must be seen, and `# exits with N` says how a command ends.
+//! read them. Those of the shell run in a scratch folder that holds the files of the page, against the program; lines without `$` are what must be seen, and `# exits with N` says how a command ends.
 
 mod page;
 
@@ -58,7 +57,9 @@ fn pages_with_rust_are_doc_tests_of_the_sdk() {
 fn the_plugin_of_the_guide_is_built_from_the_guide() {
     let mut compared = Vec::new();
     for block in pages().into_iter().flat_map(|(_, blocks)| blocks) {
-        let Some(file) = block.file.filter(|file| file.starts_with("fetch/") && !file.ends_with("Cargo.toml"))
+        let Some(file) = block
+            .file
+            .filter(|file| file.starts_with("fetch/") && !file.ends_with("Cargo.toml"))
         else {
             continue;
         };
@@ -125,15 +126,18 @@ fn commands_do_what_the_pages_say() {
     let mut run = 0;
     for (name, blocks) in pages() {
         let scratch = TempDir::new().unwrap();
-        for block in blocks {
-            if let Some(file) = &block.file {
-                let path = scratch.path().join(file);
-                fs::create_dir_all(path.parent().unwrap()).unwrap();
-                fs::write(&path, &block.text).unwrap();
-                if path.file_name().is_some_and(|name| name == "plugin.toml") {
-                    place_component(path.parent().unwrap());
-                }
+        for block in &blocks {
+            let Some(file) = &block.file else {
+                continue;
+            };
+            let path = scratch.path().join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, &block.text).unwrap();
+            if path.file_name().is_some_and(|name| name == "plugin.toml") {
+                place_component(path.parent().unwrap());
             }
+        }
+        for block in blocks {
             if block.kind != Kind::Shell || block.skip.is_some() {
                 continue;
             }
@@ -147,9 +151,9 @@ fn commands_do_what_the_pages_say() {
                 );
                 let mut rest = seen.as_str();
                 for wanted in &command.seen {
-                    let at = rest
-                        .find(wanted.as_str())
-                        .unwrap_or_else(|| panic!("docs/{name}, line {}: no {wanted:?} in\n{seen}", block.line));
+                    let at = rest.find(wanted.as_str()).unwrap_or_else(|| {
+                        panic!("docs/{name}, line {}: no {wanted:?} in\n{seen}", block.line)
+                    });
                     rest = &rest[at + wanted.len()..];
                 }
                 run += 1;
@@ -168,7 +172,10 @@ fn the_reference_has_every_interface_and_function() {
             let text = fs::read_to_string(entry.unwrap().path()).unwrap();
             let mut section = "";
             for line in text.lines() {
-                if let Some(name) = line.strip_prefix("interface ").and_then(|rest| rest.strip_suffix(" {")) {
+                if let Some(name) = line
+                    .strip_prefix("interface ")
+                    .and_then(|rest| rest.strip_suffix(" {"))
+                {
                     let heading = format!("### `{name}`\n");
                     section = reference
                         .split_once(&heading)
@@ -184,7 +191,11 @@ fn the_reference_has_every_interface_and_function() {
             }
         }
     }
-    assert!(wrong.is_empty(), "docs/guide/interfaces.md:\n{}", wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "docs/guide/interfaces.md:\n{}",
+        wrong.join("\n")
+    );
 }
 
 #[test]
@@ -231,7 +242,10 @@ fn shell(line: &str, folder: &Path) -> (i32, String) {
     let paths = std::env::var_os("PATH").unwrap_or_default();
     let paths = std::iter::once(folder_of_program.to_owned()).chain(std::env::split_paths(&paths));
     let mut command = Command::new("sh");
-    command.args(["-c", line]).current_dir(folder).stdin(Stdio::null());
+    command
+        .args(["-c", line])
+        .current_dir(folder)
+        .stdin(Stdio::null());
     for (name, value) in program.get_envs() {
         match value {
             Some(value) => command.env(name, value),

@@ -60,7 +60,9 @@ pub fn blocks(page: &str) -> Result<Vec<Block>, String> {
             .and_then(|rest| rest.strip_suffix('"'))
             .map(str::to_owned);
         if !rest.is_empty() && file.is_none() && skip.as_ref().is_none_or(String::is_empty) {
-            return Err(format!("line {at}: file=PATH or skip=\"REASON\", and not {rest:?}"));
+            return Err(format!(
+                "line {at}: file=PATH or skip=\"REASON\", and not {rest:?}"
+            ));
         }
         match kind {
             Kind::Toml if file.is_none() => {
