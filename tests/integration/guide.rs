@@ -183,10 +183,10 @@ fn the_reference_has_every_interface_and_function() {
                     if section.is_empty() {
                         wrong.push(format!("there is no section {}", heading.trim()));
                     }
-                } else if let Some((name, _)) = line.trim_start().split_once(": func(") {
-                    if !section.contains(&format!("`{name}`")) {
-                        wrong.push(format!("its section does not say what `{name}` does"));
-                    }
+                } else if let Some((name, _)) = line.trim_start().split_once(": func(")
+                    && !section.contains(&format!("`{name}`"))
+                {
+                    wrong.push(format!("its section does not say what `{name}` does"));
                 }
             }
         }
