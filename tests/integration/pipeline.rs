@@ -4,6 +4,7 @@ mod delivery;
 mod docker;
 mod episodes;
 mod family;
+mod receivers;
 mod repair;
 mod targets;
 

@@ -49,6 +49,8 @@ fn the_list_has_every_plugin_and_what_it_needs() {
         ("file", vec!["code"], vec!["files"]),
         ("http", vec!["pulse"], vec!["http"]),
         ("log", vec!["code"], vec![]),
+        ("pagerduty", vec!["code"], vec!["http"]),
+        ("slack", vec!["code"], vec!["http"]),
         ("tcp", vec!["pulse"], vec!["tcp"]),
         ("webhook", vec!["intervention", "code"], vec!["http"]),
     ];
