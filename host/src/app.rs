@@ -4,7 +4,10 @@ mod host;
 mod load;
 mod lock;
 mod probe;
+mod reload;
+mod rollback;
 mod tenants;
+mod watch;
 mod wrong;
 
 pub use host::{Host, Plan, Summary, run};

@@ -11,12 +11,12 @@ use crate::{
         host::PerKind,
         host_news,
         spec::{Kind, MonitorSpec},
-        tenant::{DEFAULT, Tenant, Used},
+        tenant::{DEFAULT, Roster, Tenant, Used},
         time::Mono,
     },
     scheduler::stats::{Snapshot, Stats},
 };
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{borrow::Cow, collections::HashMap, sync::Arc, time::Duration};
 
 const BURST: f64 = 200.0;
 const PER_SECOND: f64 = 50.0;
@@ -26,14 +26,16 @@ pub const SUMMARY_EVERY: Duration = Duration::from_secs(10);
 /// Tenants that a summary tells of: those that used most of the workers' time.
 const TENANTS_SHOWN_MAX: usize = 20;
 
-/// Logs events until their channel closes. The first of the tenants is the operator's own.
+/// Logs events until their channel closes. `hear` is told of each before that, whether there is room for its line or not.
 pub async fn keep(
     events: async_channel::Receiver<Event>,
     stats: Stats,
     clock: Clock,
-    tenants: Vec<Arc<Tenant>>,
+    tenants: Roster,
+    mut hear: impl FnMut(&Fact),
 ) {
-    let mut used: Vec<Used> = tenants.iter().map(|tenant| tenant.account.used()).collect();
+    let mut used = HashMap::new();
+    note_tenants(&tenants.all(), &mut used);
     let mut limiter = Limiter::new(clock.mono());
     let mut last = Snapshot::default();
     let mut summary = tokio::time::interval(SUMMARY_EVERY);
@@ -42,6 +44,7 @@ pub async fn keep(
         tokio::select! {
             event = events.recv() => match event {
                 Ok(event) => {
+                    hear(&event.fact);
                     if limiter.may_write(clock.mono()) {
                         write(&event);
                     }
@@ -52,7 +55,7 @@ pub async fn keep(
                 let snapshot = stats.snapshot();
                 sum_up(&last, &snapshot);
                 last = snapshot;
-                sum_up_tenants(&tenants, &mut used);
+                sum_up_tenants(&tenants.all(), &mut used);
             }
         }
     }
@@ -192,13 +195,14 @@ pub fn shown(spec: &MonitorSpec) -> Cow<'_, str> {
 }
 
 /// One line for each tenant that has done something in the last ten seconds, if there are any but the operator.
-fn sum_up_tenants(tenants: &[Arc<Tenant>], before: &mut [Used]) {
+fn sum_up_tenants(tenants: &[Arc<Tenant>], before: &mut HashMap<Arc<str>, Used>) {
+    let last = std::mem::take(before);
+    note_tenants(tenants, before);
     let mut busy: Vec<(&Arc<Tenant>, Used)> = tenants
         .iter()
-        .zip(before)
-        .map(|(tenant, before)| {
-            let now = tenant.account.used();
-            (tenant, since(&std::mem::replace(before, now), &now))
+        .filter_map(|tenant| {
+            let last = last.get(&tenant.name).copied().unwrap_or_default();
+            Some((tenant, since(&last, before.get(&tenant.name)?)))
         })
         .filter(|(_, used)| used.jobs > 0 || used.denials > 0)
         .collect();
@@ -216,6 +220,15 @@ fn sum_up_tenants(tenants: &[Arc<Tenant>], before: &mut [Used]) {
     if busy.len() > TENANTS_SHOWN_MAX {
         tracing::info!("and {} more tenants", busy.len() - TENANTS_SHOWN_MAX);
     }
+}
+
+/// What each has used so far.
+fn note_tenants(tenants: &[Arc<Tenant>], used: &mut HashMap<Arc<str>, Used>) {
+    used.extend(
+        tenants
+            .iter()
+            .map(|tenant| (Arc::clone(&tenant.name), tenant.account.used())),
+    );
 }
 
 /// What was used in between.
@@ -365,9 +378,9 @@ mod tests {
             "1 job, 20ms of CPU time, 0 requests, 1 KiB sent, 0 KiB received, 1 denial"
         );
         assert_eq!(since(&middle, &tenants[1].account.used()).jobs, 0);
-        let mut used: Vec<_> = tenants.iter().map(|_| Used::default()).collect();
+        let mut used = HashMap::new();
         sum_up_tenants(&tenants, &mut used);
-        assert_eq!(used[1], middle, "the next one starts from here");
+        assert_eq!(used["acme"], middle, "the next one starts from here");
     }
 
     #[test]

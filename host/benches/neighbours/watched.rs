@@ -19,7 +19,7 @@ use pulse_host::{
         spec::{Kind, MonitorSpec},
     },
     queue::{self, Bell},
-    sandbox::Workers,
+    sandbox::{Shelf, Workers},
     scheduler::{Parts, Scheduler},
 };
 use serde_json::{Value, json};
@@ -151,7 +151,14 @@ impl Host {
             workers: pulse_host::sandbox::worker_count(&settings).get(),
             clock: clock.clone(),
         };
-        let workers = Workers::start(sandbox, library, inlets, sender, &settings, clock.clone())?;
+        let workers = Workers::start(
+            sandbox,
+            Shelf::new(library),
+            inlets,
+            sender,
+            &settings,
+            clock.clone(),
+        )?;
         let ledger = Arc::new(Mutex::new(Ledger {
             cases,
             who: HashMap::new(),

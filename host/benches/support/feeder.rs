@@ -10,7 +10,7 @@ use pulse_host::{
         spec::{Kind, MonitorSpec},
     },
     queue::{self, Bell, Outlet, ResultReceiver},
-    sandbox::{Library, Sandbox, Workers},
+    sandbox::{Library, Sandbox, Shelf, Workers},
 };
 use std::{iter::Cycle, sync::Arc, time::Duration, vec::IntoIter};
 
@@ -49,7 +49,14 @@ impl Feeder {
         let (outlets, inlets) = queue::channels(&settings.queues);
         let (sender, results, bell) = queue::results(pace.window);
         bell.attend();
-        let workers = Workers::start(sandbox, library, inlets, sender, settings, clock.clone())?;
+        let workers = Workers::start(
+            sandbox,
+            Shelf::new(library),
+            inlets,
+            sender,
+            settings,
+            clock.clone(),
+        )?;
         Ok(Self {
             workers,
             outlets,

@@ -1,21 +1,27 @@
 //! The running host: workers, scheduler and what they say, from start to drain.
 
-use super::{load::Prepared, lock, tenants};
+use super::{
+    load::Prepared,
+    lock,
+    reload::{Reloader, Suspect},
+    tenants, watch,
+};
 use crate::{
     clock::Clock,
     domain::{
-        event::Event,
+        event::{Event, Fact},
         host::{HostSettings, PerKind},
         spec::{Kind, MonitorSpec},
-        tenant::Tenant,
+        tenant::Roster,
     },
     journal::{self, counted},
     queue::{self, Bell, Inlet, ResultSender},
-    sandbox::{self, Library, Sandbox, Workers},
+    sandbox::{self, Library, Sandbox, Shelf, Workers},
     scheduler::{Parts, Running, Scheduler, Unfinished, stats::Stats},
 };
 use anyhow::{Context as _, Result, anyhow};
 use std::{sync::Arc, time::Duration};
+use tokio::{sync::mpsc, task::AbortHandle};
 
 /// Events that may wait for the journal; beyond that they are dropped and counted.
 const EVENTS_MAX: usize = 16 * 1024;
@@ -24,16 +30,14 @@ const EVENTS_MAX: usize = 16 * 1024;
 ///
 /// # Errors
 /// When threads, signals or the runtime can't be had.
-pub fn run(prepared: Prepared) -> Result<()> {
+pub fn run(mut prepared: Prepared) -> Result<()> {
     let Prepared {
         config,
-        config_path,
         library,
-        ceilings,
         gate,
-        sandbox,
         clock,
-    } = prepared;
+        ..
+    } = &prepared;
     if !config.warnings.is_empty() {
         tracing::warn!("{}", config.warnings.render(false));
     }
@@ -42,36 +46,51 @@ pub fn run(prepared: Prepared) -> Result<()> {
         .profiles
         .iter()
         .map(|(name, profile)| (name.clone(), Arc::clone(&profile.grants)));
-    lock::announce(&gate, &library, &config.host, &grants.collect());
+    lock::announce(gate, library, &config.host, &grants.collect());
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("the runtime of the main thread could not be started")?;
     let data_dir = config.host.data_dir.clone();
-    let tenants: Vec<Arc<Tenant>> = std::iter::once(&config.operator)
-        .chain(config.tenants.iter().map(|state| &state.tenant))
-        .map(Arc::clone)
-        .collect();
+    let tenants = Roster::new(prepared.tenants());
     // Signals are caught before the first check runs, and before it is said that they are, so that no early Ctrl-C kills
     // it half-way.
     let ended = runtime.block_on(async {
         let stop = stop_signal()?;
+        let hangup = watch::hangup()?;
+        let config = &prepared.config;
         tracing::info!(
             "pulse-host {}: {} from {}, {}; Ctrl-C stops it",
             env!("CARGO_PKG_VERSION"),
             counted(config.monitors.len() as u64, "monitor"),
-            config_path.display(),
-            counted(library.iter().count() as u64, "plugin")
+            prepared.config_path.display(),
+            counted(prepared.library.iter().count() as u64, "plugin")
         );
-        tracing::info!("{ceilings}");
+        tracing::info!("{}", prepared.ceilings);
         let plan = Plan {
-            settings: config.host,
-            monitors: config.monitors,
-            host_entry: config.host_entry,
+            settings: config.host.clone(),
+            monitors: std::mem::take(&mut prepared.config.monitors),
+            host_entry: prepared.config.host_entry.take(),
         };
+        let (sandbox, library) = (Arc::clone(&prepared.sandbox), Arc::clone(&prepared.library));
+        let clock = prepared.clock.clone();
         let host = Host::start(sandbox, library, plan, clock.clone())?;
+        let (suspicion, suspects) = mpsc::channel(watch::SUSPECTS_MAX);
+        let reloader = Reloader::new(
+            &prepared,
+            Arc::clone(&host.shelf),
+            host.scheduler.control(),
+            tenants.clone(),
+        );
+        // What was read of the configuration is the scheduler's now.
+        drop(prepared);
+        let reloads = tokio::spawn(watch::serve(reloader, Arc::clone(&host.shelf), hangup, suspects));
         let figures = tokio::spawn(tenants::leave_figures(data_dir, tenants.clone(), clock));
-        let ended = host.serve(tenants, stop).await;
+        let hear = move |fact: &Fact| {
+            // One that finds no room comes again with its next quarantine.
+            let _ = Suspect::of(fact).map(|suspect| suspicion.try_send(suspect));
+        };
+        let ended = host.serve(tenants, hear, stop, reloads.abort_handle()).await;
         figures.abort();
         ended
     });
@@ -94,6 +113,7 @@ pub struct Plan {
 /// A running host.
 pub struct Host {
     scheduler: Running,
+    shelf: Arc<Shelf>,
     workers: Workers,
     events: async_channel::Receiver<Event>,
     clock: Clock,
@@ -108,9 +128,10 @@ impl Host {
     pub fn start(sandbox: Arc<Sandbox>, library: Arc<Library>, plan: Plan, clock: Clock) -> Result<Self> {
         let settings = plan.settings;
         let wiring = Wiring::new(&settings, plan.monitors, plan.host_entry, clock.clone());
+        let shelf = Shelf::new(library);
         let workers = Workers::start(
             sandbox,
-            library,
+            Arc::clone(&shelf),
             wiring.inlets,
             wiring.results,
             &settings,
@@ -121,6 +142,7 @@ impl Host {
             .context("the scheduler's thread could not be started")?;
         Ok(Self {
             scheduler,
+            shelf,
             workers,
             events: wiring.events,
             clock,
@@ -137,16 +159,21 @@ impl Host {
     /// Logs what happens until a signal comes, then drains.
     async fn serve(
         self,
-        tenants: Vec<Arc<Tenant>>,
+        tenants: Roster,
+        hear: impl FnMut(&Fact) + Send + 'static,
         stop: impl Future<Output = &'static str>,
+        reloads: AbortHandle,
     ) -> Result<Summary> {
         let journal = tokio::spawn(journal::keep(
             self.events.clone(),
             self.stats(),
             self.clock.clone(),
             tenants,
+            hear,
         ));
         let signal = stop.await;
+        // Whoever stops wants nothing new.
+        reloads.abort();
         tracing::info!(
             "{signal}: no more checks; what runs has {:?} to end (once more to stop at once)",
             self.drain

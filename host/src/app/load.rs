@@ -2,12 +2,13 @@
 
 use super::{
     lock,
+    rollback::Rejections,
     wrong::{Why, Wrong},
 };
 use crate::{
     clock::Clock,
     config::{self, Config, Draft, Keep, Progress},
-    domain::{host::HostSettings, plugin::Facts},
+    domain::{host::HostSettings, plugin::Facts, tenant::Tenant},
     plugins::{self, lock::Gate},
     sandbox::{
         self, Compiler, Library, Plugin, Sandbox, SandboxSettings,
@@ -45,6 +46,62 @@ pub struct Prepared {
     pub(super) gate: Gate,
     pub(super) sandbox: Arc<Sandbox>,
     pub(super) clock: Clock,
+    /// Where all of that was looked for.
+    pub(super) sources: Sources,
+    pub(super) folders: Folders,
+}
+
+/// Where tenants' own files lie.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Folders {
+    pub plugins: Vec<PathBuf>,
+    pub configs: Vec<PathBuf>,
+}
+
+/// The same as [`Places`], to be kept.
+#[derive(Clone, Debug)]
+pub(super) struct Sources {
+    pub plugins: Vec<PathBuf>,
+    pub config: Option<PathBuf>,
+    pub lock: Option<PathBuf>,
+}
+
+impl Sources {
+    fn of(places: Places<'_>) -> Self {
+        Self {
+            plugins: places.plugins.to_vec(),
+            config: places.config.map(Path::to_owned),
+            lock: places.lock.map(Path::to_owned),
+        }
+    }
+
+    pub fn places(&self) -> Places<'_> {
+        Places {
+            plugins: &self.plugins,
+            config: self.config.as_deref(),
+            lock: self.lock.as_deref(),
+        }
+    }
+}
+
+impl Prepared {
+    /// Whose all of it is, the operator first.
+    pub(super) fn tenants(&self) -> Vec<Arc<Tenant>> {
+        std::iter::once(&self.config.operator)
+            .chain(self.config.tenants.iter().map(|state| &state.tenant))
+            .map(Arc::clone)
+            .collect()
+    }
+}
+
+/// A generation of plugins and configuration that runs, beside which another is prepared.
+pub(super) struct Present<'a> {
+    pub sandbox: &'a Arc<Sandbox>,
+    pub clock: &'a Clock,
+    /// What can't be used of the new one stays as it is here.
+    pub library: &'a Library,
+    /// Whose accounts go on.
+    pub tenants: &'a [Arc<Tenant>],
 }
 
 /// Finds and reads the configuration, loads the plugins, and holds the one against the others. `progress` hears how
@@ -58,30 +115,57 @@ pub fn prepare(
     keep: Keep,
     progress: &mut dyn Progress,
 ) -> Result<Result<Prepared, Wrong>> {
+    prepare_beside(places, keep, progress, None)
+}
+
+/// The same, to take the place of the present generation, in its sandbox.
+pub(super) fn prepare_beside(
+    places: Places<'_>,
+    keep: Keep,
+    progress: &mut dyn Progress,
+    present: Option<Present<'_>>,
+) -> Result<Result<Prepared, Wrong>> {
+    let wrong = |why| {
+        Ok(Err(Wrong {
+            why,
+            plugins: Vec::new(),
+        }))
+    };
     let config_path = match config::default_paths(places.config) {
         Ok(path) => path,
-        Err(message) => {
-            return Ok(Err(Wrong {
-                why: Why::Nowhere(message),
-                plugins: Vec::new(),
-            }));
-        }
+        Err(message) => return wrong(Why::Nowhere(message)),
     };
-    let draft = Draft::load(&config_path);
+    let mut draft = Draft::load(&config_path);
     let mut settings = draft.host();
     let gate = match lock::gate(places, Some(&config_path), settings.lock) {
         Ok(gate) => gate,
-        Err(error) => {
-            return Ok(Err(Wrong {
-                why: Why::Lock(error),
-                plugins: Vec::new(),
-            }));
-        }
+        Err(error) => return wrong(Why::Lock(error)),
     };
     let ceilings = capacity::fit(&mut settings);
-    let clock = Clock::system();
-    let sandbox = Sandbox::new(SandboxSettings::new(&settings, compiler()?), clock.clone())?;
-    let (library, unusable) = load_plugins(&sandbox, places.plugins, &tenants(&draft), &gate);
+    let (sandbox, clock) = match &present {
+        Some(present) => {
+            draft.continue_accounts(present.tenants);
+            (Arc::clone(present.sandbox), present.clock.clone())
+        }
+        None => {
+            let clock = Clock::system();
+            let settings = SandboxSettings::new(&settings, compiler()?);
+            (Sandbox::new(settings, clock.clone())?, clock)
+        }
+    };
+    let own = tenants(&draft);
+    let folders = Folders {
+        plugins: own.iter().map(|(_, folder, _)| folder.clone()).collect(),
+        configs: draft.tenant_configs().map(Path::to_owned).collect(),
+    };
+    let (loaded, mut unusable) = load_all(&sandbox, places.plugins, &own);
+    let rejections = Rejections::read(&settings.data_dir);
+    let (loaded, rejected) = rejections.sift(&sandbox, loaded);
+    let (mut library, refused) = Library::admit(loaded, &gate);
+    unusable.extend(rejected.into_iter().chain(refused));
+    if let Some(present) = &present {
+        library = hold_on(library, present.library, &mut unusable);
+    }
     Ok(match draft.finish_telling(&facts(&library), keep, progress) {
         Ok(mut config) => {
             config.host.queues = settings.queues;
@@ -96,6 +180,8 @@ pub fn prepare(
                 gate,
                 sandbox,
                 clock,
+                sources: Sources::of(places),
+                folders,
             })
         }
         Err(unfit) => Err(Wrong {
@@ -103,6 +189,33 @@ pub fn prepare(
             plugins: unusable,
         }),
     })
+}
+
+/// Where what lies in a plugin's place now can't be used, the present one stays.
+fn hold_on(library: Library, present: &Library, problems: &mut [plugins::Problem]) -> Library {
+    let mut held = Vec::new();
+    for plugin in present.shared() {
+        if library.named(&plugin.facts.name).is_some() {
+            continue;
+        }
+        let folder = plugin.path.parent();
+        let about = |path: &Path| {
+            path == plugin.path
+                || Some(path) == folder && plugin.manifest.is_some()
+                || path.ends_with(plugins::MANIFEST) && path.parent() == folder
+        };
+        let mut lies_there = false;
+        for problem in problems.iter_mut().filter(|problem| about(&problem.path)) {
+            lies_there = true;
+            problem
+                .message
+                .push_str("; the one that was loaded before stays in use");
+        }
+        if lies_there {
+            held.push(Arc::clone(plugin));
+        }
+    }
+    library.with(held)
 }
 
 /// Components are compiled by this very program, as a child.
@@ -238,21 +351,24 @@ pub fn inspect(places: Places<'_>, plugin: &str) -> Result<Plugin> {
         .iter()
         .map(|plugin| plugin.facts.name.to_string())
         .collect();
-    library.into_plugin(plugin).ok_or_else(|| {
-        let near = names
-            .iter()
-            .find(|name| strsim::damerau_levenshtein(name, plugin) <= 2);
-        let mut message = match near {
-            Some(near) => format!("there is no usable plugin `{plugin}`; did you mean `{near}`?"),
-            None if names.is_empty() => format!("there is no usable plugin `{plugin}`, nor any other"),
-            None => format!(
-                "there is no usable plugin `{plugin}`; there is {}",
-                names.join(", ")
-            ),
-        };
-        for problem in problems {
-            message.push_str(&format!("\nnot usable: {problem}"));
-        }
-        anyhow!(message)
-    })
+    library
+        .named(plugin)
+        .map(|plugin| Plugin::clone(plugin))
+        .ok_or_else(|| {
+            let near = names
+                .iter()
+                .find(|name| strsim::damerau_levenshtein(name, plugin) <= 2);
+            let mut message = match near {
+                Some(near) => format!("there is no usable plugin `{plugin}`; did you mean `{near}`?"),
+                None if names.is_empty() => format!("there is no usable plugin `{plugin}`, nor any other"),
+                None => format!(
+                    "there is no usable plugin `{plugin}`; there is {}",
+                    names.join(", ")
+                ),
+            };
+            for problem in problems {
+                message.push_str(&format!("\nnot usable: {problem}"));
+            }
+            anyhow!(message)
+        })
 }

@@ -2,9 +2,9 @@
 
 use crate::{
     clock::Clock,
-    config::{Standing, TenantState},
+    config::{self, Standing, TenantState},
     domain::{
-        tenant::{Tenant, Used},
+        tenant::{Roster, Tenant, Used},
         time::Wall,
     },
     journal::{self, counted},
@@ -12,8 +12,7 @@ use crate::{
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
-    io::{Read as _, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
+    io::Read as _,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -163,13 +162,13 @@ pub fn shown_age(age: Duration) -> String {
 }
 
 /// Leaves figures in the data directory, again and again. A disk that hangs holds up nothing but the figures.
-pub(super) async fn leave_figures(data_dir: PathBuf, tenants: Vec<Arc<Tenant>>, clock: Clock) {
+pub(super) async fn leave_figures(data_dir: PathBuf, tenants: Roster, clock: Clock) {
     let mut ticks = tokio::time::interval(journal::SUMMARY_EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut failing = false;
     loop {
         ticks.tick().await;
-        let figures = Figures::of(&tenants, clock.wall());
+        let figures = Figures::of(&tenants.all(), clock.wall());
         let data_dir = data_dir.clone();
         let written = tokio::task::spawn_blocking(move || write(&data_dir, &figures)).await;
         match written {
@@ -186,16 +185,11 @@ pub(super) async fn leave_figures(data_dir: PathBuf, tenants: Vec<Arc<Tenant>>, 
 }
 
 fn write(data_dir: &Path, figures: &Figures) -> std::io::Result<()> {
-    let path = data_dir.join(FILE);
-    let beside = path.with_extension(format!("new-{}", std::process::id()));
-    let mut file = std::fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&beside)?;
-    file.write_all(&serde_json::to_vec(figures)?)?;
-    std::fs::rename(&beside, &path)
+    config::replace(
+        &data_dir.join(FILE),
+        &serde_json::to_vec(figures)?,
+        config::Durable::No,
+    )
 }
 
 #[cfg(test)]

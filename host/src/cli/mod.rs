@@ -10,6 +10,7 @@ mod plugin;
 mod probe;
 mod progress;
 mod run;
+mod table;
 mod tenants;
 
 use crate::{app::Places, plugins::lock::LockError, sandbox::compile, telemetry::LogFormat};

@@ -1,6 +1,6 @@
 //! `tenants`: who has monitors here, on which terms, and what each has used.
 
-use super::{Output, Sources, WRONG, progress::Reading, put, put_json};
+use super::{Output, Sources, WRONG, progress::Reading, put, put_json, table::table};
 use crate::{
     app::{self, Amounts, Figures},
     clock::Clock,
@@ -54,19 +54,17 @@ fn shown(config: &Config, figures: Option<&Figures>, clock: &Clock) -> String {
     let all: usize = config.tenants.iter().map(|state| state.monitors).sum();
     let own = config.monitors.len().saturating_sub(all);
     let mut rows = vec![
-        ["TENANT", "CONFIGURATION", "MONITORS", "PLUGINS", "QUOTAS"]
-            .map(str::to_owned)
-            .to_vec(),
+        ["TENANT", "CONFIGURATION", "MONITORS", "PLUGINS", "QUOTAS"].map(str::to_owned),
+        [
+            DEFAULT.to_owned(),
+            "the operator's".to_owned(),
+            own.to_string(),
+            "all".to_owned(),
+            "none".to_owned(),
+        ],
     ];
-    rows.push(vec![
-        DEFAULT.to_owned(),
-        "the operator's".to_owned(),
-        own.to_string(),
-        "all".to_owned(),
-        "none".to_owned(),
-    ]);
     rows.extend(config.tenants.iter().map(|state| {
-        vec![
+        [
             state.tenant.to_string(),
             state.standing.to_string(),
             state.monitors.to_string(),
@@ -83,11 +81,11 @@ fn shown(config: &Config, figures: Option<&Figures>, clock: &Clock) -> String {
         "TENANT", "JOBS", "CPU TIME", "FUEL", "MEMORY", "REQUESTS", "SENT", "RECEIVED", "DENIALS", "HELD",
         "OPEN",
     ];
-    let mut rows = vec![head.map(str::to_owned).to_vec()];
+    let mut rows = vec![head.map(str::to_owned)];
     let names = std::iter::once(DEFAULT).chain(config.tenants.iter().map(|state| &*state.tenant.name));
     rows.extend(names.filter_map(|name| {
         let used = figures.tenants.get(name)?;
-        Some(vec![
+        Some([
             name.to_owned(),
             used.jobs.to_string(),
             format!("{:.1} s", used.cpu_seconds),
@@ -111,27 +109,6 @@ fn shown(config: &Config, figures: Option<&Figures>, clock: &Clock) -> String {
 
 fn or_none(text: String) -> String {
     if text.is_empty() { "none".to_owned() } else { text }
-}
-
-/// Columns as wide as what stands in them.
-fn table(rows: &[Vec<String>]) -> String {
-    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |column| {
-        let cells = rows.iter().filter_map(|row| row.get(column));
-        cells.map(|cell: &String| cell.chars().count()).max().unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..columns).map(width).collect();
-    let mut text = String::new();
-    for row in rows {
-        let cells = row
-            .iter()
-            .zip(&widths)
-            .map(|(cell, width)| format!("{cell:<width$}"));
-        let line = cells.collect::<Vec<_>>().join("  ");
-        text.push_str(line.trim_end());
-        text.push('\n');
-    }
-    text
 }
 
 /// As they are written in a configuration.

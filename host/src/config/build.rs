@@ -20,7 +20,7 @@ use crate::domain::{
     limits::Limits,
     plugin::Facts,
     spec::{Budget, Class, InterventionSpec, Kind, Label, Lane, MonitorSpec, Policy, Profile, Sink},
-    tenant::Tenant,
+    tenant::{Account, Tenant},
 };
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -57,6 +57,9 @@ pub(super) struct Built {
 /// All monitors together; they are numbered with `u32`, and a million is what the host is made for.
 pub(super) const MONITORS_MAX: usize = 16_000_000;
 
+/// Of a tenant without `quotas.monitors`: one alone must not take all the places that there are.
+pub(super) const TENANT_MONITORS: usize = 1_000_000;
+
 /// Whose configuration is built, and within which bounds.
 #[derive(Debug)]
 pub(super) struct Scope<'a> {
@@ -76,10 +79,12 @@ pub(super) struct Scope<'a> {
 }
 
 impl Scope<'_> {
-    /// That of the operator.
-    pub fn operator() -> Self {
+    /// That of the operator, who has used that much already.
+    pub fn operator(account: Option<Arc<Account>>) -> Self {
+        let mut tenant = Tenant::unlimited();
+        tenant.account = account.unwrap_or_default();
         Self {
-            tenant: Arc::new(Tenant::unlimited()),
+            tenant: Arc::new(tenant),
             files: Files::Anywhere,
             refused: Vec::new(),
             shared: BTreeMap::new(),
@@ -223,6 +228,10 @@ impl<'a> Builder<'a> {
                         self.tenant
                     )
                 }
+                None if self.monitors_max == TENANT_MONITORS => format!(
+                    "more than {TENANT_MONITORS} monitors; the tenant `{}` needs `quotas.monitors` for that",
+                    self.tenant
+                ),
                 _ => format!("more than {MONITORS_MAX} monitors in all"),
             }
         } else if self.bytes_left == 0 {

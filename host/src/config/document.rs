@@ -181,7 +181,7 @@ fn read_monitors(
         if let Party::Tenant { tables_max } = party
             && number >= tables_max
         {
-            let text = format!("more than {tables_max} tables of monitors, which is the quota of monitors");
+            let text = format!("more than {tables_max} tables of monitors, and so many monitors are allowed");
             reader.report(Problem::new("quota", item.at, text));
             break;
         }

@@ -12,7 +12,8 @@ use rustix::{
     io::Errno,
 };
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
     fs::File,
     io::{Error, ErrorKind, Read as _, Result},
     os::fd::{AsFd, OwnedFd},
@@ -73,6 +74,8 @@ pub(super) struct Folder {
     shown: String,
     /// Bytes of lists that may still be opened.
     left: Cell<u64>,
+    /// What was counted of each list: one that is opened again, to be copied or for another monitor, is the same.
+    counted: RefCell<BTreeMap<PathBuf, u64>>,
 }
 
 impl Folder {
@@ -97,6 +100,7 @@ impl Folder {
             only,
             shown,
             left: Cell::new(TARGETS_BYTES_MAX),
+            counted: RefCell::default(),
         })
     }
 
@@ -184,13 +188,19 @@ impl Folder {
         }
         let file = self.open_file(path)?;
         let bytes = file.metadata()?.len();
-        let left = self.left.get().checked_sub(bytes).ok_or_else(|| {
+        let mut counted = self.counted.borrow_mut();
+        let counted = counted
+            .entry(beneath(path).unwrap_or_else(|| path.to_owned()))
+            .or_default();
+        let more = bytes.saturating_sub(*counted);
+        let left = self.left.get().checked_sub(more).ok_or_else(|| {
             Error::other(format!(
                 "the lists of a tenant have at most {} GiB in all",
                 TARGETS_BYTES_MAX >> 30
             ))
         })?;
         self.left.set(left);
+        *counted += more;
         Ok(file)
     }
 
@@ -342,7 +352,18 @@ mod tests {
         big.set_len(TARGETS_BYTES_MAX / 2 + 1).unwrap();
         let folder = Folder::open(dir.path(), "acme").unwrap();
         assert!(folder.open_list(Path::new("big.csv")).is_ok());
-        assert!(folder.open_list(Path::new("big.csv")).is_err());
+        assert!(
+            folder.open_list(Path::new("./big.csv")).is_ok(),
+            "it is the same list"
+        );
+        std::fs::copy(dir.path().join("c.toml"), dir.path().join("small.csv")).unwrap();
+        assert!(folder.open_list(Path::new("small.csv")).is_ok());
+        big.set_len(TARGETS_BYTES_MAX).unwrap();
+        assert!(folder.open_list(Path::new("big.csv")).is_err(), "it has grown");
+        big.set_len(TARGETS_BYTES_MAX / 2 + 1).unwrap();
+        let other = File::create(dir.path().join("other.csv")).unwrap();
+        other.set_len(TARGETS_BYTES_MAX / 2 + 1).unwrap();
+        assert!(folder.open_list(Path::new("other.csv")).is_err());
     }
 
     #[test]

@@ -100,16 +100,25 @@ pub(super) struct Failure {
     pub help: Option<String>,
 }
 
+/// A text with everything filled in.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Filled {
+    pub text: String,
+    /// Something of it stands elsewhere: there was more than `$$`.
+    pub referred: bool,
+}
+
 /// The text with everything filled in, or none if nothing was to be filled in.
 pub(super) fn interpolate(
     text: &str,
     base: &Path,
     surroundings: &Surroundings,
-) -> Result<Option<String>, Failure> {
+) -> Result<Option<Filled>, Failure> {
     if !text.contains("${") && !text.contains("$$") {
         return Ok(None);
     }
     let mut filled = String::with_capacity(text.len());
+    let mut referred = false;
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('$') {
         filled.push_str(before);
@@ -124,6 +133,7 @@ pub(super) fn interpolate(
                 });
             };
             filled.push_str(&look_up(reference, base, surroundings)?);
+            referred = true;
             rest = after;
         } else {
             // A dollar sign alone, as at the end of a regular expression, stands for itself.
@@ -132,7 +142,10 @@ pub(super) fn interpolate(
         }
     }
     filled.push_str(rest);
-    Ok(Some(filled))
+    Ok(Some(Filled {
+        text: filled,
+        referred,
+    }))
 }
 
 fn look_up(reference: &str, base: &Path, surroundings: &Surroundings) -> Result<String, Failure> {
@@ -225,7 +238,10 @@ mod tests {
 
     fn filled(text: &str) -> Result<Option<String>, String> {
         let surroundings = Surroundings::fixed(&[("TOKEN", "s3cret"), ("EMPTY", "")]);
-        interpolate(text, Path::new("/nowhere"), &surroundings).map_err(|failure| failure.message)
+        let filled = interpolate(text, Path::new("/nowhere"), &surroundings);
+        filled
+            .map(|filled| filled.map(|filled| filled.text))
+            .map_err(|failure| failure.message)
     }
 
     #[test]
@@ -250,10 +266,21 @@ mod tests {
     }
 
     #[test]
+    fn a_dollar_sign_refers_to_nothing() {
+        let surroundings = Surroundings::fixed(&[("A", "a")]);
+        let referred = |text| {
+            let filled = interpolate(text, Path::new("/"), &surroundings);
+            filled.unwrap().unwrap().referred
+        };
+        assert!(referred("${env:A}-b") && referred("$$${env:A}"));
+        assert!(!referred("$$a") && !referred("$${env:A}"));
+    }
+
+    #[test]
     fn values_are_not_interpolated_again() {
         let surroundings = Surroundings::fixed(&[("A", "${env:B}"), ("B", "deep")]);
         let value = interpolate("${env:A}", Path::new("/"), &surroundings).unwrap();
-        assert_eq!(value.as_deref(), Some("${env:B}"));
+        assert_eq!(value.unwrap().text, "${env:B}");
     }
 
     #[test]
@@ -263,7 +290,7 @@ mod tests {
         std::fs::write(directory.join("token"), "abc\n\n").unwrap();
         let value = interpolate("<${file:token}>", &directory, &Surroundings::fixed(&[]));
         std::fs::remove_dir_all(&directory).unwrap();
-        assert_eq!(value, Ok(Some("<abc\n>".to_owned())));
+        assert_eq!(value.unwrap().unwrap().text, "<abc\n>");
     }
 
     #[test]

@@ -4,11 +4,15 @@
 //! rename of one small file; only the host's own user can read it; and it is used only if it is, byte for byte, what
 //! was kept. It holds names of secrets, never their values.
 
-use super::folder::Folder;
+use super::{
+    folder::Folder,
+    replace::{Durable, replace},
+};
 use crate::domain::time::Wall;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::{
+    collections::BTreeMap,
     fs::{DirBuilder, File, OpenOptions},
     io::{Error, Read, Result, Write as _},
     os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
@@ -60,7 +64,14 @@ pub(super) struct Kept {
 pub(super) struct Stage {
     shelf: PathBuf,
     path: PathBuf,
-    files: Vec<Entry>,
+    files: BTreeMap<PathBuf, Sum>,
+}
+
+/// A file that was copied.
+#[derive(Debug)]
+struct Sum {
+    bytes: u64,
+    sha256: String,
 }
 
 impl Shelf {
@@ -83,7 +94,7 @@ impl Shelf {
         Ok(Stage {
             shelf,
             path,
-            files: Vec::new(),
+            files: BTreeMap::new(),
         })
     }
 
@@ -104,17 +115,25 @@ impl Shelf {
         let path = shelf.join(&record.copy);
         let shown = path.display().to_string();
         let folder = Folder::new(&path, record.only, shown).map_err(wrong)?;
-        for entry in &record.files {
-            let mut file = folder.open_file(&entry.path).map_err(wrong)?;
-            let mut hasher = Sha256::new();
-            std::io::copy(&mut file, &mut hasher).map_err(wrong)?;
-            if hex(&hasher.finalize()) != entry.sha256 {
-                let file = path.join(&entry.path);
-                return Err(format!("{} is not what was kept", file.display()));
-            }
+        if let Some(other) = changed(&folder, &record.files).map_err(wrong)? {
+            let file = path.join(&other.path);
+            return Err(format!("{} is not what was kept", file.display()));
         }
         Ok(Some(Kept { folder, at }))
     }
+}
+
+/// The first of these files that is not what was kept.
+fn changed<'a>(folder: &Folder, files: &'a [Entry]) -> Result<Option<&'a Entry>> {
+    for entry in files {
+        let mut file = folder.open_file(&entry.path)?;
+        let mut hasher = Sha256::new();
+        std::io::copy(&mut file, &mut hasher)?;
+        if hex(&hasher.finalize()) != entry.sha256 {
+            return Ok(Some(entry));
+        }
+    }
+    Ok(None)
 }
 
 /// The record, and when it was written.
@@ -137,7 +156,7 @@ fn read_record(shelf: &Path) -> Result<Option<(Record, Wall)>> {
 impl Stage {
     /// Adds a file.
     pub fn add(&mut self, path: &Path, mut bytes: impl Read) -> Result<()> {
-        if self.files.iter().any(|known| known.path == path) {
+        if self.files.contains_key(path) {
             return Ok(());
         }
         let to = self.path.join(path);
@@ -162,11 +181,11 @@ impl Stage {
             file.write_all(read)?;
             size += length as u64;
         }
-        self.files.push(Entry {
-            path: path.to_owned(),
+        let sum = Sum {
             bytes: size,
             sha256: hex(&hasher.finalize()),
-        });
+        };
+        self.files.insert(path.to_owned(), sum);
         Ok(())
     }
 
@@ -176,10 +195,16 @@ impl Stage {
     }
 
     /// It is good: it takes the place of the one before.
+    ///
+    /// The one before is held against its digests here, as on the day when it is needed: one that was damaged is replaced
+    /// while there is something to replace it with.
     pub fn keep(mut self, home: &Path, only: Option<&Path>) -> Result<()> {
-        self.files.sort_by(|one, two| one.path.cmp(&two.path));
+        let files: Vec<Entry> = std::mem::take(&mut self.files)
+            .into_iter()
+            .map(|(path, Sum { bytes, sha256 })| Entry { path, bytes, sha256 })
+            .collect();
         let mut hasher = Sha256::new();
-        for entry in &self.files {
+        for entry in &files {
             hasher.update(entry.path.as_os_str().as_encoded_bytes());
             hasher.update(b"\0");
             hasher.update(&entry.sha256);
@@ -190,15 +215,14 @@ impl Stage {
         if let Some((present, _)) = &present
             && present.home == home
             && present.only.as_deref() == only
-            && present.files == self.files
-            && present.files.iter().all(|entry| {
-                let path = self.shelf.join(&present.copy).join(&entry.path);
-                path.metadata().is_ok_and(|file| file.len() == entry.bytes)
-            })
+            && present.files == files
+            && Folder::new(&self.shelf.join(&present.copy), None, String::new())
+                .and_then(|folder| changed(&folder, &files).map(|other| other.is_none()))
+                .unwrap_or(false)
         {
             return Ok(());
         }
-        for entry in &self.files {
+        for entry in &files {
             File::open(self.path.join(&entry.path))?.sync_all()?;
         }
         // The one that counts stays until the record names another.
@@ -209,15 +233,21 @@ impl Stage {
         if to.exists() {
             std::fs::remove_dir_all(&to)?;
         }
-        std::fs::rename(&self.path, &to)?;
         let record = Record {
             version: VERSION,
             home: home.to_owned(),
             only: only.map(Path::to_owned),
             copy: copy.clone(),
-            files: std::mem::take(&mut self.files),
+            files,
         };
-        replace(&self.shelf.join(RECORD), &serde_json::to_vec_pretty(&record)?)?;
+        let text = serde_json::to_vec_pretty(&record)?;
+        if text.len() as u64 > RECORD_BYTES_MAX {
+            return Err(Error::other(format!(
+                "the names of its files take more than {RECORD_BYTES_MAX} bytes"
+            )));
+        }
+        std::fs::rename(&self.path, &to)?;
+        replace(&self.shelf.join(RECORD), &text, Durable::Yes)?;
         // What is left over is in nobody's way: that it can't be removed is no reason to fail.
         for entry in std::fs::read_dir(&self.shelf)?.flatten() {
             let path = entry.path();
@@ -234,24 +264,6 @@ impl Drop for Stage {
         // After it was kept there is nothing under that name.
         let _ = std::fs::remove_dir_all(&self.path);
     }
-}
-
-/// Writes a file beside its place, and puts it there in one step.
-fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
-    let beside = path.with_extension(format!("new-{}", std::process::id()));
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&beside)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    std::fs::rename(&beside, path)?;
-    if let Some(folder) = path.parent() {
-        File::open(folder)?.sync_all()?;
-    }
-    Ok(())
 }
 
 fn is_unfinished(path: &Path) -> bool {
@@ -327,6 +339,38 @@ mod tests {
         let before = names(&root);
         keep(&shelf, &[("a.toml", "two")]);
         assert_eq!(names(&root), before);
+    }
+
+    /// On the day when it is needed, there is nothing to replace it with.
+    #[test]
+    fn a_damaged_copy_is_replaced_while_there_is_a_good_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let shelf = Shelf::new(dir.path());
+        let home = Path::new("/home/acme");
+        for damage in ["two", "other", ""] {
+            keep(&shelf, &[("a.toml", "one")]);
+            let kept = shelf.last_good("acme", home).unwrap().unwrap();
+            std::fs::write(kept.folder.path().join("a.toml"), damage).unwrap();
+            keep(&shelf, &[("a.toml", "one")]);
+            let kept = shelf.last_good("acme", home).unwrap().unwrap();
+            assert_eq!(text(&kept, "a.toml"), "one", "{damage}");
+        }
+    }
+
+    #[test]
+    fn a_record_that_could_not_be_read_is_not_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let shelf = Shelf::new(dir.path());
+        keep(&shelf, &[("a.toml", "one")]);
+        let mut stage = shelf.stage("acme").unwrap();
+        for number in 0..4_000 {
+            let name = format!("{}{number}.csv", "l".repeat(200));
+            stage.add(Path::new(&name), &b"id"[..]).unwrap();
+        }
+        let error = stage.keep(Path::new("/home/acme"), None).unwrap_err();
+        assert!(error.to_string().contains("names of its files"), "{error}");
+        let kept = shelf.last_good("acme", Path::new("/home/acme")).unwrap().unwrap();
+        assert_eq!(text(&kept, "a.toml"), "one");
     }
 
     #[test]

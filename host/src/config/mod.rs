@@ -35,6 +35,7 @@ mod problem;
 mod progress;
 mod read;
 mod recipe;
+mod replace;
 mod row;
 mod scan;
 mod schema;
@@ -55,6 +56,7 @@ pub use paths::default_paths;
 pub use plugins::{http_grant, tcp_grant};
 pub use problem::Problems;
 pub use progress::{Progress, Silent};
+pub use replace::{Durable, replace};
 pub use tenancy::{Keep, Standing, TenantState};
 
 use crate::domain::{
@@ -62,7 +64,7 @@ use crate::domain::{
     host::HostSettings,
     plugin::Facts,
     spec::{MonitorSpec, Profile},
-    tenant::Tenant,
+    tenant::{Account, DEFAULT, Tenant},
 };
 use document::Document;
 use interpolate::Surroundings;
@@ -120,6 +122,8 @@ pub struct Draft {
     document: Document,
     /// Whether it was TOML at all.
     readable: bool,
+    /// What tenants have used before.
+    accounts: BTreeMap<Arc<str>, Arc<Account>>,
 }
 
 impl Draft {
@@ -155,6 +159,7 @@ impl Draft {
             findings,
             document,
             readable,
+            accounts: BTreeMap::new(),
         }
     }
 
@@ -162,6 +167,20 @@ impl Draft {
     #[must_use]
     pub fn host(&self) -> HostSettings {
         self.document.host.settings.clone()
+    }
+
+    /// What those tenants have used is what the tenants of the same name here go on from.
+    pub fn continue_accounts<'a>(&mut self, tenants: impl IntoIterator<Item = &'a Arc<Tenant>>) {
+        for tenant in tenants {
+            self.accounts
+                .insert(Arc::clone(&tenant.name), Arc::clone(&tenant.account));
+        }
+        for (name, entry) in &mut self.document.tenants {
+            if let (Some(account), Some(tenant)) = (self.accounts.get(name), Arc::get_mut(&mut entry.tenant))
+            {
+                tenant.account = Arc::clone(account);
+            }
+        }
     }
 
     /// What `[plugins.NAME]` grants, by name; none where the configuration can't be read at all.
@@ -182,6 +201,12 @@ impl Draft {
     pub fn finish(self, facts: &BTreeMap<String, Facts>) -> Result<Config, Problems> {
         self.finish_telling(facts, Keep::Nothing, &mut Silent)
             .map_err(|unfit| unfit.problems)
+    }
+
+    /// Folders, or single files, with configurations of tenants.
+    pub fn tenant_configs(&self) -> impl Iterator<Item = &Path> {
+        let entries = self.document.tenants.values();
+        entries.filter_map(|entry| Some(entry.config.as_ref()?.path.as_path()))
     }
 
     /// Folders with plugins of tenants, each with its tenant before it, and the folder out of which nothing in it may
@@ -219,7 +244,7 @@ impl Draft {
                 &self.sources,
                 &mut self.findings,
                 &mut warnings,
-                build::Scope::operator(),
+                build::Scope::operator(self.accounts.get(DEFAULT).cloned()),
             );
             builder.check_plugins(facts);
             let mut made = builder.build(progress);

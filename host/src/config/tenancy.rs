@@ -6,7 +6,7 @@
 
 use super::{
     Loaded, Problems,
-    build::{self, Builder, Built, MONITORS_MAX, Scope},
+    build::{self, Builder, Built, MONITORS_MAX, Scope, TENANT_MONITORS},
     document::{Document, Targets},
     folder::{Files, Folder},
     interpolate::Surroundings,
@@ -33,6 +33,9 @@ use std::{
 
 /// Names and settings of all monitors of a tenant: a row of a few bytes can make settings of 64 KiB.
 const BYTES_MAX: usize = 256 << 20;
+
+/// Lists of targets that a tenant's configuration names: each is a file that is copied, and stands in a record.
+const LISTS_MAX: usize = 1_000;
 
 /// Whether good configurations of tenants are kept for worse times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -372,7 +375,7 @@ impl Office<'_> {
         let quota = terms.tenant.quotas.monitors;
         let quota = quota.and_then(|most| usize::try_from(most).ok());
         let room = MONITORS_MAX.saturating_sub(self.first);
-        let monitors_max = quota.map_or(room, |most| most.min(room));
+        let monitors_max = quota.unwrap_or(TENANT_MONITORS).min(room);
         let document = Document::of_tenant(
             &mut reader,
             &root.unwrap_or_default(),
@@ -380,6 +383,7 @@ impl Office<'_> {
             terms.plugins.clone(),
             monitors_max,
         );
+        let readable = readable && are_few_lists(&document, reader.findings);
         let mut staged = None;
         if readable && let Some(begun) = stage {
             let shown = folder.shown(Path::new(""));
@@ -429,6 +433,32 @@ impl Office<'_> {
     }
 }
 
+/// The lists that a configuration names, and where it does.
+fn lists(document: &Document) -> impl Iterator<Item = (&PathBuf, At)> {
+    document.monitors.iter().filter_map(|raw| {
+        let targets = raw.targets.as_ref()?;
+        match &targets.value {
+            Targets::File { path, .. } => Some((path, targets.at)),
+            _ => None,
+        }
+    })
+}
+
+/// Whether these are no more lists than a tenant may have; says so if not.
+fn are_few_lists(document: &Document, findings: &mut Findings) -> bool {
+    let mut known = BTreeSet::new();
+    for (path, at) in lists(document) {
+        known.insert(path);
+        if known.len() > LISTS_MAX {
+            let text = format!("more than {LISTS_MAX} lists of targets");
+            let help = "a list may have any number of rows";
+            findings.report(Problem::new("too-many", at, text).help(help));
+            return false;
+        }
+    }
+    true
+}
+
 /// Copies the files of a folder, and the lists that they name. A list that is not there is found out where it is read.
 fn copy(
     folder: &Folder,
@@ -441,14 +471,7 @@ fn copy(
         let name = Path::new(&source.name).file_name().unwrap_or_default();
         stage.add(Path::new(name), source.text.as_bytes())?;
     }
-    let lists: BTreeSet<&PathBuf> = document
-        .monitors
-        .iter()
-        .filter_map(|raw| match raw.targets.as_ref().map(|targets| &targets.value) {
-            Some(Targets::File { path, .. }) => Some(path),
-            _ => None,
-        })
-        .collect();
+    let lists: BTreeSet<&PathBuf> = lists(document).map(|(path, _)| path).collect();
     for path in lists {
         if let Ok(file) = folder.open_list(path) {
             stage.add(path, std::io::Read::take(file, super::folder::TARGETS_BYTES_MAX))?;

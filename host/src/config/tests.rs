@@ -101,6 +101,7 @@ fn surroundings() -> Surroundings {
         ("HOME", "/home/op"),
         ("TOKEN", "s3cret"),
         ("SHORT", "abc"),
+        ("ACME_SHOP_TOKEN", "correct-horse-battery"),
         ("URL", "http://10.0.0.1/"),
     ])
 }

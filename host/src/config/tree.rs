@@ -3,7 +3,7 @@
 //! Clones share what they hold, so that a value inherited by many monitors is stored once.
 
 use super::{
-    interpolate::{Surroundings, interpolate},
+    interpolate::{Filled, Surroundings, interpolate},
     problem::{Findings, Problem},
     source::{At, Sources},
 };
@@ -212,8 +212,8 @@ impl Grower<'_> {
         let value = match value.into_inner() {
             DeValue::String(text) => match self.string(&text, at, settings) {
                 Ok(Some(filled)) => {
-                    veiled = true;
-                    Value::String(filled.into())
+                    veiled = filled.referred;
+                    Value::String(filled.text.into())
                 }
                 Ok(None) => Value::String(text.as_ref().into()),
                 Err(problem) => {
@@ -255,7 +255,7 @@ impl Grower<'_> {
         Node { at, value, veiled }
     }
 
-    fn string(&self, text: &str, at: At, settings: bool) -> Result<Option<String>, Box<Problem>> {
+    fn string(&self, text: &str, at: At, settings: bool) -> Result<Option<Filled>, Box<Problem>> {
         let Some(source) = self.sources.get(at) else {
             return Ok(None);
         };
@@ -275,7 +275,7 @@ impl Grower<'_> {
         // Names, labels and the like go wherever alerts go.
         if !settings
             && self.surroundings.are_a_tenants()
-            && filled.as_ref().is_some_and(|text| text.contains(OPEN))
+            && filled.as_ref().is_some_and(|filled| filled.text.contains(OPEN))
         {
             let problem = Problem::new("secret-place", at, "a secret can't stand here")
                 .help("secrets go into the settings of checks, repairs and notifiers");

@@ -7,7 +7,7 @@ use super::secret::Secrets;
 use std::{
     fmt,
     sync::{
-        Arc,
+        Arc, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -60,6 +60,31 @@ impl Eq for Tenant {}
 impl fmt::Display for Tenant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.name)
+    }
+}
+
+/// All tenants at present, the operator's own first: a handle, which sees what a reload changes.
+#[derive(Clone, Debug, Default)]
+pub struct Roster(Arc<RwLock<Arc<[Arc<Tenant>]>>>);
+
+impl Roster {
+    /// Of these.
+    #[must_use]
+    pub fn new(tenants: impl IntoIterator<Item = Arc<Tenant>>) -> Self {
+        let roster = Self::default();
+        roster.replace(tenants);
+        roster
+    }
+
+    /// Those at present.
+    #[must_use]
+    pub fn all(&self) -> Arc<[Arc<Tenant>]> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// From now on these.
+    pub fn replace(&self, tenants: impl IntoIterator<Item = Arc<Tenant>>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = tenants.into_iter().collect();
     }
 }
 

@@ -3,7 +3,7 @@
 use super::reach::Reach;
 use crate::domain::{plugin::Capability, spec::Kind};
 use serde::Deserialize;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// The manifest's file name.
 pub const FILE: &str = "plugin.toml";
@@ -30,6 +30,8 @@ pub struct Manifest {
     pub needs: Vec<Capability>,
     /// What its author wants to reach. That grants nothing: an operator sees it before he grants something himself.
     pub requests: Reach,
+    /// The text itself.
+    pub text: Arc<str>,
 }
 
 #[derive(Deserialize)]
@@ -172,6 +174,7 @@ impl Manifest {
             component: raw.component.into_inner(),
             needs,
             requests,
+            text: text.into(),
         })
     }
 }

@@ -7,7 +7,9 @@ pub mod lock;
 mod manifest;
 mod reach;
 
-pub use manifest::{Manifest, full_name_is_valid, name_is_valid, name_rule, shown, version_is_valid};
+pub use manifest::{
+    FILE as MANIFEST, Manifest, full_name_is_valid, name_is_valid, name_rule, shown, version_is_valid,
+};
 pub use reach::Reach;
 
 use crate::config;
@@ -212,6 +214,14 @@ fn read_file(path: &Path, bytes_max: u64, bounds: &[&Path]) -> Result<Vec<u8>, P
         return Err(problem(format!("is larger than {bytes_max} bytes")));
     }
     Ok(bytes)
+}
+
+/// The bytes of what may be a component.
+///
+/// # Errors
+/// When they can't be read, or are too many.
+pub fn read_bytes(path: &Path) -> std::io::Result<Vec<u8>> {
+    read_file(path, COMPONENT_BYTES_MAX, &[]).map_err(|problem| std::io::Error::other(problem.message))
 }
 
 /// A link must lead out of none of these folders.

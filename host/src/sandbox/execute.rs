@@ -10,6 +10,7 @@ use super::{
     answer, classify,
     plugin::{Library, Ready},
     pool::{Key, Live, Pool},
+    shelf::{Reader, Shelf},
     store,
     turns::Turns,
 };
@@ -42,7 +43,7 @@ use wasmtime::{PoolConcurrencyLimitError, Store, component::Instance};
 pub struct Executor {
     seat: usize,
     sandbox: Arc<Sandbox>,
-    library: Arc<Library>,
+    library: Reader,
     lender: Arc<Lender>,
     pool: Pool,
     turns: Option<Arc<Turns>>,
@@ -52,18 +53,18 @@ impl Executor {
     /// For the runtime that this is called in, at the first seat.
     #[must_use]
     pub fn new(sandbox: Arc<Sandbox>, library: Arc<Library>) -> Self {
-        Self::at(0, sandbox, library)
+        Self::at(0, sandbox, Shelf::new(library))
     }
 
     /// For the runtime that this is called in, at that seat. Two executors at one seat are no mistake, but they slow
     /// each other down.
     #[must_use]
-    pub fn at(seat: usize, sandbox: Arc<Sandbox>, library: Arc<Library>) -> Self {
+    pub fn at(seat: usize, sandbox: Arc<Sandbox>, shelf: Arc<Shelf>) -> Self {
         let lender = Arc::new(Lender::new(Arc::clone(&sandbox.shared)));
         Self {
             seat,
             sandbox,
-            library,
+            library: Reader::new(shelf),
             lender,
             pool: Pool::default(),
             turns: None,
@@ -115,7 +116,7 @@ impl Executor {
         let Some(lane) = job.assignment() else {
             return Done::failed("the job has no lane; this is a defect of pulse-host", started);
         };
-        let Some(plugin) = self.library.get(&lane.profile.plugin) else {
+        let Some(plugin) = self.library.get(&lane.profile.plugin, &lane.profile.digest) else {
             let message = format!("the plugin `{}` is not loaded", lane.profile.plugin);
             return Done::failed(&message, started);
         };

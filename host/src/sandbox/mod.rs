@@ -14,6 +14,7 @@ mod execute;
 mod plugin;
 mod pool;
 mod schema;
+mod shelf;
 mod stdio;
 mod store;
 mod turns;
@@ -24,6 +25,7 @@ pub use compile::Compiler;
 pub use execute::Executor;
 pub use plugin::{Library, Plugin, load, load_all, load_of_tenant};
 pub use schema::parse as settings_schema;
+pub use shelf::Shelf;
 pub use worker::{Workers, count as worker_count};
 
 use crate::{
@@ -93,6 +95,7 @@ pub struct Sandbox {
     settings: SandboxSettings,
     shared: Arc<capability::Shared>,
     clock: Clock,
+    known: plugin::Known,
     _ticker: engine::Ticker,
 }
 
@@ -116,6 +119,7 @@ impl Sandbox {
             settings,
             shared: capability::Shared::new(clock.clone())?,
             clock,
+            known: plugin::Known::default(),
             _ticker: ticker,
         }))
     }

@@ -20,7 +20,7 @@ use crate::{
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 use wasmtime::component::InstancePre;
@@ -37,7 +37,8 @@ const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(5);
 /// `compiler.timeout` in all: everybody waits for it when the host starts.
 const TENANT_ASKING_MAX: Duration = Duration::from_secs(30);
 
-/// A plugin that is ready to run.
+/// A plugin that is ready to run: a handle.
+#[derive(Clone)]
 pub struct Plugin {
     /// What the configuration needs to know.
     pub facts: Facts,
@@ -51,8 +52,44 @@ pub struct Plugin {
     pub imports: Vec<String>,
     /// What its author wants to reach, which is granted by nobody but the operator.
     pub requests: Reach,
+    /// What its manifest says; none for a bare file.
+    pub manifest: Option<Arc<Manifest>>,
+    ready: Arc<Seats>,
+}
+
+/// A plugin in every engine.
+struct Seats {
     first: Ready,
     others: Vec<Ready>,
+}
+
+/// What was loaded before, so that a reload compiles and asks only what is new. Whatever nobody uses any more goes when
+/// the next is loaded.
+#[derive(Default)]
+pub(super) struct Known(Mutex<Vec<Plugin>>);
+
+impl Known {
+    fn entries(&self) -> MutexGuard<'_, Vec<Plugin>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The same component with the same words about it, wherever it lies now.
+    fn find(&self, found: &Found) -> Option<Plugin> {
+        let entries = self.entries();
+        let plugin = entries.iter().find(|plugin| {
+            plugin.digest == found.digest && plugin.manifest.as_deref() == found.manifest.as_ref()
+        })?;
+        Some(Plugin {
+            path: found.path.clone(),
+            ..plugin.clone()
+        })
+    }
+
+    fn keep(&self, plugin: &Plugin) {
+        let mut entries = self.entries();
+        entries.retain(|plugin| Arc::strong_count(&plugin.ready) > 1);
+        entries.push(plugin.clone());
+    }
 }
 
 /// A plugin in one engine.
@@ -65,7 +102,7 @@ impl Plugin {
     /// The version of `pulse:plugin` that it was made for.
     #[must_use]
     pub fn abi(&self) -> &'static str {
-        self.first.exports.version()
+        self.ready.first.exports.version()
     }
 
     /// The same as a tenant's own: in its namespace, so that it is never taken for another's.
@@ -90,8 +127,8 @@ impl Plugin {
     /// The plugin in the engine of that seat.
     pub(super) fn ready(&self, seat: usize) -> &Ready {
         seat.checked_sub(1)
-            .and_then(|seat| self.others.get(seat))
-            .unwrap_or(&self.first)
+            .and_then(|seat| self.ready.others.get(seat))
+            .unwrap_or(&self.ready.first)
     }
 }
 
@@ -169,13 +206,28 @@ impl Library {
             |plugin| plugin.path.as_path(),
         );
         problems.extend(doubles);
-        (Self(plugins), problems)
+        let shared = plugins.into_iter().map(|(name, plugin)| (name, Arc::new(plugin)));
+        (Self(shared.collect()), problems)
+    }
+
+    /// The same with these in it, under their names.
+    #[must_use]
+    pub fn with(&self, plugins: impl IntoIterator<Item = Arc<Plugin>>) -> Self {
+        let mut all = self.0.clone();
+        all.extend(
+            plugins
+                .into_iter()
+                .map(|plugin| (Arc::clone(&plugin.facts.name), plugin)),
+        );
+        Self(all)
     }
 
     /// The plugin of that name, if it is that very component.
     #[must_use]
     pub fn get(&self, name: &str, digest: &str) -> Option<&Arc<Plugin>> {
-        self.0.get(name).filter(|plugin| digest.is_empty() || *plugin.facts.digest == *digest)
+        self.0
+            .get(name)
+            .filter(|plugin| digest.is_empty() || *plugin.facts.digest == *digest)
     }
 
     /// The plugin of that name.
@@ -279,6 +331,9 @@ fn load_timed(sandbox: &Arc<Sandbox>, found: Found, compiling: &mut Duration) ->
 }
 
 fn try_load(sandbox: &Arc<Sandbox>, found: Found, compiling: &mut Duration) -> Result<Plugin, Vec<String>> {
+    if let Some(plugin) = sandbox.known.find(&found) {
+        return Ok(plugin);
+    }
     let settings = &sandbox.settings;
     let engines: Vec<_> = sandbox.seats().map(|seat| &seat.engine).collect();
     let begun = sandbox.clock.mono();
@@ -331,7 +386,7 @@ fn try_load(sandbox: &Arc<Sandbox>, found: Found, compiling: &mut Duration) -> R
     )?;
     let mut summary = description.summary;
     super::answer::line(&mut summary);
-    Ok(Plugin {
+    let plugin = Plugin {
         facts: Facts {
             name: description.name.into(),
             digest: found.digest.as_str().into(),
@@ -345,13 +400,15 @@ fn try_load(sandbox: &Arc<Sandbox>, found: Found, compiling: &mut Duration) -> R
         digest: found.digest,
         size_bytes: found.bytes.len(),
         imports,
-        requests: found
-            .manifest
-            .map(|manifest| manifest.requests)
-            .unwrap_or_default(),
-        first,
-        others,
-    })
+        requests: match &found.manifest {
+            Some(manifest) => manifest.requests.clone(),
+            None => Reach::default(),
+        },
+        manifest: found.manifest.map(Arc::new),
+        ready: Arc::new(Seats { first, others }),
+    };
+    sandbox.known.keep(&plugin);
+    Ok(plugin)
 }
 
 /// A short-lived runtime of its own: describing happens before the workers exist.

@@ -9,7 +9,7 @@
 //! alerts, and a job that it took begins at once. A turn of a thread ends after [`TURN`], so that a guest which computes
 //! delays its neighbours by one slice at most.
 
-use super::{Library, Sandbox, execute::Executor, turns::Turns};
+use super::{Sandbox, Shelf, execute::Executor, turns::Turns};
 use crate::{
     clock::Clock,
     domain::{
@@ -89,7 +89,7 @@ impl Workers {
     /// If the operating system gives no threads.
     pub fn start(
         sandbox: Arc<Sandbox>,
-        library: Arc<Library>,
+        shelf: Arc<Shelf>,
         inlets: PerKind<Inlet>,
         results: ResultSender,
         settings: &HostSettings,
@@ -105,7 +105,7 @@ impl Workers {
         });
         let (sender, ended) = mpsc::channel();
         for number in 0..threads.get() {
-            let (crew, sandbox, library) = (Arc::clone(&crew), Arc::clone(&sandbox), Arc::clone(&library));
+            let (crew, sandbox, shelf) = (Arc::clone(&crew), Arc::clone(&sandbox), Arc::clone(&shelf));
             let (sender, clock) = (sender.clone(), clock.clone());
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -118,7 +118,7 @@ impl Workers {
                         let giver = Arc::clone(&turns);
                         tokio::spawn(async move { giver.serve().await });
                         let worker = Arc::new(Worker {
-                            executor: Executor::at(number, sandbox, library).taking_turns(turns),
+                            executor: Executor::at(number, sandbox, shelf).taking_turns(turns),
                             outbox: Outbox {
                                 results: Mutex::new(crew.results.buffer()),
                                 filled: Notify::new(),

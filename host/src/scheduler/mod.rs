@@ -55,6 +55,7 @@ use bevy_ecs::{
     world::World,
 };
 use components::{FIRST_STATE, Monitor};
+use reload::Reloaded;
 use resources::{
     Alarm, Attempts, Budgets, Desk, Draining, Due, Endings, EpisodeSource, HostDesk, Inbox, Journal, Needed,
     Out, Outlets, Publisher, Settings, TAG_PULSE, Tally, Tenants, Time, Windows,
@@ -64,6 +65,7 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
+        mpsc,
     },
     thread::JoinHandle,
     time::Duration,
@@ -407,9 +409,41 @@ fn schedule() -> Schedule {
     schedule
 }
 
+/// Another configuration for a scheduler that runs.
+struct Request {
+    monitors: Vec<MonitorSpec>,
+    host_entry: Option<MonitorSpec>,
+    done: mpsc::SyncSender<Reloaded>,
+}
+
+/// A hand on a scheduler that runs on its own thread.
+#[derive(Clone)]
+pub struct Control {
+    requests: mpsc::SyncSender<Request>,
+    bell: Arc<Bell>,
+}
+
+impl Control {
+    /// Puts these monitors and this entry for the host in the place of the present ones, between two runs, and tells
+    /// what that did. Blocks until then. None: the scheduler has stopped.
+    #[must_use]
+    pub fn reload(&self, monitors: Vec<MonitorSpec>, host_entry: Option<MonitorSpec>) -> Option<Reloaded> {
+        let (done, answer) = mpsc::sync_channel(1);
+        let request = Request {
+            monitors,
+            host_entry,
+            done,
+        };
+        self.requests.send(request).ok()?;
+        self.bell.ring();
+        answer.recv().ok()
+    }
+}
+
 /// A scheduler on its own thread.
 pub struct Running {
     thread: JoinHandle<Unfinished>,
+    requests: mpsc::SyncSender<Request>,
     bell: Arc<Bell>,
     stop_at: Arc<AtomicU64>,
     clock: Clock,
@@ -426,16 +460,18 @@ impl Running {
         let stats = scheduler.stats();
         let stop_at = Arc::new(AtomicU64::new(Mono::NEVER.0));
         let (ringing, deadline) = (Arc::clone(&bell), Arc::clone(&stop_at));
+        let (requests, asked) = mpsc::sync_channel(1);
         let thread = std::thread::Builder::new()
             .name("scheduler".to_owned())
             .spawn(move || {
                 ringing.attend();
-                let left = serve(&mut scheduler, &ringing, &deadline);
+                let left = serve(&mut scheduler, &ringing, &deadline, &asked);
                 scheduler.close();
                 left
             })?;
         Ok(Self {
             thread,
+            requests,
             bell,
             stop_at,
             clock,
@@ -447,6 +483,15 @@ impl Running {
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.stats.clone()
+    }
+
+    /// A hand on it.
+    #[must_use]
+    pub fn control(&self) -> Control {
+        Control {
+            requests: self.requests.clone(),
+            bell: Arc::clone(&self.bell),
+        }
     }
 
     /// Stops scheduling, lets what runs end within the grace period, and returns what was not finished then.
@@ -461,13 +506,23 @@ impl Running {
 }
 
 /// Runs until it is told to stop and nothing is left to be done, or the time is up.
-fn serve(scheduler: &mut Scheduler, bell: &Bell, stop_at: &AtomicU64) -> Unfinished {
+fn serve(
+    scheduler: &mut Scheduler,
+    bell: &Bell,
+    stop_at: &AtomicU64,
+    asked: &mpsc::Receiver<Request>,
+) -> Unfinished {
     let clock = scheduler.world.resource::<Time>().clock.clone();
     loop {
         let started = clock.mono();
         let stop = Mono(stop_at.load(Ordering::Acquire));
         if stop != Mono::NEVER {
             scheduler.drain();
+        }
+        if let Ok(request) = asked.try_recv() {
+            let reloaded = scheduler.reload(request.monitors, request.host_entry);
+            // Who asked may have gone.
+            let _ = request.done.try_send(reloaded);
         }
         let next = scheduler.run();
         if stop != Mono::NEVER {

@@ -45,6 +45,14 @@ pub struct Reloaded {
     pub removed: usize,
 }
 
+impl Reloaded {
+    /// Monitors that are not as they were.
+    #[must_use]
+    pub fn changes(&self) -> usize {
+        self.added + self.changed + self.removed
+    }
+}
+
 impl Scheduler {
     /// Puts these monitors and this entry for the host in the place of the present ones, between two runs.
     pub fn reload(&mut self, monitors: Vec<MonitorSpec>, host_entry: Option<MonitorSpec>) -> Reloaded {

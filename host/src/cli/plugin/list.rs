@@ -3,7 +3,7 @@
 use super::{PluginSources, inspect::to_json, names};
 use crate::{
     app,
-    cli::{Output, put, put_json},
+    cli::{Output, put, put_json, table::table},
 };
 use anyhow::Result;
 use clap::Args;
@@ -28,19 +28,17 @@ pub fn list(args: &ListArgs) -> Result<ExitCode> {
             "problems": problems,
         }))?,
         Output::Text => {
-            let rows: Vec<[String; 5]> = library
-                .iter()
-                .map(|plugin| {
-                    [
-                        plugin.facts.name.to_string(),
-                        plugin.facts.version.clone(),
-                        names(plugin.facts.kinds.iter().map(|kind| kind.name())),
-                        names(plugin.facts.needs.iter().map(|need| need.name())),
-                        plugin.facts.summary.clone(),
-                    ]
-                })
-                .collect();
-            let mut text = table(["NAME", "VERSION", "KINDS", "NEEDS", "SUMMARY"], &rows);
+            let mut rows = vec![["NAME", "VERSION", "KINDS", "NEEDS", "SUMMARY"].map(str::to_owned)];
+            rows.extend(library.iter().map(|plugin| {
+                [
+                    plugin.facts.name.to_string(),
+                    plugin.facts.version.clone(),
+                    names(plugin.facts.kinds.iter().map(|kind| kind.name())),
+                    names(plugin.facts.needs.iter().map(|need| need.name())),
+                    plugin.facts.summary.clone(),
+                ]
+            }));
+            let mut text = table(&rows);
             for problem in &problems {
                 writeln!(text, "not usable: {problem}")?;
             }
@@ -52,28 +50,4 @@ pub fn list(args: &ListArgs) -> Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
-}
-
-fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> String {
-    let mut widths = head.map(str::len);
-    for row in rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
-        }
-    }
-    let mut text = String::new();
-    let mut line = |cells: &[&str]| {
-        let cells: Vec<String> = cells
-            .iter()
-            .zip(widths)
-            .map(|(cell, width)| format!("{cell:width$}"))
-            .collect();
-        text.push_str(cells.join("  ").trim_end());
-        text.push('\n');
-    };
-    line(&head);
-    for row in rows {
-        line(&row.each_ref().map(String::as_str));
-    }
-    text
 }

@@ -230,6 +230,64 @@ fn what_is_wrong_with_one_costs_nobody_else_anything() {
     assert_eq!(config.tenants[1].standing.to_string(), "present");
 }
 
+/// Whoever copies the example out of the page has something that starts.
+#[test]
+fn the_example_of_the_page_is_right() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/tenants.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let blocks: Vec<&str> = page
+        .split("```toml\n")
+        .skip(1)
+        .map(|rest| rest.split("```").next().unwrap())
+        .collect();
+    let [operator, acme] = blocks[..] else {
+        panic!("{} blocks", blocks.len());
+    };
+    assert!(acme.starts_with("# tenants/acme/shops.toml\n"));
+    let world = World(TempDir::new().unwrap());
+    std::fs::create_dir_all(world.0.path().join("tenants/acme/plugins")).unwrap();
+    world.write("pulse-host.toml", operator);
+    world.write("on-call-url", "https://on-call.example/\n");
+    world.write("tenants/acme/shops.toml", acme);
+    world.write("tenants/acme/shops.csv", "id,host\n1,one.acme.example\n");
+    let config = world.load(Keep::Nothing);
+    let state = &config.tenants[0];
+    assert_eq!(state.standing.problems().map(ToString::to_string), None);
+    assert_eq!(
+        (config.warnings.to_string(), state.warnings.to_string()),
+        (String::new(), String::new())
+    );
+    assert_eq!(monitors(&config), ["acme/shop-1", "acme/depot"]);
+}
+
+#[test]
+fn lists_and_monitors_of_a_tenant_are_bounded_where_no_quota_says_so() {
+    let world = World::new();
+    world.write("pulse-host.toml", &TERMS.replace("monitors = 10, ", ""));
+    let said = || {
+        let config = world.load(Keep::Nothing);
+        config.tenants[0].standing.problems().map(ToString::to_string)
+    };
+    let table = |number: usize| {
+        format!(
+            "[[monitor]]\nname = \"m-{number}-{{{{id}}}}\"\ntargets = \"list-{number}.csv\"\n\
+             pulse = {{ plugin = \"http\", settings = {{ url = \"https://a\" }} }}\n"
+        )
+    };
+    let tables: String = (0..=1_000).map(table).collect();
+    world.write("tenants/acme/acme.toml", &tables);
+    let problems = said().unwrap();
+    assert!(problems.contains("more than 1000 lists of targets"), "{problems}");
+    world.write("tenants/acme/acme.toml", &table(0));
+    let rows: String = (0..=1_000_000).map(|row| format!("{row}\n")).collect();
+    world.write("tenants/acme/list-0.csv", &format!("id\n{rows}"));
+    let problems = said().unwrap();
+    assert!(
+        problems.contains("more than 1000000 monitors; the tenant `acme` needs `quotas.monitors`"),
+        "{problems}"
+    );
+}
+
 /// A name is a few bytes, and a value may be many: what a plugin is handed is bounded with the values.
 #[test]
 fn settings_that_secrets_blow_up_are_refused_before_they_are_made() {

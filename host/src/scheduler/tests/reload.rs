@@ -197,7 +197,11 @@ fn another_build_of_a_plugin_lets_the_old_one_finish() {
     rig.answer(&repair, done());
     let snapshot = rig.snapshot();
     assert_eq!(
-        [snapshot.kinds.pulse.stale, snapshot.kinds.intervention.stale, snapshot.kinds.code.stale],
+        [
+            snapshot.kinds.pulse.stale,
+            snapshot.kinds.intervention.stale,
+            snapshot.kinds.code.stale
+        ],
         [0; 3]
     );
     assert_eq!(snapshot.states.get("verifying"), Some(&1));

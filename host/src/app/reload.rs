@@ -1,0 +1,328 @@
+//! Another generation of plugins and configuration takes the place of the one that runs.
+//!
+//! It is read, compiled and checked whole beside the present one; only then are plugins swapped and the scheduler gets
+//! the difference. Whatever is wrong changes nothing and is said. A component that can't be used leaves the one before
+//! it in its place, and one that faults as soon as it is used is taken back and stays refused.
+//!
+//! Architecture invariant: plugins go first, so that no job is made for one that the workers don't have; what they took
+//! the place of stays until nothing can be out any more that was made for it.
+
+use super::{
+    load::{Folders, Prepared, Present, Sources, prepare_beside},
+    lock,
+    rollback::{self, Rejections},
+    tenants,
+};
+use crate::{
+    capability::log,
+    clock::Clock,
+    config::{Keep, Silent},
+    domain::{event::Fact, host::HostSettings, tenant::Roster, time::Mono},
+    journal::counted,
+    sandbox::{Library, Sandbox, Shelf},
+    scheduler::{Control, reload::Reloaded},
+};
+use anyhow::{Result, anyhow};
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+/// A component that faults within that time after it took another's place, and never ended well, is rolled back.
+const PROBATION: Duration = Duration::from_secs(600);
+
+/// A component that was put into quarantine and has not ended well once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Suspect {
+    plugin: Arc<str>,
+    digest: Arc<str>,
+    reason: Arc<str>,
+}
+
+impl Suspect {
+    /// What that fact says of a component, if anything.
+    #[must_use]
+    pub fn of(fact: &Fact) -> Option<Self> {
+        match fact {
+            Fact::Quarantined {
+                plugin,
+                digest,
+                faults,
+                of,
+                message,
+                ..
+            } if faults == of => Some(Self {
+                plugin: Arc::clone(plugin),
+                digest: Arc::clone(digest),
+                reason: Arc::clone(message),
+            }),
+            _ => None,
+        }
+    }
+}
+
+/// A component that another took the place of.
+struct Successor {
+    digest: Arc<str>,
+    before: Arc<str>,
+    since: Mono,
+}
+
+/// Replaces what runs.
+pub(super) struct Reloader {
+    sources: Sources,
+    config_path: PathBuf,
+    folders: Folders,
+    sandbox: Arc<Sandbox>,
+    shelf: Arc<Shelf>,
+    control: Control,
+    tenants: Roster,
+    clock: Clock,
+    /// As it was when the host started; most of it can't change while it runs.
+    host: HostSettings,
+    /// On probation, by plugin.
+    successors: HashMap<Arc<str>, Successor>,
+    rejections: Rejections,
+}
+
+/// What a reload came to.
+#[derive(Debug)]
+pub(super) struct Done {
+    /// The change of the shelf, for [`Shelf::forget`], and after what time.
+    pub retired: Option<(u64, Duration)>,
+}
+
+impl Reloader {
+    /// Of what was prepared and runs now.
+    pub fn new(prepared: &Prepared, shelf: Arc<Shelf>, control: Control, tenants: Roster) -> Self {
+        Self {
+            sources: prepared.sources.clone(),
+            config_path: prepared.config_path.clone(),
+            folders: prepared.folders.clone(),
+            sandbox: Arc::clone(&prepared.sandbox),
+            rejections: Rejections::read(&prepared.config.host.data_dir),
+            shelf,
+            control,
+            tenants,
+            clock: prepared.clock.clone(),
+            host: prepared.config.host.clone(),
+            successors: HashMap::new(),
+        }
+    }
+
+    /// Where plugins and configuration lie: whatever changes there may be a reason to reload.
+    pub fn sources(&self) -> (&Sources, &Path) {
+        (&self.sources, &self.config_path)
+    }
+
+    /// The folders of tenants.
+    pub fn tenant_folders(&self) -> &Folders {
+        &self.folders
+    }
+
+    /// The data directory.
+    pub fn data_dir(&self) -> &Path {
+        &self.host.data_dir
+    }
+
+    /// Copies components, so that there is something to go back to. Blocks.
+    pub fn keep_copies(&self) {
+        let kept = rollback::keep_copies(self.data_dir(), &self.shelf.library(), &self.rejections);
+        if let Err(error) = kept {
+            tracing::warn!(
+                "no copy of each component could be kept in {}; one that is rolled back may be missing after a restart: \
+                 {error}",
+                self.data_dir().display()
+            );
+        }
+    }
+
+    /// Reads everything anew. What is wrong is logged and changes nothing. Blocks, for as long as compiling takes.
+    pub fn reload(&mut self, why: &str) -> Done {
+        if self.config_path == Path::new("-") {
+            tracing::error!("{why}: nothing can be reloaded, the configuration came from standard input");
+            return Done { retired: None };
+        }
+        match self.try_reload(why) {
+            Ok(done) => done,
+            Err(error) => {
+                tracing::error!("{why}: nothing was changed, what ran before goes on: {error:#}");
+                Done { retired: None }
+            }
+        }
+    }
+
+    fn try_reload(&mut self, why: &str) -> Result<Done> {
+        let before = self.shelf.library();
+        let roster = self.tenants.all();
+        let present = Present {
+            sandbox: &self.sandbox,
+            clock: &self.clock,
+            library: &before,
+            tenants: &roster,
+        };
+        let places = self.sources.places();
+        let prepared = prepare_beside(places, Keep::Good, &mut Silent, Some(present))?
+            .map_err(|wrong| anyhow!("{}", wrong.text(false).trim_end()))?;
+        let tenants = prepared.tenants();
+        let Prepared {
+            config,
+            library,
+            gate,
+            folders,
+            ..
+        } = prepared;
+        self.folders = folders;
+        if !config.warnings.is_empty() {
+            tracing::warn!("{}", config.warnings.render(false));
+        }
+        tenants::announce(&config.tenants, self.clock.wall());
+        let grants = config
+            .profiles
+            .iter()
+            .map(|(name, profile)| (name.clone(), Arc::clone(&profile.grants)));
+        lock::announce(&gate, &library, &config.host, &grants.collect());
+        if config.host != self.host {
+            tracing::warn!(
+                "[host] says something else than when the host started; that takes effect at the next start"
+            );
+        }
+        let changes = changes(&before, &library);
+        for change in &changes {
+            self.note(change);
+        }
+        let retired = (!changes.is_empty()).then(|| self.shelf.replace(library));
+        self.tenants.replace(tenants);
+        let reloaded = self
+            .control
+            .reload(config.monitors, config.host_entry)
+            .ok_or_else(|| anyhow!("the host is stopping"))?;
+        if reloaded.changes() > 0 || !changes.is_empty() {
+            tracing::info!("{why}: {}", told(&changes, reloaded));
+        } else {
+            tracing::info!("{why}: nothing has changed");
+        }
+        if retired.is_some() {
+            self.keep_copies();
+        }
+        let longest = self.host.queue_wait + self.host.max_timeout + self.host.grace;
+        Ok(Done {
+            retired: retired.map(|number| (number, longest)),
+        })
+    }
+
+    fn note(&mut self, change: &Change) {
+        match change {
+            Change::Replaced { name, before, now } => {
+                let successor = Successor {
+                    digest: Arc::clone(now),
+                    before: Arc::clone(before),
+                    since: self.clock.mono(),
+                };
+                self.successors.insert(Arc::clone(name), successor);
+            }
+            Change::Added { name, .. } | Change::Removed { name } => {
+                self.successors.remove(name);
+            }
+        }
+    }
+
+    /// A component is in quarantine. If it took another's place lately, that one comes back, and it is refused from now
+    /// on. Blocks.
+    pub fn suspect(&mut self, suspect: &Suspect) -> Option<Done> {
+        let now = self.clock.mono();
+        let successor = self.successors.get(&suspect.plugin).filter(|successor| {
+            successor.digest == suspect.digest && now.since(successor.since) <= PROBATION
+        })?;
+        let before = Arc::clone(&successor.before);
+        self.successors.remove(&suspect.plugin);
+        let added = self.rejections.add(
+            &suspect.plugin,
+            &suspect.digest,
+            &before,
+            &suspect.reason,
+            self.clock.wall(),
+        );
+        if let Err(error) = added {
+            tracing::error!(
+                "plugin {}: its new component faults and can't be rolled back, because that can't be written down: {error}",
+                suspect.plugin
+            );
+            return None;
+        }
+        tracing::error!(
+            "plugin {}: its new component has faulted as soon as it was used ({}) and is rolled back to the one before",
+            suspect.plugin,
+            log::escaped(&suspect.reason, log::LINE_BYTES_MAX)
+        );
+        Some(self.reload("rollback"))
+    }
+}
+
+/// How a plugin differs from before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Change {
+    Added {
+        name: Arc<str>,
+    },
+    Removed {
+        name: Arc<str>,
+    },
+    Replaced {
+        name: Arc<str>,
+        before: Arc<str>,
+        now: Arc<str>,
+    },
+}
+
+fn changes(before: &Library, now: &Library) -> Vec<Change> {
+    let mut changes = Vec::new();
+    for plugin in now.iter() {
+        let name = Arc::clone(&plugin.facts.name);
+        match before.named(&name) {
+            None => changes.push(Change::Added { name }),
+            Some(old) if old.facts.digest != plugin.facts.digest => changes.push(Change::Replaced {
+                name,
+                before: Arc::clone(&old.facts.digest),
+                now: Arc::clone(&plugin.facts.digest),
+            }),
+            Some(_) => {}
+        }
+    }
+    let gone = before
+        .iter()
+        .filter(|plugin| now.named(&plugin.facts.name).is_none());
+    changes.extend(gone.map(|plugin| Change::Removed {
+        name: Arc::clone(&plugin.facts.name),
+    }));
+    changes
+}
+
+/// In one line.
+fn told(changes: &[Change], reloaded: Reloaded) -> String {
+    let mut parts = Vec::new();
+    for (count, what) in [
+        (reloaded.added, "new"),
+        (reloaded.changed, "changed"),
+        (reloaded.removed, "removed"),
+    ] {
+        if count > 0 {
+            parts.push(format!("{} {what}", counted(count as u64, "monitor")));
+        }
+    }
+    parts.push(format!("{} as before", counted(reloaded.kept as u64, "monitor")));
+    for change in changes {
+        parts.push(match change {
+            Change::Added { name } => format!("plugin {name} is new"),
+            Change::Removed { name } => format!("plugin {name} is gone"),
+            Change::Replaced { name, before, now } => format!(
+                "plugin {name} is another build ({} instead of {})",
+                now.get(..12).unwrap_or(now),
+                before.get(..12).unwrap_or(before)
+            ),
+        });
+    }
+    parts.join("; ")
+}
