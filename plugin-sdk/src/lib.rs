@@ -64,6 +64,7 @@ pub mod tcp;
 pub mod testing;
 pub mod text;
 pub mod time;
+pub mod tls;
 mod worries;
 
 pub use bindings::lent::pulse::plugin::model::{Attempt, Fault, Incident, Label, Measurement, Subject};

@@ -1,5 +1,6 @@
 //! The whole way of a job in the running program, against real servers on loopback.
 
+mod checks;
 mod delivery;
 mod docker;
 mod episodes;

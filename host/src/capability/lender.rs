@@ -7,7 +7,7 @@ use super::{
     call::{Call, Stage},
     docker,
     error::{Failure, Phase},
-    files, http,
+    files, handshake, http,
     places::{Place, Places},
     resolve::Resolver,
     tcp,
@@ -204,6 +204,18 @@ impl Lender {
     /// See [`ErrorCode`](super::ErrorCode).
     pub async fn tcp(&self, lease: &Lease, request: tcp::Request) -> Result<tcp::Response, Failure> {
         tcp::dialogue(self, lease, request).await
+    }
+
+    /// Connects, shakes hands over TLS, closes, and says what the handshake showed.
+    ///
+    /// # Errors
+    /// See [`ErrorCode`](super::ErrorCode). A chain that is not good is none.
+    pub async fn tls(
+        &self,
+        lease: &Lease,
+        request: handshake::Request,
+    ) -> Result<handshake::Response, Failure> {
+        handshake::shake(self, lease, request).await
     }
 
     /// Restarts a container; it gets `stop_timeout_s` seconds to stop before it is killed.

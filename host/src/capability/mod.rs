@@ -14,6 +14,7 @@ pub mod docker;
 mod egress;
 mod error;
 pub mod files;
+pub mod handshake;
 pub mod http;
 mod lender;
 pub mod log;

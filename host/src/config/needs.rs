@@ -24,7 +24,10 @@ pub(super) fn missing(facts: &Facts, grants: &Grants) -> Vec<Missing> {
     // Of two ways to the same grant only one asks for it.
     let first = |capability: &Capability| match capability {
         Capability::WasiHttp => !facts.needs.contains(&Capability::Http),
-        Capability::WasiSockets => !facts.needs.contains(&Capability::Tcp),
+        Capability::Tls => !facts.needs.contains(&Capability::Tcp),
+        Capability::WasiSockets => ![Capability::Tcp, Capability::Tls]
+            .iter()
+            .any(|other| facts.needs.contains(other)),
         _ => true,
     };
     for capability in &facts.needs {
@@ -36,7 +39,9 @@ pub(super) fn missing(facts: &Facts, grants: &Grants) -> Vec<Missing> {
                 add("http", format!("grants.http = [\"{url}\"]"));
             }
             Capability::WasiSockets if !grants.udp.is_empty() => {}
-            Capability::Tcp | Capability::WasiSockets if grants.tcp.is_empty() && first(capability) => {
+            Capability::Tcp | Capability::Tls | Capability::WasiSockets
+                if grants.tcp.is_empty() && first(capability) =>
+            {
                 let address = targets.tcp().unwrap_or("db.example.com:5432".to_owned());
                 add("tcp", format!("grants.tcp = [\"{address}\"]"));
             }
@@ -70,7 +75,7 @@ pub(super) fn implied(facts: &Facts) -> Grants {
             Capability::Http | Capability::WasiHttp if grants.http.is_empty() => grants
                 .http
                 .extend(targets.url.map(|name| HttpGrant::Settings(vec![name.to_owned()]))),
-            Capability::Tcp | Capability::WasiSockets if grants.tcp.is_empty() => {
+            Capability::Tcp | Capability::Tls | Capability::WasiSockets if grants.tcp.is_empty() => {
                 grants.tcp.extend(targets.tcp_grant());
             }
             // A container or a directory is no target that a setting names; these two are granted by hand.

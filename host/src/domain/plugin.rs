@@ -10,6 +10,8 @@ pub enum Capability {
     Http,
     /// `grants.tcp` and `grants.networks`.
     Tcp,
+    /// `grants.tcp` and `grants.networks`.
+    Tls,
     /// `grants.docker`.
     Docker,
     /// `grants.directories`.
@@ -22,9 +24,10 @@ pub enum Capability {
 
 impl Capability {
     /// All capabilities that need a grant.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Http,
         Self::Tcp,
+        Self::Tls,
         Self::Docker,
         Self::Files,
         Self::WasiHttp,
@@ -37,6 +40,7 @@ impl Capability {
         match self {
             Self::Http => "http",
             Self::Tcp => "tcp",
+            Self::Tls => "tls",
             Self::Docker => "docker",
             Self::Files => "files",
             Self::WasiHttp => "wasi-http",
@@ -50,6 +54,7 @@ impl Capability {
         match self {
             Self::Http => &["pulse:host/http@"],
             Self::Tcp => &["pulse:host/tcp@"],
+            Self::Tls => &["pulse:host/tls@"],
             Self::Docker => &["pulse:host/docker@"],
             Self::Files => &["pulse:host/files@"],
             Self::WasiHttp => &["wasi:http/outgoing-handler@"],

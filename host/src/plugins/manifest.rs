@@ -114,8 +114,9 @@ impl Manifest {
                     None => problem(
                         raw.span().start,
                         format!(
-                            "needs: the host lends no `{}`; it lends http, tcp, docker, files, wasi-http and wasi-sockets",
-                            shown(need)
+                            "needs: the host lends no `{}`; it lends {}",
+                            shown(need),
+                            Capability::ALL.map(Capability::name).join(", ")
                         ),
                     ),
                 }
@@ -183,11 +184,12 @@ impl Manifest {
 fn serves(key: &str) -> &'static [Capability] {
     match key {
         "http" => &[Capability::Http, Capability::WasiHttp],
-        "tcp" => &[Capability::Tcp, Capability::WasiSockets],
+        "tcp" => &[Capability::Tcp, Capability::Tls, Capability::WasiSockets],
         "udp" => &[Capability::WasiSockets],
         "networks" => &[
             Capability::Http,
             Capability::Tcp,
+            Capability::Tls,
             Capability::WasiHttp,
             Capability::WasiSockets,
         ],

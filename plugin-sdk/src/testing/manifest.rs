@@ -70,7 +70,16 @@ pub fn check_manifest<E: Guest + Kinds>(manifest: &str, readme: &str) -> Result<
     needs.sort_unstable();
     needs.dedup();
     needs.retain(|need| {
-        ["docker", "files", "http", "tcp", "wasi-http", "wasi-sockets"].contains(&need.as_str())
+        [
+            "docker",
+            "files",
+            "http",
+            "tcp",
+            "tls",
+            "wasi-http",
+            "wasi-sockets",
+        ]
+        .contains(&need.as_str())
     });
     agree("needs", &manifest.needs.join(", "), &needs.join(", "));
 

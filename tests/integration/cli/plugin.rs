@@ -52,6 +52,7 @@ fn the_list_has_every_plugin_and_what_it_needs() {
         ("pagerduty", vec!["code"], vec!["http"]),
         ("slack", vec!["code"], vec!["http"]),
         ("tcp", vec!["pulse"], vec!["tcp"]),
+        ("tls", vec!["pulse"], vec!["tls"]),
         ("webhook", vec!["intervention", "code"], vec!["http"]),
     ];
     assert_eq!(named.len(), known.len());

@@ -177,6 +177,7 @@ fn every_plugin_of_the_project_is_taken() {
         "pagerduty",
         "slack",
         "tcp",
+        "tls",
         "webhook",
     ] {
         assert!(names.iter().any(|taken| taken == name), "{name}: {names:?}");
