@@ -1,5 +1,6 @@
 //! The only wiring: loads plugins and configuration, starts the workers and the scheduler, and stops them again.
 
+mod bench;
 mod host;
 mod load;
 mod lock;
@@ -7,12 +8,18 @@ mod probe;
 mod reload;
 mod rollback;
 mod tenants;
+mod traces;
+mod trial;
+mod verify;
 mod watch;
 mod wrong;
 
+pub use bench::{Measured, Runs, Spread, bench};
 pub use host::{Host, Plan, Summary, run};
 pub use load::{Places, Prepared, inspect, load_for_inspection, prepare};
 pub use lock::{Survey, survey};
 pub use probe::{Probed, Refused, probe_monitor, probe_plugin};
 pub use tenants::{Amounts, Figures, figures, shown_age};
+pub use trial::{MEMORY_BYTES_MAX, Ran, Trial, log_line};
+pub use verify::{Check, verify};
 pub use wrong::{Wrong, tenants_json, tenants_text};

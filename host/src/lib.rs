@@ -2,6 +2,7 @@
 
 pub mod app;
 pub mod capability;
+pub mod cases;
 pub mod cli;
 pub mod clock;
 pub mod config;

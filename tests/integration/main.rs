@@ -3,6 +3,7 @@
 //! The plugins and guests must be built (`cargo xtask plugins`), and so must the program (`cargo build`);
 //! `cargo xtask test` does both.
 
+mod author;
 mod cli;
 mod egress;
 mod hostile;
@@ -10,5 +11,6 @@ mod loading;
 mod outcomes;
 mod pipeline;
 mod recovery;
+mod reload;
 mod support;
 mod tenants;

@@ -4,7 +4,7 @@ use super::{
     load::Prepared,
     lock,
     reload::{Reloader, Suspect},
-    tenants, watch,
+    tenants, traces, watch,
 };
 use crate::{
     clock::Clock,
@@ -74,6 +74,10 @@ pub fn run(mut prepared: Prepared) -> Result<()> {
         };
         let (sandbox, library) = (Arc::clone(&prepared.sandbox), Arc::clone(&prepared.library));
         let clock = prepared.clock.clone();
+        match traces::Traces::start(&data_dir, clock.clone()) {
+            Ok(traces) => sandbox.kept_by(traces),
+            Err(error) => tracing::warn!("no traces of incidents will be kept: {error}"),
+        }
         let host = Host::start(sandbox, library, plan, clock.clone())?;
         let (suspicion, suspects) = mpsc::channel(watch::SUSPECTS_MAX);
         let reloader = Reloader::new(

@@ -219,7 +219,7 @@ fn hold_on(library: Library, present: &Library, problems: &mut [plugins::Problem
 }
 
 /// Components are compiled by this very program, as a child.
-fn compiler() -> Result<Compiler> {
+pub(super) fn compiler() -> Result<Compiler> {
     let program = sandbox::compile::own_program().context("the path of this program is unknown")?;
     Ok(Compiler::Child(program))
 }

@@ -42,6 +42,49 @@ pub enum ErrorCode {
     Host,
 }
 
+impl ErrorCode {
+    /// All codes.
+    pub const ALL: [Self; 15] = [
+        Self::Denied,
+        Self::InvalidRequest,
+        Self::NameNotFound,
+        Self::ResolveFailed,
+        Self::ConnectionRefused,
+        Self::ConnectionReset,
+        Self::Unreachable,
+        Self::Timeout,
+        Self::CertificateExpired,
+        Self::CertificateNameMismatch,
+        Self::CertificateUntrusted,
+        Self::TlsFailed,
+        Self::Protocol,
+        Self::TooManyRedirects,
+        Self::Host,
+    ];
+
+    /// Its name in the interface.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Denied => "denied",
+            Self::InvalidRequest => "invalid-request",
+            Self::NameNotFound => "name-not-found",
+            Self::ResolveFailed => "resolve-failed",
+            Self::ConnectionRefused => "connection-refused",
+            Self::ConnectionReset => "connection-reset",
+            Self::Unreachable => "unreachable",
+            Self::Timeout => "timeout",
+            Self::CertificateExpired => "certificate-expired",
+            Self::CertificateNameMismatch => "certificate-name-mismatch",
+            Self::CertificateUntrusted => "certificate-untrusted",
+            Self::TlsFailed => "tls-failed",
+            Self::Protocol => "protocol",
+            Self::TooManyRedirects => "too-many-redirects",
+            Self::Host => "host",
+        }
+    }
+}
+
 /// A part of an exchange: `net.phase`, one to one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Phase {
@@ -57,6 +100,31 @@ pub enum Phase {
     Processing,
     /// From the first byte of the answer to the last.
     Transfer,
+}
+
+impl Phase {
+    /// All phases.
+    pub const ALL: [Self; 6] = [
+        Self::Prepare,
+        Self::Resolve,
+        Self::Connect,
+        Self::Tls,
+        Self::Processing,
+        Self::Transfer,
+    ];
+
+    /// Its name in the interface.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Prepare => "prepare",
+            Self::Resolve => "resolve",
+            Self::Connect => "connect",
+            Self::Tls => "tls",
+            Self::Processing => "processing",
+            Self::Transfer => "transfer",
+        }
+    }
 }
 
 /// An exchange that failed.

@@ -5,6 +5,7 @@
 use super::{
     Lease,
     call::{Call, Stage},
+    course::{Ask, Course, Reply},
     docker,
     error::{Failure, Phase},
     files, handshake, http,
@@ -15,7 +16,7 @@ use super::{
     tls,
 };
 use crate::{clock::Clock, domain::tenant::Tenant};
-use std::sync::Arc;
+use std::{pin::Pin, sync::Arc};
 
 /// Descriptors that are not for lent calls: wasm, files, the API, the resolver's own sockets.
 const DESCRIPTORS_RESERVED: u64 = 256;
@@ -166,6 +167,11 @@ fn sockets_for(limit: Option<u64>) -> usize {
     usize::try_from(sockets.clamp(SOCKETS_MIN, SOCKETS_MAX)).unwrap_or(usize::MAX)
 }
 
+/// A script has answered one call with the answer of another, which those who make scripts rule out.
+const NO_ANSWER: &str = "the script has no answer to this kind of call";
+
+type Carried<'a> = Pin<Box<dyn Future<Output = Reply> + Send + 'a>>;
+
 /// Carries out what the plugins of one worker ask for.
 pub struct Lender {
     pub(super) shared: Arc<Shared>,
@@ -195,7 +201,13 @@ impl Lender {
     /// # Errors
     /// See [`ErrorCode`](super::ErrorCode).
     pub async fn http(&self, lease: &Lease, request: http::Request) -> Result<http::Response, Failure> {
-        http::send(self, lease, request).await
+        match &lease.course {
+            None => http::send(self, lease, request).await,
+            Some(course) => match self.along(course, lease, Ask::Http(request)).await {
+                Reply::Http(answer) => answer,
+                _ => Err(Failure::host(Phase::Prepare, NO_ANSWER)),
+            },
+        }
     }
 
     /// Connects, goes through the steps and closes.
@@ -203,7 +215,13 @@ impl Lender {
     /// # Errors
     /// See [`ErrorCode`](super::ErrorCode).
     pub async fn tcp(&self, lease: &Lease, request: tcp::Request) -> Result<tcp::Response, Failure> {
-        tcp::dialogue(self, lease, request).await
+        match &lease.course {
+            None => tcp::dialogue(self, lease, request).await,
+            Some(course) => match self.along(course, lease, Ask::Tcp(request)).await {
+                Reply::Tcp(answer) => answer,
+                _ => Err(Failure::host(Phase::Prepare, NO_ANSWER)),
+            },
+        }
     }
 
     /// Connects, shakes hands over TLS, closes, and says what the handshake showed.
@@ -228,6 +246,12 @@ impl Lender {
         name: &str,
         stop_timeout_s: u32,
     ) -> Result<(), docker::Failure> {
+        if let Some(course) = &lease.course {
+            let name = name.to_owned();
+            return self
+                .docker_along(course, lease, Ask::Restart { name, stop_timeout_s })
+                .await;
+        }
         docker::act(self, lease, name, docker::Action::Restart { stop_timeout_s }).await
     }
 
@@ -236,6 +260,10 @@ impl Lender {
     /// # Errors
     /// See [`docker::Error`].
     pub async fn docker_start(&self, lease: &Lease, name: &str) -> Result<(), docker::Failure> {
+        if let Some(course) = &lease.course {
+            let name = name.to_owned();
+            return self.docker_along(course, lease, Ask::Start { name }).await;
+        }
         docker::act(self, lease, name, docker::Action::Start).await
     }
 
@@ -249,6 +277,12 @@ impl Lender {
         name: &str,
         stop_timeout_s: u32,
     ) -> Result<(), docker::Failure> {
+        if let Some(course) = &lease.course {
+            let name = name.to_owned();
+            return self
+                .docker_along(course, lease, Ask::Stop { name, stop_timeout_s })
+                .await;
+        }
         docker::act(self, lease, name, docker::Action::Stop { stop_timeout_s }).await
     }
 
@@ -261,6 +295,13 @@ impl Lender {
         lease: &Lease,
         name: &str,
     ) -> Result<docker::Container, docker::Failure> {
+        if let Some(course) = &lease.course {
+            let name = name.to_owned();
+            return match self.along(course, lease, Ask::Inspect { name }).await {
+                Reply::Container(answer) => answer,
+                _ => Err(docker::Error::Unavailable(NO_ANSWER.to_owned()).into()),
+            };
+        }
         docker::inspect(self, lease, name).await
     }
 
@@ -269,7 +310,26 @@ impl Lender {
     /// # Errors
     /// See [`files::Error`].
     pub async fn append_line(&self, lease: &Lease, path: &str, line: &str) -> Result<(), files::Failure> {
+        if let Some(course) = &lease.course {
+            let (path, line) = (path.to_owned(), line.to_owned());
+            return match self.along(course, lease, Ask::Append { path, line }).await {
+                Reply::Files(answer) => answer,
+                _ => Err(files::Error::Io(NO_ANSWER.to_owned()).into()),
+            };
+        }
         files::append_line(self, lease, path, line).await
+    }
+
+    async fn docker_along(&self, course: &Course, lease: &Lease, ask: Ask) -> Result<(), docker::Failure> {
+        match self.along(course, lease, ask).await {
+            Reply::Docker(answer) => answer,
+            _ => Err(docker::Error::Unavailable(NO_ANSWER.to_owned()).into()),
+        }
+    }
+
+    /// A call that takes another course. Behind a pointer, so that those that take none stay small.
+    fn along<'a>(&'a self, course: &'a Course, lease: &'a Lease, ask: Ask) -> Carried<'a> {
+        Box::pin(course.carry_out(self, lease, ask))
     }
 }
 

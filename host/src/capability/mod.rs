@@ -9,6 +9,7 @@
 
 pub mod address;
 mod call;
+pub mod course;
 mod dial;
 pub mod docker;
 mod egress;
@@ -39,6 +40,7 @@ pub use error::{ErrorCode, Failure, Phase};
 pub use lender::{Lender, Shared, sockets_max};
 
 use crate::domain::{job::Job, limits::Limits, outcome::Denial, spec::Profile, tenant::Tenant, time::Mono};
+use course::{Course, GuestTime};
 use log::{Level, Line, LogBook};
 use socket::Names;
 use std::{
@@ -76,6 +78,8 @@ pub struct Lease {
     throttle: OnceLock<Arc<Throttle>>,
     /// Which names it had looked up, and what they resolved to.
     names: Mutex<Names>,
+    /// What becomes of lent calls; none: they are carried out.
+    course: Option<Arc<Course>>,
 }
 
 impl Lease {
@@ -91,7 +95,21 @@ impl Lease {
             taint: OnceLock::new(),
             throttle: OnceLock::new(),
             names: Mutex::default(),
+            course: None,
         }
+    }
+
+    /// The same, with lent calls that take another course.
+    #[must_use]
+    pub fn along(mut self, course: Option<Arc<Course>>) -> Self {
+        self.course = course;
+        self
+    }
+
+    /// The time that the guest sees, where it is not the system's.
+    #[must_use]
+    pub fn guest_time(&self) -> Option<&Arc<GuestTime>> {
+        self.course.as_ref().and_then(|course| course.time())
     }
 
     /// The monitor's name, for log lines.

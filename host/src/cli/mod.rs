@@ -9,6 +9,7 @@ mod paint;
 mod plugin;
 mod probe;
 mod progress;
+mod replay;
 mod run;
 mod table;
 mod tenants;
@@ -57,7 +58,9 @@ enum Command {
     Probe(probe::ProbeArgs),
     /// Show the tenants: what they may use, and what they have used
     Tenants(tenants::TenantsArgs),
-    /// Look at plugins
+    /// Execute a recording once more, offline
+    Replay(replay::ReplayArgs),
+    /// Look at plugins, and make them
     #[command(subcommand)]
     Plugin(plugin::PluginCommand),
     /// Print shell completions
@@ -137,6 +140,7 @@ pub fn main() -> ExitCode {
         Some(Command::CheckConfig(args)) => check_config::check_config(args),
         Some(Command::Probe(args)) => probe::probe(args),
         Some(Command::Tenants(args)) => tenants::tenants(args),
+        Some(Command::Replay(args)) => replay::replay(&args),
         Some(Command::Plugin(command)) => plugin::plugin(command),
         Some(Command::Completions(args)) => completions::completions(args),
     };

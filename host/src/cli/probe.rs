@@ -194,7 +194,7 @@ fn shown(probed: &Probed) -> Result<String> {
     Ok(text)
 }
 
-fn amount(measurement: &Measurement) -> String {
+pub fn amount(measurement: &Measurement) -> String {
     match measurement.unit.as_str() {
         "s" if measurement.value.abs() < 1.0 => format!("{:.2} ms", measurement.value * 1000.0),
         "" | "1" => format!("{}", measurement.value),

@@ -68,34 +68,56 @@ pub fn ad_hoc(
     ))
 }
 
-fn check(facts: &Facts, settings: Map<String, Value>) -> Result<Value, String> {
-    let settings = Value::Object(settings);
+/// What is wrong with one setting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WrongSetting {
+    /// JSON pointer of what is wrong, segment by segment; of what is missing, where it should be.
+    pub path: Vec<String>,
+    /// It is not there at all.
+    pub missing: bool,
+    /// In words: names the setting, says what is wrong and, where that is known, what would be right.
+    pub text: String,
+}
+
+/// Everything that a plugin's schema finds wrong with settings.
+///
+/// # Errors
+/// The schema itself is wrong.
+pub fn wrong_settings(facts: &Facts, settings: &Value) -> Result<Vec<WrongSetting>, String> {
     let schema = Schema::compile(&facts.schema)
         .map_err(|error| format!("the schema of the plugin `{}` is wrong: {error}", facts.name))?;
-    let lines: Vec<String> = schema
-        .check(&settings)
-        .into_iter()
-        .map(|complaint| {
-            let path = complaint
-                .path
-                .iter()
-                .chain(&complaint.key)
-                .chain(&complaint.missing);
-            let name = pointer(path.map(String::as_str));
-            let help = complaint
-                .help
-                .map_or_else(String::new, |help| format!(" ({help})"));
-            format!(
+    let wrong = schema.check(settings).into_iter().map(|complaint| {
+        let missing = complaint.missing.is_some();
+        let path: Vec<String> = complaint
+            .path
+            .into_iter()
+            .chain(complaint.key)
+            .chain(complaint.missing)
+            .collect();
+        let name = pointer(path.iter().map(String::as_str));
+        let help = complaint
+            .help
+            .map_or_else(String::new, |help| format!(" ({help})"));
+        WrongSetting {
+            text: format!(
                 "the setting `{name}` of plugin `{}` {}{help}",
                 facts.name, complaint.wrong
-            )
-        })
-        .collect();
-    if lines.is_empty() {
-        Ok(settings)
-    } else {
-        Err(lines.join("\n"))
+            ),
+            path,
+            missing,
+        }
+    });
+    Ok(wrong.collect())
+}
+
+fn check(facts: &Facts, settings: Map<String, Value>) -> Result<Value, String> {
+    let settings = Value::Object(settings);
+    let wrong = wrong_settings(facts, &settings)?;
+    if wrong.is_empty() {
+        return Ok(settings);
     }
+    let lines: Vec<String> = wrong.into_iter().map(|wrong| wrong.text).collect();
+    Err(lines.join("\n"))
 }
 
 fn implied(config: Option<&Config>, facts: &Facts) -> Result<Profile, String> {

@@ -50,12 +50,13 @@ mod trouble;
 #[cfg(test)]
 mod tests;
 
-pub use ad_hoc::ad_hoc;
+pub use ad_hoc::{WrongSetting, ad_hoc, wrong_settings};
 pub use folder::open_in;
 pub use paths::default_paths;
 pub use plugins::{http_grant, tcp_grant};
 pub use problem::Problems;
 pub use progress::{Progress, Silent};
+pub use read::{parse_duration, parse_size, show_duration, show_size};
 pub use replace::{Durable, replace};
 pub use tenancy::{Keep, Standing, TenantState};
 

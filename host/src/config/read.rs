@@ -287,7 +287,10 @@ const TIME_UNITS: [(&str, u64); 6] = [
 const SIZE_UNITS: [(&str, u64); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
 
 /// `1m30s`: whole numbers with units, each unit at most once, longest first.
-fn parse_duration(text: &str) -> Result<Duration, String> {
+///
+/// # Errors
+/// What is wrong with it, for people.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
     if text.is_empty() {
         return Err("it is empty".to_owned());
     }
@@ -313,7 +316,11 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_nanos(total))
 }
 
-fn parse_size(text: &str) -> Result<u64, String> {
+/// `64KiB`: a whole number with a unit.
+///
+/// # Errors
+/// What is wrong with it, for people.
+pub fn parse_size(text: &str) -> Result<u64, String> {
     if text.is_empty() {
         return Err("it is empty".to_owned());
     }
@@ -352,7 +359,7 @@ fn split_number(text: &str) -> Result<(u64, &str, &str), String> {
 }
 
 /// As it would be written in a configuration.
-pub(super) fn show_duration(span: Duration) -> String {
+pub fn show_duration(span: Duration) -> String {
     let mut left = crate::domain::time::nanos(span);
     if left == 0 {
         return "0s".to_owned();
@@ -368,7 +375,7 @@ pub(super) fn show_duration(span: Duration) -> String {
 }
 
 /// As it would be written in a configuration.
-pub(super) fn show_size(bytes: u64) -> String {
+pub fn show_size(bytes: u64) -> String {
     SIZE_UNITS
         .iter()
         .find(|(_, unit)| bytes >= *unit && bytes.is_multiple_of(*unit))

@@ -42,6 +42,8 @@ pub struct Job {
     pub spec: MonitorSpec,
     /// What the kind needs beside the monitor.
     pub payload: Payload,
+    /// If it fails, somebody will want to know what it did.
+    pub trace: bool,
 }
 
 impl Job {
@@ -61,6 +63,7 @@ impl Job {
             sent: now,
             spec,
             payload: Payload::Pulse,
+            trace: false,
         }
     }
 

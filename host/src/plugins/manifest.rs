@@ -3,7 +3,11 @@
 use super::reach::Reach;
 use crate::domain::{plugin::Capability, spec::Kind};
 use serde::Deserialize;
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    path::{Component, Path, PathBuf},
+    sync::Arc,
+};
 
 /// The manifest's file name.
 pub const FILE: &str = "plugin.toml";
@@ -32,6 +36,17 @@ pub struct Manifest {
     pub requests: Reach,
     /// The text itself.
     pub text: Arc<str>,
+    /// How it is built; none if nobody said so.
+    pub build: Option<Build>,
+}
+
+/// `[build]`: for whoever develops the plugin. The host itself never builds anything.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Build {
+    /// Program and arguments, run in the manifest's folder.
+    pub command: Vec<String>,
+    /// What it makes, below the manifest's folder; copied to `component` if it is another file.
+    pub output: Option<PathBuf>,
 }
 
 #[derive(Deserialize)]
@@ -45,6 +60,14 @@ struct Raw {
     needs: Option<toml::Spanned<Vec<String>>>,
     #[serde(default)]
     requests: BTreeMap<toml::Spanned<String>, toml::Spanned<Vec<toml::Spanned<String>>>>,
+    build: Option<RawBuild>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct RawBuild {
+    command: toml::Spanned<Vec<String>>,
+    output: Option<toml::Spanned<String>>,
 }
 
 impl Manifest {
@@ -161,6 +184,27 @@ impl Manifest {
                 }
             }
         }
+        let build = raw.build.map(|build| {
+            if build.command.get_ref().first().is_none_or(String::is_empty) {
+                problem(
+                    build.command.span().start,
+                    "build: command: names no program; write for example [\"cargo\", \"build\"]".to_owned(),
+                );
+            }
+            if let Some(output) = &build.output
+                && !is_beneath(Path::new(output.get_ref()))
+            {
+                let message = format!(
+                    "build: output: `{}` is no path below the manifest's own folder",
+                    shown(output.get_ref())
+                );
+                problem(output.span().start, message);
+            }
+            Build {
+                command: build.command.into_inner(),
+                output: build.output.map(|output| PathBuf::from(output.into_inner())),
+            }
+        });
         if !problems.is_empty() {
             return Err(problems.join("\n"));
         }
@@ -175,9 +219,16 @@ impl Manifest {
             component: raw.component.into_inner(),
             needs,
             requests,
+            build,
             text: text.into(),
         })
     }
+}
+
+/// Whether a path goes down and nowhere else.
+fn is_beneath(path: &Path) -> bool {
+    let mut parts = path.components().peekable();
+    parts.peek().is_some() && parts.all(|part| matches!(part, Component::Normal(_)))
 }
 
 /// What of `needs` a grant of that key is for.
@@ -323,6 +374,32 @@ mod tests {
             "line 13: requests: `sockets` can't be asked for",
             "line 14: requests: `directories` can't be asked for",
         ] {
+            assert!(error.contains(part), "{part} in {error}");
+        }
+    }
+
+    #[test]
+    fn how_it_is_built_is_read_and_stays_in_its_folder() {
+        let head = "name = \"a\"\nversion = \"1.0.0\"\nkinds = [\"pulse\"]\ncomponent = \"a.wasm\"\n";
+        let parse = |build: &str| Manifest::parse(&format!("{head}[build]\n{build}\n"));
+        let build = parse("command = [\"make\", \"a\"]\noutput = \"out/a.wasm\"")
+            .unwrap()
+            .build
+            .unwrap();
+        assert_eq!(build.command, ["make", "a"]);
+        assert_eq!(build.output.unwrap(), Path::new("out/a.wasm"));
+        for (build, part) in [
+            ("command = []", "line 6: build: command"),
+            ("command = [\"\"]", "line 6: build: command"),
+            (
+                "command = [\"a\"]\noutput = \"../a.wasm\"",
+                "line 7: build: output",
+            ),
+            ("command = [\"a\"]\noutput = \"/a.wasm\"", "line 7: build: output"),
+            ("command = [\"a\"]\noutput = \"\"", "line 7: build: output"),
+            ("comand = [\"a\"]", "comand"),
+        ] {
+            let error = parse(build).unwrap_err();
             assert!(error.contains(part), "{part} in {error}");
         }
     }

@@ -8,7 +8,7 @@ mod manifest;
 mod reach;
 
 pub use manifest::{
-    FILE as MANIFEST, Manifest, full_name_is_valid, name_is_valid, name_rule, shown, version_is_valid,
+    Build, FILE as MANIFEST, Manifest, full_name_is_valid, name_is_valid, name_rule, shown, version_is_valid,
 };
 pub use reach::Reach;
 

@@ -8,6 +8,7 @@ use super::{
     Sandbox,
     abi::Answered,
     answer, classify,
+    keeper::{Happened, Keeper, Noting},
     plugin::{Library, Ready},
     pool::{Key, Live, Pool},
     shelf::{Reader, Shelf},
@@ -17,13 +18,15 @@ use super::{
 use crate::{
     capability::{
         self, Lease, Lender,
+        course::Course,
         log::{Line, LogBook},
     },
     clock::Clock,
     domain::{
         job::{Job, JobResult},
         limits::Limits,
-        outcome::{Outcome, PluginFault, Usage},
+        outcome::{Answer, Outcome, PluginFault, Status, Usage},
+        plugin::{Capability, Facts},
         spec::{MonitorSpec, Profile},
         time::{Mono, Wall},
     },
@@ -83,22 +86,73 @@ impl Executor {
 
     /// Runs a job to its end.
     pub async fn execute(&self, job: Job) -> JobResult {
-        self.execute_with(job, LogBook::default()).await.0
+        if job.trace
+            && let Some(keeper) = self.sandbox.keeper.get()
+            && let Some((facts, noting)) = self.notable(&job, &**keeper)
+        {
+            // Behind a pointer, so that all others stay as small as they are.
+            return Box::pin(self.execute_noting(job, facts, noting, &**keeper)).await;
+        }
+        self.execute_with(job, LogBook::default(), None).await.0
+    }
+
+    /// Whether what that job does can be kept: a plugin with connections of its own can't be repeated.
+    fn notable(&self, job: &Job, keeper: &dyn Keeper) -> Option<(Facts, Noting)> {
+        let profile = job.assignment()?.profile;
+        let plugin = self.library.get(&profile.plugin, &profile.digest)?;
+        let own = [Capability::WasiHttp, Capability::WasiSockets];
+        if plugin.facts.needs.iter().any(|need| own.contains(need)) {
+            return None;
+        }
+        Some((plugin.facts.clone(), keeper.begin()?))
+    }
+
+    async fn execute_noting(&self, job: Job, facts: Facts, noting: Noting, keeper: &dyn Keeper) -> JobResult {
+        let course = Arc::clone(&noting.course);
+        let (result, log) = self
+            .execute_with(job.clone(), LogBook::keeping(), Some(course))
+            .await;
+        let failed = match &result.outcome {
+            Outcome::Answer(Answer::Pulse(report)) => report.status == Status::Unhealthy,
+            outcome => matches!(outcome, Outcome::DeadlineWaiting),
+        };
+        if failed {
+            keeper.keep(Happened {
+                job,
+                facts,
+                noting,
+                outcome: result.outcome.clone(),
+                log,
+                fuel: result.usage.fuel,
+            });
+        }
+        result
     }
 
     /// Runs a job to its end, and returns what the plugin logged beside the result.
     pub async fn execute_keeping_log(&self, job: Job) -> (JobResult, Vec<Line>) {
-        self.execute_with(job, LogBook::keeping()).await
+        self.execute_with(job, LogBook::keeping(), None).await
     }
 
-    async fn execute_with(&self, job: Job, log: LogBook) -> (JobResult, Vec<Line>) {
+    /// The same, with lent calls that take another course. An instance that had jobs before, and may have kept
+    /// something of them, is not used for that.
+    pub async fn execute_along(&self, job: Job, course: Arc<Course>) -> (JobResult, Vec<Line>) {
+        self.execute_with(job, LogBook::keeping(), Some(course)).await
+    }
+
+    async fn execute_with(
+        &self,
+        job: Job,
+        log: LogBook,
+        course: Option<Arc<Course>>,
+    ) -> (JobResult, Vec<Line>) {
         let started = self.sandbox.clock.mono();
         let (key, due, sent) = (job.key, job.due, job.sent);
         let mut lines = Vec::new();
         let done = if started > job.expires {
             Done::unrun(Outcome::Expired, started)
         } else {
-            self.run(job, log, &mut lines, started).await
+            self.run(job, log, course, &mut lines, started).await
         };
         let result = JobResult {
             key,
@@ -112,7 +166,14 @@ impl Executor {
         (result, lines)
     }
 
-    async fn run(&self, job: Job, log: LogBook, lines: &mut Vec<Line>, started: Mono) -> Done {
+    async fn run(
+        &self,
+        job: Job,
+        log: LogBook,
+        course: Option<Arc<Course>>,
+        lines: &mut Vec<Line>,
+        started: Mono,
+    ) -> Done {
         let Some(lane) = job.assignment() else {
             return Done::failed("the job has no lane; this is a defect of pulse-host", started);
         };
@@ -120,15 +181,24 @@ impl Executor {
             let message = format!("the plugin `{}` is not loaded", lane.profile.plugin);
             return Done::failed(&message, started);
         };
-        let (limits, reuse) = (lane.profile.limits, lane.profile.reuse);
+        let limits = lane.profile.limits;
         let ends = started.after(lane.timeout);
+        let reuse = match &course {
+            None => lane.profile.reuse,
+            Some(course) => {
+                if let Some(time) = course.time() {
+                    time.begin(started, ends);
+                }
+                0
+            }
+        };
         let mut kept = if reuse > 1 {
             self.pool
                 .take(&job.spec.tenant.name, &plugin.digest, lane.profile)
         } else {
             None
         };
-        let lease = Arc::new(Lease::new(job, ends, log));
+        let lease = Arc::new(Lease::new(job, ends, log).along(course));
         let mut begun = started;
         let (ended, mut store, life) = loop {
             let (mut store, instance, life) = match kept.take() {
@@ -259,10 +329,12 @@ impl Executor {
             Ok((answered, instance))
         });
         // Read before the call is dropped: dropping it ends the wait.
-        bounded(call, &outside, &self.sandbox.clock, begun, lease.ends, || {
-            lease.waiting.on_target(self.sandbox.clock.mono())
-        })
-        .await
+        let watch = Watch {
+            clock: &self.sandbox.clock,
+            ends: lease.ends,
+            lease: Some(lease),
+        };
+        bounded(call, &outside, watch, begun).await
     }
 }
 
@@ -292,7 +364,12 @@ pub async fn describe(
             let instance = ready.pre.instantiate_async(&mut store).await?;
             ready.exports.describe(&mut store, &instance).await
         });
-        bounded(call, &outside, &sandbox.clock, started, ends, || false).await
+        let watch = Watch {
+            clock: &sandbox.clock,
+            ends,
+            lease: None,
+        };
+        bounded(call, &outside, watch, started).await
     };
     store.data().end_log();
     match (ended.end, store.data_mut().take_taint()) {
@@ -359,16 +436,38 @@ enum End<T> {
     Panicked(String),
 }
 
+/// By what it is seen that a call's time is up.
+#[derive(Clone, Copy)]
+struct Watch<'a> {
+    clock: &'a Clock,
+    ends: Mono,
+    lease: Option<&'a Lease>,
+}
+
+impl Watch<'_> {
+    /// Whether the guest waits for its target.
+    fn waits(self) -> bool {
+        self.lease
+            .is_some_and(|lease| lease.waiting.on_target(self.clock.mono()))
+    }
+
+    /// Whether its time is up by a clock of its own.
+    fn is_over(self) -> bool {
+        self.lease
+            .and_then(Lease::guest_time)
+            .is_some_and(|time| time.is_over())
+    }
+}
+
 /// Runs a call until its time is up: times every poll, and turns a panic into an end. A call that never waits needs no
 /// timer.
 async fn bounded<T>(
     mut call: Pin<&mut impl Future<Output = wasmtime::Result<T>>>,
     outside: &store::Outside,
-    clock: &Clock,
+    watch: Watch<'_>,
     begun: Mono,
-    ends: Mono,
-    waits: impl Fn() -> bool,
 ) -> Ended<T> {
+    let Watch { clock, ends, .. } = watch;
     let mut begun = Some(begun);
     let mut timer = pin!(None);
     poll_fn(move |context| {
@@ -400,14 +499,14 @@ async fn bounded<T>(
                     .as_mut()
                     .as_pin_mut()
                     .is_some_and(|timer| pin!(coop::unconstrained(timer)).poll(context).is_ready());
-                if !up {
+                if !up && !watch.is_over() {
                     return Poll::Pending;
                 }
                 at = clock.mono();
                 End::TimedOut
             }
         };
-        let waited = matches!(end, End::TimedOut) && waits();
+        let waited = matches!(end, End::TimedOut) && watch.waits();
         Poll::Ready(Ended { end, at, waited })
     })
     .await
@@ -462,7 +561,12 @@ mod tests {
             hand.advance(Duration::from_millis(4));
             Ok(())
         });
-        let ended = bounded(call, &outside, &clock, Mono(1), Mono::NEVER, || false).await;
+        let watch = Watch {
+            clock: &clock,
+            ends: Mono::NEVER,
+            lease: None,
+        };
+        let ended = bounded(call, &outside, watch, Mono(1)).await;
         let ended = match ended.end {
             End::Returned(()) => Ok(()),
             End::Panicked(message) => Err(message),

@@ -11,6 +11,8 @@ pub mod compile;
 pub mod engine;
 mod errand;
 mod execute;
+mod guest_time;
+mod keeper;
 mod plugin;
 mod pool;
 mod schema;
@@ -23,6 +25,7 @@ mod worker;
 
 pub use compile::Compiler;
 pub use execute::Executor;
+pub use keeper::{Happened, Keeper, Noting};
 pub use plugin::{Library, Plugin, load, load_all, load_of_tenant};
 pub use schema::parse as settings_schema;
 pub use shelf::Shelf;
@@ -37,7 +40,11 @@ use crate::{
     },
 };
 use anyhow::{Context as _, Result};
-use std::{num::NonZeroUsize, path::PathBuf, sync::Arc};
+use std::{
+    num::NonZeroUsize,
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+};
 use wasmtime::{Engine, component::Linker};
 
 /// How the sandbox is set up.
@@ -95,6 +102,7 @@ pub struct Sandbox {
     settings: SandboxSettings,
     shared: Arc<capability::Shared>,
     clock: Clock,
+    keeper: OnceLock<Arc<dyn Keeper>>,
     known: plugin::Known,
     _ticker: engine::Ticker,
 }
@@ -119,9 +127,21 @@ impl Sandbox {
             settings,
             shared: capability::Shared::new(clock.clone())?,
             clock,
+            keeper: OnceLock::new(),
             known: plugin::Known::default(),
             _ticker: ticker,
         }))
+    }
+
+    /// From now on somebody keeps what marked jobs did. The first who says so does.
+    pub fn kept_by(&self, keeper: Arc<dyn Keeper>) {
+        let _ = self.keeper.set(keeper);
+    }
+
+    /// Greatest memory of any instance.
+    #[must_use]
+    pub fn memory_bytes_max(&self) -> u64 {
+        self.settings.max_memory_bytes
     }
 
     /// The seats, at least one.

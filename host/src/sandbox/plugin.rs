@@ -112,6 +112,31 @@ impl Plugin {
         self
     }
 
+    /// Asks it once more what it is, in a fresh instance without any grant: the text of all that it says, to be
+    /// compared. Blocks.
+    ///
+    /// # Errors
+    /// One line for people.
+    pub fn describe(&self, sandbox: &Arc<Sandbox>) -> Result<String, String> {
+        let loading = Loading {
+            path: &self.path,
+            ready: &self.ready.first,
+        };
+        let described = block_on(execute::describe(
+            sandbox,
+            &loading,
+            DESCRIBE_LIMITS,
+            DESCRIBE_TIMEOUT,
+        ))?;
+        let Description {
+            name,
+            version,
+            summary,
+            settings_schema,
+        } = described.map_err(|outcome| format!("can't describe itself: {outcome}"))?;
+        Ok([name, version, summary, settings_schema].join("\n"))
+    }
+
     /// What a lock is about.
     #[must_use]
     pub fn loaded(&self) -> Loaded<'_> {
@@ -228,6 +253,12 @@ impl Library {
         self.0
             .get(name)
             .filter(|plugin| digest.is_empty() || *plugin.facts.digest == *digest)
+    }
+
+    /// One plugin by itself.
+    #[must_use]
+    pub fn of(plugin: Plugin) -> Self {
+        Self([(Arc::clone(&plugin.facts.name), Arc::new(plugin))].into())
     }
 
     /// The plugin of that name.

@@ -3,6 +3,7 @@
 use super::{
     engine,
     errand::Errands,
+    guest_time,
     stdio::{LineStream, Running},
     turns::Turns,
     wasi,
@@ -86,13 +87,17 @@ impl Wasi {
         let [stdout, stderr] = streams.clone();
         let mut table = ResourceTable::new();
         table.set_max_capacity(RESOURCES_MAX);
-        let context = WasiCtxBuilder::new()
+        let mut builder = WasiCtxBuilder::new();
+        builder
             .stdout(stdout)
             .stderr(stderr)
             .max_random_size(RANDOM_BYTES_MAX)
             .allow_tcp(false)
-            .allow_udp(false)
-            .build();
+            .allow_udp(false);
+        if let Some(time) = lease.guest_time() {
+            guest_time::set(&mut builder, time);
+        }
+        let context = builder.build();
         Self {
             context,
             table,

@@ -238,6 +238,7 @@ pub fn dispatch_codes(
                 attempt: desk.attempts.next(),
                 timeout: sink.lane.timeout,
                 payload: Payload::Code(alert),
+                trace: false,
             })
         },
         |_, _, monitor, sent| {

@@ -29,6 +29,8 @@ pub struct Sending {
     pub timeout: Duration,
     /// What the kind needs beside the monitor.
     pub payload: Payload,
+    /// See [`Job::trace`].
+    pub trace: bool,
 }
 
 /// A lane whose job is in the batch.
@@ -186,6 +188,7 @@ pub fn dispatch(
                 sent: now.mono,
                 spec,
                 payload: sending.payload,
+                trace: sending.trace,
             });
             buffers.sent.push(Sent {
                 ticket,

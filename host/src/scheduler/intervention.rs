@@ -195,6 +195,7 @@ pub fn dispatch_interventions(
                 lane: LaneRef::Intervention,
                 attempt,
                 timeout: settings.lane.timeout,
+                trace: false,
                 payload: Payload::Intervention(Box::new(Order {
                     idempotency_key: format!("{}/{number}/{attempt}", incident.id),
                     incident,

@@ -231,6 +231,7 @@ pub fn dispatch_pulses(
                 attempt: monitor.pulse.attempt().wrapping_add(1),
                 timeout: monitor.spec.pulse.as_ref()?.timeout,
                 payload: Payload::Pulse,
+                trace: monitor.health.may_open(&monitor.spec.policy),
             })
         },
         |_, _, _, _| {},

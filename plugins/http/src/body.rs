@@ -5,6 +5,9 @@ use pulse_plugin_sdk::{Fault, text};
 use regex::Regex;
 use serde_json::Value;
 
+/// Longest regular expression: compiling takes fuel in proportion to it.
+const REGEX_BYTES_MAX: usize = 1 << 10;
+
 /// The checks of a body, in the order in which they are made.
 pub struct Checks {
     contains: Option<String>,
@@ -18,6 +21,12 @@ impl Checks {
     /// # Errors
     /// The regular expression is none.
     pub fn new(contains: Option<String>, regex: Option<&str>, json: Vec<JsonCheck>) -> Result<Self, Fault> {
+        if let Some(long) = regex.filter(|regex| regex.len() > REGEX_BYTES_MAX) {
+            return Err(Fault::InvalidSettings(format!(
+                "/body-regex: has {} bytes; at most {REGEX_BYTES_MAX} are compiled",
+                long.len()
+            )));
+        }
         let regex = regex
             .map(Regex::new)
             .transpose()

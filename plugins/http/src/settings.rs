@@ -60,6 +60,7 @@ pub struct Settings {
     /// Text that must stand in the body.
     body_contains: Option<String>,
     /// Regular expression that must match somewhere in the body.
+    #[schemars(length(max = 1024))]
     body_regex: Option<String>,
     /// Values that must stand in a JSON body.
     #[serde(default)]

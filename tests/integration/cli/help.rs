@@ -16,6 +16,11 @@ const COMMANDS: &[&[&str]] = &[
     &["plugin", "inspect"],
     &["plugin", "lock"],
     &["plugin", "verify"],
+    &["plugin", "run"],
+    &["plugin", "test"],
+    &["plugin", "bench"],
+    &["plugin", "dev"],
+    &["replay"],
     &["completions"],
 ];
 

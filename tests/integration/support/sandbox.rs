@@ -359,6 +359,7 @@ impl Work {
             },
             sent: now,
             spec,
+            trace: false,
             payload: match self.kind {
                 Kind::Pulse => Payload::Pulse,
                 Kind::Intervention => Payload::Intervention(Box::new(Order {

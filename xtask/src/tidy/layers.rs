@@ -45,6 +45,7 @@ const LAYERS: &[Layer] = &[
     layer(2, "plugins"),
     layer(2, "capability"),
     layer(3, "sandbox"),
+    layer(4, "cases"),
     narrow(4, "journal", &["domain", "clock", "scheduler::stats"]),
     narrow(4, "telemetry", &["domain", "clock", "scheduler::stats"]),
     layer(5, "app"),

@@ -173,9 +173,15 @@ impl From<CallFailure> for Trouble {
     }
 }
 
+/// Why the host refuses a name before it looks at grants, if it does.
+pub(super) fn refusal_of(name: &str) -> Option<Failure> {
+    (!name::is_well_formed(name))
+        .then(|| Error::NotFound(one_line(&format!("`{name}` is no container name"))).into())
+}
+
 fn granted<'a>(lease: &'a Lease, name: &str) -> Result<&'a DockerGrant, Failure> {
-    if !name::is_well_formed(name) {
-        return Err(Error::NotFound(one_line(&format!("`{name}` is no container name"))).into());
+    if let Some(refusal) = refusal_of(name) {
+        return Err(refusal);
     }
     let Some(grant) = &lease.profile().grants.docker else {
         return Err(Failure::denied(

@@ -80,13 +80,12 @@ impl Default for Files {
     }
 }
 
-/// Appends one line.
-pub(super) async fn append_line(
-    lender: &Lender,
-    lease: &Lease,
-    path: &str,
-    line: &str,
-) -> Result<(), Failure> {
+/// Why the host refuses a path or a line before it looks at grants, if it does.
+pub(super) fn refusal(path: &str, line: &str) -> Option<Failure> {
+    check(path, line).err()
+}
+
+fn check(path: &str, line: &str) -> Result<Relative, Failure> {
     let relative = Relative::parse(path).map_err(Error::InvalidPath)?;
     if line.contains('\n') {
         return Err(Error::InvalidLine("the line holds a line feed".into()).into());
@@ -94,6 +93,17 @@ pub(super) async fn append_line(
     if line.len() > LINE_BYTES_MAX {
         return Err(Error::InvalidLine(format!("the line is longer than {LINE_BYTES_MAX} bytes")).into());
     }
+    Ok(relative)
+}
+
+/// Appends one line.
+pub(super) async fn append_line(
+    lender: &Lender,
+    lease: &Lease,
+    path: &str,
+    line: &str,
+) -> Result<(), Failure> {
+    let relative = check(path, line)?;
     if lease.profile().grants.directories.is_empty() {
         return Err(denied(lease, &relative));
     }

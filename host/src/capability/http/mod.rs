@@ -98,6 +98,21 @@ pub fn is_forbidden(name: &::http::HeaderName) -> bool {
     outgoing::is_hosts_own(name) && name != ::http::header::CONTENT_LENGTH
 }
 
+/// Why the host refuses a request before it looks at grants, if it does.
+pub(super) fn refusal(request: &Request) -> Option<Failure> {
+    if request.timeout_ms == Some(0) {
+        return Some(Failure::invalid("timeout-ms is 0"));
+    }
+    Outgoing::check(request.clone()).err()
+}
+
+/// Bytes of an answer's body that are read.
+pub(super) fn body_max(request: &Request) -> usize {
+    request.max_body_bytes.map_or(BODY_BYTES_DEFAULT, |bytes| {
+        usize::try_from(bytes).unwrap_or(usize::MAX).min(BODY_BYTES_MAX)
+    })
+}
+
 /// Sends a request and reads the answer.
 pub(super) async fn send(lender: &Lender, lease: &Lease, request: Request) -> Result<Response, Failure> {
     let call = Call::begin(lease, &lender.shared.clock, request.timeout_ms)?;
@@ -108,9 +123,7 @@ pub(super) async fn send(lender: &Lender, lease: &Lease, request: Request) -> Re
 
 async fn follow(lender: &Lender, call: &Call<'_>, request: Request) -> Result<Response, Failure> {
     let redirects_max = request.max_redirects.min(REDIRECTS_MAX);
-    let body_max = request.max_body_bytes.map_or(BODY_BYTES_DEFAULT, |bytes| {
-        usize::try_from(bytes).unwrap_or(usize::MAX).min(BODY_BYTES_MAX)
-    });
+    let body_max = body_max(&request);
     let mut outgoing = Outgoing::check(request)?;
     let mut redirects = 0;
     loop {

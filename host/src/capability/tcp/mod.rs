@@ -89,6 +89,24 @@ pub struct Response {
     pub tls: Option<TlsFacts>,
 }
 
+/// Why the host refuses a request before it looks at grants, if it does.
+pub(super) fn refusal(request: &Request) -> Option<Failure> {
+    if request.timeout_ms == Some(0) {
+        return Some(Failure::invalid("timeout-ms is 0"));
+    }
+    let host = Host::parse(&request.host).map_err(Failure::invalid);
+    host.and_then(|_| check(request)).err()
+}
+
+/// Bytes that are received at most.
+pub(super) fn received_max(request: &Request) -> usize {
+    request.max_bytes.map_or(RECEIVED_BYTES_DEFAULT, |bytes| {
+        usize::try_from(bytes)
+            .unwrap_or(usize::MAX)
+            .min(RECEIVED_BYTES_MAX)
+    })
+}
+
 /// Connects, goes through the steps and closes.
 pub(super) async fn dialogue(lender: &Lender, lease: &Lease, request: Request) -> Result<Response, Failure> {
     let call = Call::begin(lease, &lender.shared.clock, request.timeout_ms)?;
@@ -111,11 +129,7 @@ async fn converse(lender: &Lender, call: &Call<'_>, request: Request) -> Result<
     let dialled = dial(lender, call, to).await?;
     // Held to the end of the dialogue.
     let _waiting = dialled.waiting;
-    let max = request.max_bytes.map_or(RECEIVED_BYTES_DEFAULT, |bytes| {
-        usize::try_from(bytes)
-            .unwrap_or(usize::MAX)
-            .min(RECEIVED_BYTES_MAX)
-    });
+    let max = received_max(&request);
     let mut talk = Talk {
         call,
         stream: dialled.stream,

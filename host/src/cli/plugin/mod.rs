@@ -1,10 +1,17 @@
 //! `plugin`: what plugins there are, what each is, and which of them were accepted.
 
+mod bench;
+mod dev;
 mod inspect;
 mod list;
 mod lock;
+mod run;
+mod scene;
+mod sources;
+pub mod test;
 mod verify;
 
+use super::WRONG;
 use crate::{
     app::Places,
     telemetry::{self, LogFormat},
@@ -20,10 +27,22 @@ pub enum PluginCommand {
     /// Show everything about one plugin: kinds, imports, what it asks for, the grants it needs, settings, size, digest
     #[command(after_help = inspect::EXAMPLES)]
     Inspect(inspect::InspectArgs),
+    /// Execute a component once, with what the flags grant, and show what came of it and what it took
+    #[command(after_help = run::EXAMPLES)]
+    Run(run::RunArgs),
+    /// Run a plugin's cases, which need no network; record one; replay one
+    #[command(after_help = test::EXAMPLES)]
+    Test(test::TestArgs),
+    /// Measure what a plugin costs, and suggest limits
+    #[command(after_help = bench::EXAMPLES)]
+    Bench(bench::BenchArgs),
+    /// Watch a plugin's folder: build, run and show what changed, whenever a source does
+    #[command(after_help = dev::EXAMPLES)]
+    Dev(dev::DevArgs),
     /// Pin the plugins as they are now, or show what differs from the lock and accept it
     #[command(after_help = lock::EXAMPLES)]
     Lock(lock::LockArgs),
-    /// Check all plugins against the lock
+    /// Check one plugin before anybody uses it, or all plugins against the lock
     #[command(after_help = verify::EXAMPLES)]
     Verify(verify::VerifyArgs),
 }
@@ -60,12 +79,26 @@ impl PluginSources {
 }
 
 pub fn plugin(command: PluginCommand) -> Result<ExitCode> {
-    telemetry::start(LogFormat::Text, "warn");
-    match command {
+    // What a plugin logs is part of the result of those that run it.
+    telemetry::start(LogFormat::Text, "warn,plugin=off");
+    let done = match command {
         PluginCommand::List(args) => list::list(&args),
         PluginCommand::Inspect(args) => inspect::inspect(&args),
         PluginCommand::Lock(args) => lock::lock(&args),
         PluginCommand::Verify(args) => verify::verify(&args),
+        PluginCommand::Bench(args) => bench::run(&args),
+        PluginCommand::Dev(args) => dev::dev(&args),
+        PluginCommand::Run(args) => run::run(&args),
+        PluginCommand::Test(args) => test::test(&args),
+    };
+    // What the command line says wrongly is told as it is, whole excerpts included.
+    match done {
+        Err(error) if error.is::<scene::Usage>() => {
+            let text = error.to_string();
+            eprintln!("pulse-host: {}", text.trim_end());
+            Ok(ExitCode::from(WRONG))
+        }
+        done => done,
     }
 }
 

@@ -1,4 +1,4 @@
-//! `plugin verify`: whether all plugins are as they are locked. Changes nothing.
+//! `plugin verify`: whether all plugins are as they are locked; or whether one is what its author says. Changes nothing.
 
 use super::{
     PluginSources,
@@ -6,23 +6,37 @@ use super::{
 };
 use crate::{
     app,
-    cli::{Output, put, put_json},
+    cli::{
+        Output,
+        paint::{GREEN, Paint, RED},
+        put, put_json,
+    },
     journal::counted,
     plugins::lock::{Comparison, State, compare},
+    telemetry,
 };
 use anyhow::{Result, bail};
 use clap::Args;
 use serde_json::json;
-use std::{fmt::Write as _, process::ExitCode};
+use std::{
+    fmt::Write as _,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 pub const EXAMPLES: &str = "\
 Examples:
+  pulse-host plugin verify ./fetch                  look at one plugin, before anybody uses it
   pulse-host plugin verify --plugins ./plugins --config /etc/pulse-host/
   pulse-host plugin verify --output json
-Exit code 0: every plugin is as it is locked, and every locked plugin is there. 1: something differs.";
+With a PATH: whether the component loads, agrees with its manifest, describes itself always alike, and answers bad settings
+in an ordinary way. Without: whether all plugins are as they are locked.
+Exit code 0: every check is ok, or every plugin is as it is locked and every locked plugin is there. 1: something is not.";
 
 #[derive(Debug, Args)]
 pub struct VerifyArgs {
+    /// The folder of a plugin, or a component: look at that one, whatever the lock says
+    path: Option<PathBuf>,
     #[command(flatten)]
     sources: PluginSources,
     /// How the result looks
@@ -31,6 +45,9 @@ pub struct VerifyArgs {
 }
 
 pub fn verify(args: &VerifyArgs) -> Result<ExitCode> {
+    if let Some(path) = &args.path {
+        return look_at(path, args.output);
+    }
     let survey = app::survey(args.sources.places())?;
     let path = survey.lock.path().display();
     if !survey.lock.exists() {
@@ -65,4 +82,35 @@ pub fn verify(args: &VerifyArgs) -> Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// One plugin, check by check.
+fn look_at(path: &Path, output: Output) -> Result<ExitCode> {
+    let checks = app::verify(path)?;
+    let ok = checks.iter().all(|check| check.ok);
+    match output {
+        Output::Json => put_json(&json!({
+            "ok": ok,
+            "checks": checks
+                .iter()
+                .map(|check| json!({ "name": check.name, "ok": check.ok, "found": check.found }))
+                .collect::<Vec<_>>(),
+        }))?,
+        Output::Text => {
+            let on = telemetry::stdout_colored();
+            let width = checks.iter().map(|check| check.name.len()).max().unwrap_or(0);
+            let mut text = String::new();
+            for check in &checks {
+                let (word, code) = if check.ok {
+                    ("ok    ", GREEN)
+                } else {
+                    ("failed", RED)
+                };
+                let word = Paint { text: word, code, on };
+                writeln!(text, "{word}  {:width$}  {}", check.name, check.found)?;
+            }
+            put(&text)?;
+        }
+    }
+    Ok(if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -375,6 +375,19 @@ impl Health {
             )
     }
 
+    /// Whether one more failure in a row opens an incident, and there have been some. (With a threshold of 1 that would
+    /// be every check.)
+    #[must_use]
+    pub fn may_open(&self, policy: &Policy) -> bool {
+        self.failures > 0
+            && self.failures.saturating_add(1) == policy.failure_threshold
+            && !self.suppressed()
+            && self
+                .episode
+                .as_deref()
+                .is_none_or(|episode| episode.incident.is_none())
+    }
+
     /// Interventions of the open incident so far; the running one included.
     #[must_use]
     pub fn attempts(&self) -> u32 {

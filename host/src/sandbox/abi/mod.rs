@@ -133,6 +133,7 @@ fn wasi(linker: &mut Linker<State>) -> wasmtime::Result<()> {
         random::WasiRandom,
     };
     wasmtime_wasi::p2::add_to_linker_proxy_interfaces_async(linker)?;
+    super::guest_time::lend(linker)?;
     cli::environment::add_to_linker::<State, WasiCli>(linker, State::cli)?;
     cli::exit::add_to_linker::<State, WasiCli>(linker, State::cli)?;
     cli::terminal_input::add_to_linker::<State, WasiCli>(linker, State::cli)?;

@@ -1,0 +1,298 @@
+//! A lent call and its answer, as plain values.
+
+use crate::capability::{Failure, Lease, Lender, Taint, docker, files, http, log::one_line, tcp};
+use crate::domain::secret::Secrets;
+
+/// A lent call, as the guest made it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// `http.send`.
+    Http(http::Request),
+    /// `tcp.dialogue`.
+    Tcp(tcp::Request),
+    /// `docker.restart`.
+    Restart {
+        /// The container.
+        name: String,
+        /// Seconds that it gets to stop.
+        stop_timeout_s: u32,
+    },
+    /// `docker.start`.
+    Start {
+        /// The container.
+        name: String,
+    },
+    /// `docker.stop`.
+    Stop {
+        /// The container.
+        name: String,
+        /// Seconds that it gets to stop.
+        stop_timeout_s: u32,
+    },
+    /// `docker.inspect`.
+    Inspect {
+        /// The container.
+        name: String,
+    },
+    /// `files.append-line`.
+    Append {
+        /// Below a granted directory.
+        path: String,
+        /// Without its line feed.
+        line: String,
+    },
+}
+
+/// What came of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// Of `http.send`.
+    Http(Result<http::Response, Failure>),
+    /// Of `tcp.dialogue`.
+    Tcp(Result<tcp::Response, Failure>),
+    /// Of what changes a container.
+    Docker(Result<(), docker::Failure>),
+    /// Of `docker.inspect`.
+    Container(Result<docker::Container, docker::Failure>),
+    /// Of `files.append-line`.
+    Files(Result<(), files::Failure>),
+}
+
+impl Ask {
+    /// The name of the interface.
+    #[must_use]
+    pub fn capability(&self) -> &'static str {
+        match self {
+            Self::Http(_) => "http",
+            Self::Tcp(_) => "tcp",
+            Self::Restart { .. } | Self::Start { .. } | Self::Stop { .. } | Self::Inspect { .. } => "docker",
+            Self::Append { .. } => "files",
+        }
+    }
+
+    /// What is asked for, in a few words: a target without what is sent to it.
+    #[must_use]
+    pub fn wanted(&self) -> String {
+        one_line(&match self {
+            Self::Http(request) => format!("{} {}", request.method, without_query(&request.url)),
+            Self::Tcp(request) => format!("{}:{}", request.host, request.port),
+            Self::Restart { name, .. } => format!("restart {name}"),
+            Self::Start { name } => format!("start {name}"),
+            Self::Stop { name, .. } => format!("stop {name}"),
+            Self::Inspect { name } => format!("inspect {name}"),
+            Self::Append { path, .. } => path.clone(),
+        })
+    }
+
+    /// The same without what is a secret wherever it stands.
+    #[must_use]
+    pub fn redacted(&self) -> Self {
+        let mut ask = self.clone();
+        super::notes::redact_ask(&mut ask, &Secrets::default());
+        ask
+    }
+
+    /// What of it the host refuses whatever is granted and reachable, because it is malformed.
+    pub(super) fn refusal(&self) -> Option<Reply> {
+        match self {
+            Self::Http(request) => http::refusal(request).map(|failure| Reply::Http(Err(failure))),
+            Self::Tcp(request) => tcp::refusal(request).map(|failure| Reply::Tcp(Err(failure))),
+            Self::Inspect { name } => docker::refusal_of(name).map(|failure| Reply::Container(Err(failure))),
+            Self::Restart { name, .. } | Self::Start { name } | Self::Stop { name, .. } => {
+                docker::refusal_of(name).map(|failure| Reply::Docker(Err(failure)))
+            }
+            Self::Append { path, line } => {
+                files::refusal(path, line).map(|failure| Reply::Files(Err(failure)))
+            }
+        }
+    }
+
+    /// Milliseconds that the guest gives it.
+    pub(super) fn timeout_ms(&self) -> Option<u32> {
+        match self {
+            Self::Http(request) => request.timeout_ms,
+            Self::Tcp(request) => request.timeout_ms,
+            _ => None,
+        }
+    }
+
+    /// Does it.
+    pub(super) async fn really(self, lender: &Lender, lease: &Lease) -> Reply {
+        use docker::Action;
+        match self {
+            Self::Http(request) => Reply::Http(http::send(lender, lease, request).await),
+            Self::Tcp(request) => Reply::Tcp(tcp::dialogue(lender, lease, request).await),
+            Self::Restart { name, stop_timeout_s } => {
+                Reply::Docker(docker::act(lender, lease, &name, Action::Restart { stop_timeout_s }).await)
+            }
+            Self::Start { name } => Reply::Docker(docker::act(lender, lease, &name, Action::Start).await),
+            Self::Stop { name, stop_timeout_s } => {
+                Reply::Docker(docker::act(lender, lease, &name, Action::Stop { stop_timeout_s }).await)
+            }
+            Self::Inspect { name } => Reply::Container(docker::inspect(lender, lease, &name).await),
+            Self::Append { path, line } => {
+                Reply::Files(files::append_line(lender, lease, &path, &line).await)
+            }
+        }
+    }
+
+    /// Every text and every run of bytes in it.
+    pub(super) fn each_part(
+        &mut self,
+        text: &mut dyn FnMut(&mut String),
+        bytes: &mut dyn FnMut(&mut Vec<u8>),
+    ) {
+        match self {
+            Self::Http(request) => {
+                text(&mut request.url);
+                request
+                    .headers
+                    .iter_mut()
+                    .for_each(|header| text(&mut header.value));
+                request.body.iter_mut().for_each(&mut *bytes);
+                request
+                    .tls
+                    .iter_mut()
+                    .for_each(|options| each_option(options, text));
+            }
+            Self::Tcp(request) => {
+                text(&mut request.host);
+                request
+                    .tls
+                    .iter_mut()
+                    .for_each(|options| each_option(options, text));
+                for step in &mut request.steps {
+                    match step {
+                        tcp::Step::Send(sent) => bytes(sent),
+                        tcp::Step::Expect(tcp::Expectation::Contains(needle)) => bytes(needle),
+                        tcp::Step::Expect(tcp::Expectation::Line) => {}
+                        tcp::Step::StartTls(options) => each_option(options, text),
+                    }
+                }
+            }
+            Self::Restart { name, .. }
+            | Self::Start { name }
+            | Self::Stop { name, .. }
+            | Self::Inspect { name } => text(name),
+            Self::Append { path, line } => {
+                text(path);
+                text(line);
+            }
+        }
+    }
+}
+
+fn each_option(options: &mut crate::capability::net::TlsOptions, text: &mut dyn FnMut(&mut String)) {
+    for part in [&mut options.ca, &mut options.server_name].into_iter().flatten() {
+        text(part);
+    }
+    if let Some(certificate) = &mut options.client_certificate {
+        text(&mut certificate.chain);
+        text(&mut certificate.key);
+    }
+}
+
+impl Reply {
+    /// Why the execution says nothing about its target any more, if so.
+    #[must_use]
+    pub fn taint(&self) -> Option<&Taint> {
+        match self {
+            Self::Http(Err(failure)) | Self::Tcp(Err(failure)) => failure.taint.as_ref(),
+            Self::Docker(Err(failure)) | Self::Container(Err(failure)) => failure.taint.as_ref(),
+            Self::Files(Err(failure)) => failure.taint.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// In a few words.
+    #[must_use]
+    pub fn words(&self) -> String {
+        let docker = |failure: &docker::Failure| {
+            let (docker::Error::Denied(message)
+            | docker::Error::NotFound(message)
+            | docker::Error::Rejected(message)
+            | docker::Error::Unavailable(message)
+            | docker::Error::EffectUnknown(message)) = &failure.error;
+            message.clone()
+        };
+        one_line(&match self {
+            Self::Http(Ok(response)) => format!("{}, {} bytes", response.status, response.body.len()),
+            Self::Tcp(Ok(response)) => match response.unmet {
+                None => format!("{} bytes", response.received.len()),
+                Some(step) => format!("{} bytes, step {step} unmet", response.received.len()),
+            },
+            Self::Http(Err(failure)) | Self::Tcp(Err(failure)) => {
+                format!("{}: {}", failure.code.name(), failure.message)
+            }
+            Self::Docker(Ok(())) | Self::Files(Ok(())) => "done".to_owned(),
+            Self::Container(Ok(container)) => container.state.clone(),
+            Self::Docker(Err(failure)) | Self::Container(Err(failure)) => docker(failure),
+            Self::Files(Err(failure)) => {
+                let (files::Error::Denied(message)
+                | files::Error::InvalidPath(message)
+                | files::Error::InvalidLine(message)
+                | files::Error::Io(message)) = &failure.error;
+                message.clone()
+            }
+        })
+    }
+
+    /// Every text and every run of bytes in it that a peer, or this host in its place, has said.
+    pub(super) fn each_part(
+        &mut self,
+        text: &mut dyn FnMut(&mut String),
+        bytes: &mut dyn FnMut(&mut Vec<u8>),
+    ) {
+        let failed = |failure: &mut Failure, text: &mut dyn FnMut(&mut String)| {
+            text(&mut failure.message);
+            each_taint(&mut failure.taint, text);
+        };
+        match self {
+            Self::Http(Ok(response)) => {
+                text(&mut response.url);
+                response
+                    .headers
+                    .iter_mut()
+                    .for_each(|header| text(&mut header.value));
+                bytes(&mut response.body);
+            }
+            Self::Tcp(Ok(response)) => bytes(&mut response.received),
+            Self::Http(Err(failure)) | Self::Tcp(Err(failure)) => failed(failure, text),
+            Self::Docker(Ok(())) | Self::Files(Ok(())) => {}
+            Self::Container(Ok(container)) => {
+                text(&mut container.image);
+                text(&mut container.state);
+            }
+            Self::Docker(Err(failure)) | Self::Container(Err(failure)) => {
+                let (docker::Error::Denied(message)
+                | docker::Error::NotFound(message)
+                | docker::Error::Rejected(message)
+                | docker::Error::Unavailable(message)
+                | docker::Error::EffectUnknown(message)) = &mut failure.error;
+                text(message);
+                each_taint(&mut failure.taint, text);
+            }
+            Self::Files(Err(failure)) => {
+                let (files::Error::Denied(message)
+                | files::Error::InvalidPath(message)
+                | files::Error::InvalidLine(message)
+                | files::Error::Io(message)) = &mut failure.error;
+                text(message);
+                each_taint(&mut failure.taint, text);
+            }
+        }
+    }
+}
+
+fn each_taint(taint: &mut Option<Taint>, text: &mut dyn FnMut(&mut String)) {
+    match taint {
+        Some(Taint::Denied(denial)) => text(&mut denial.wanted),
+        Some(Taint::Quota(message) | Taint::Host(message)) => text(message),
+        None => {}
+    }
+}
+
+/// What stands behind `?` is as often a password as it is not.
+fn without_query(url: &str) -> &str {
+    url.split_once('?').map_or(url, |(url, _)| url)
+}

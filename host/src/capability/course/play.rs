@@ -1,0 +1,125 @@
+//! Lent calls that a script answers, on a time of its own.
+
+use super::{Ask, GuestTime, Reply};
+use crate::capability::{
+    ErrorCode, Failure, Lease, Phase, Taint,
+    call::{Call, Stage as Place},
+    docker, files, http, tcp,
+};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+/// What a script says to a call.
+pub struct Scripted {
+    /// The answer; none: it never comes.
+    pub reply: Option<Reply>,
+    /// How long it takes to come.
+    pub after: Duration,
+}
+
+/// Says what comes of each call, in the order in which they are made.
+pub trait Script: Send {
+    /// The next call.
+    fn next(&mut self, ask: &Ask) -> Scripted;
+}
+
+/// Where a script is played.
+pub struct Stage {
+    pub(super) time: Arc<GuestTime>,
+    script: Mutex<Box<dyn Script>>,
+}
+
+impl Stage {
+    /// That script, on that time.
+    #[must_use]
+    pub fn new(time: Arc<GuestTime>, script: Box<dyn Script>) -> Self {
+        Self {
+            time,
+            script: Mutex::new(script),
+        }
+    }
+
+    pub(super) async fn play(&self, lease: &Lease, ask: &Ask) -> Reply {
+        // The very checks that the host makes before it asks for grants: what it refuses is in no script.
+        if let Some(refusal) = ask.refusal() {
+            return refusal;
+        }
+        let call = match Call::begin(lease, self.time.clock(), ask.timeout_ms()) {
+            Ok(call) => call,
+            Err(failure) => return failed(ask, failure),
+        };
+        let scripted = {
+            let mut script = self.script.lock().unwrap_or_else(PoisonError::into_inner);
+            script.next(ask)
+        };
+        let span = call.left();
+        match scripted.reply {
+            Some(reply) if scripted.after < span => {
+                self.time.advance(scripted.after);
+                bounded(ask, reply)
+            }
+            // Who sets no time of his own for a call is cut a little before his job.
+            _ => {
+                call.enter(Place::Processing);
+                self.time.advance(span);
+                let failure = call.timed_out(self.time.clock().mono(), span);
+                failed(ask, failure)
+            }
+        }
+    }
+}
+
+/// What the failure of a call that was sent means for each interface.
+fn failed(ask: &Ask, failure: Failure) -> Reply {
+    let sent = failure.phase != Phase::Prepare;
+    match ask {
+        Ask::Http(_) => Reply::Http(Err(failure)),
+        Ask::Tcp(_) => Reply::Tcp(Err(failure)),
+        Ask::Inspect { .. } => Reply::Container(Err(docker::Failure {
+            error: docker::Error::Unavailable(failure.message),
+            taint: failure.taint,
+        })),
+        Ask::Restart { .. } | Ask::Start { .. } | Ask::Stop { .. } if sent => {
+            Reply::Docker(Err(docker::Error::EffectUnknown(failure.message).into()))
+        }
+        Ask::Restart { .. } | Ask::Start { .. } | Ask::Stop { .. } => Reply::Docker(Err(docker::Failure {
+            error: docker::Error::Unavailable(failure.message),
+            taint: failure.taint,
+        })),
+        Ask::Append { .. } => Reply::Files(Err(files::Failure {
+            error: files::Error::Io(failure.message.clone()),
+            taint: Some(Taint::Host(failure.message)),
+        })),
+    }
+}
+
+/// What of an answer the host hands on.
+fn bounded(ask: &Ask, mut reply: Reply) -> Reply {
+    match (ask, &mut reply) {
+        (Ask::Http(request), Reply::Http(answer)) => {
+            if let Ok(response) = answer
+                && response.redirects > request.max_redirects.min(http::REDIRECTS_MAX)
+            {
+                *answer = Err(Failure {
+                    code: ErrorCode::TooManyRedirects,
+                    phase: Phase::Processing,
+                    message: format!("more than {} redirects", request.max_redirects),
+                    taint: None,
+                });
+            } else if let Ok(response) = answer {
+                let max = http::body_max(request);
+                if response.body.len() > max {
+                    response.body.truncate(max);
+                    response.body_truncated = true;
+                }
+            }
+        }
+        (Ask::Tcp(request), Reply::Tcp(Ok(response))) => {
+            response.received.truncate(tcp::received_max(request));
+        }
+        _ => {}
+    }
+    reply
+}

@@ -1,0 +1,141 @@
+//! A case as the script of an execution: its calls in their order, and what did not go as it says.
+
+use super::{
+    calls,
+    diff::{self, Diff},
+    format::Call,
+};
+use crate::capability::{
+    ErrorCode, Failure, Phase, Taint,
+    course::{Ask, Reply, Script, Scripted},
+    docker, files,
+};
+use crate::domain::outcome::Denial;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Wrong calls that are kept.
+const WRONG_MAX: usize = 20;
+/// What a plugin is told of a call that it should not have made.
+const UNEXPECTED: &str = "the case expects no such call";
+
+/// One call that did not go as the case says.
+#[derive(Clone, Debug)]
+pub enum Wrong {
+    /// It was to be another one: which of the case's calls it stands for.
+    Differs(usize, Diff),
+    /// The case has no more calls; as it would be written there.
+    Unexpected(String),
+}
+
+/// What came of the calls.
+#[derive(Clone, Debug, Default)]
+pub struct Progress {
+    /// Calls that were made.
+    pub made: usize,
+    /// What was wrong with them.
+    pub wrong: Vec<Wrong>,
+}
+
+/// Plays the calls of one case.
+pub struct CaseScript {
+    calls: Arc<[Call]>,
+    /// Everything must be as it is written, and not only what is.
+    exact: bool,
+    progress: Arc<Mutex<Progress>>,
+}
+
+impl CaseScript {
+    /// These calls; and where it is told how they went.
+    #[must_use]
+    pub fn new(calls: Arc<[Call]>, exact: bool) -> (Self, Arc<Mutex<Progress>>) {
+        let progress: Arc<Mutex<Progress>> = Arc::default();
+        let script = Self {
+            calls,
+            exact,
+            progress: Arc::clone(&progress),
+        };
+        (script, progress)
+    }
+}
+
+impl Script for CaseScript {
+    fn next(&mut self, ask: &Ask) -> Scripted {
+        let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = progress.made;
+        progress.made += 1;
+        let asked = calls::asked(&ask.redacted());
+        let Some(call) = self.calls.get(number) else {
+            if progress.wrong.len() < WRONG_MAX {
+                progress.wrong.push(Wrong::Unexpected(written(&asked)));
+            }
+            return unexpected(ask);
+        };
+        let wanted = calls::question(call);
+        let asked = if self.exact {
+            asked
+        } else {
+            calls::as_far_as(&wanted, asked)
+        };
+        if wanted == asked {
+            return calls::scripted(call, ask);
+        }
+        let same_interface = calls::fits(call, ask);
+        if progress.wrong.len() < WRONG_MAX {
+            let diff = diff::lines(&written(&wanted), &written(&asked));
+            progress.wrong.push(Wrong::Differs(number, diff));
+        }
+        // It goes on with the answer that it would have had, so that one mistake is not told as many.
+        if same_interface {
+            calls::scripted(call, ask)
+        } else {
+            unexpected(ask)
+        }
+    }
+}
+
+/// As it stands in a case.
+pub fn written(call: &Call) -> String {
+    #[derive(serde::Serialize)]
+    struct One<'a> {
+        call: [&'a Call; 1],
+    }
+    toml::to_string(&One { call: [call] }).unwrap_or_else(|error| format!("# can't be written: {error}\n"))
+}
+
+fn unexpected(ask: &Ask) -> Scripted {
+    refusing(ask, UNEXPECTED)
+}
+
+/// Denies a call, and taints the execution as a missing grant does.
+#[must_use]
+pub fn refusing(ask: &Ask, why: &str) -> Scripted {
+    let taint = Some(Taint::Denied(Denial {
+        capability: ask.capability(),
+        wanted: ask.wanted(),
+        grant: why.to_owned(),
+    }));
+    let failure = || Failure {
+        code: ErrorCode::Denied,
+        phase: Phase::Prepare,
+        message: why.to_owned(),
+        taint: taint.clone(),
+    };
+    let docker = || docker::Failure {
+        error: docker::Error::Denied(why.to_owned()),
+        taint: taint.clone(),
+    };
+    let reply = match ask {
+        Ask::Http(_) => Reply::Http(Err(failure())),
+        Ask::Tcp(_) => Reply::Tcp(Err(failure())),
+        Ask::Inspect { .. } => Reply::Container(Err(docker())),
+        Ask::Restart { .. } | Ask::Start { .. } | Ask::Stop { .. } => Reply::Docker(Err(docker())),
+        Ask::Append { .. } => Reply::Files(Err(files::Failure {
+            error: files::Error::Denied(why.to_owned()),
+            taint: taint.clone(),
+        })),
+    };
+    Scripted {
+        reply: Some(reply),
+        after: std::time::Duration::ZERO,
+    }
+}

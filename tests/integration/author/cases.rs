@@ -1,0 +1,265 @@
+//! `plugin test`: cases and how they fail.
+
+use super::{Plugin, pulse_host};
+use serde_json::{Value, json};
+
+const URL: &str = "settings = { url = \"http://shop.example/\" }\n";
+
+fn test(plugin: &Plugin) -> (i32, Value) {
+    let run = pulse_host(&["plugin", "test", plugin.path(), "--output", "json"]);
+    assert_eq!(run.err, "", "{run:?}");
+    (run.code, run.json())
+}
+
+fn case<'a>(json: &'a Value, name: &str) -> &'a Value {
+    let cases = json["cases"].as_array().unwrap();
+    cases
+        .iter()
+        .find(|case| case["name"] == name)
+        .unwrap_or_else(|| panic!("{name} in {json}"))
+}
+
+fn failures(json: &Value, name: &str) -> String {
+    let lines = case(json, name)["failures"].as_array().unwrap();
+    lines
+        .iter()
+        .map(|line| format!("{}\n", line.as_str().unwrap()))
+        .collect()
+}
+
+#[test]
+fn every_answer_and_failure_of_the_network_can_be_scripted() {
+    let with = |rest: &str| format!("{URL}[[call]]\nhttp.url = \"http://shop.example/\"\n{rest}");
+    let plugin = Plugin::http(&[
+        (
+            "healthy",
+            &with(
+                "http.method = \"GET\"\nanswer = { status = 200, body = \"ok\" }\n[expect]\nstatus = \"healthy\"\nlog = []\n",
+            ),
+        ),
+        (
+            "slow",
+            &with(
+                "after = \"1h\"\nanswer.status = 200\n[expect]\nstatus = \"unhealthy\"\nreason = \"timeout\"\n",
+            ),
+        ),
+        (
+            "never",
+            &with("never = true\n[expect]\nstatus = \"unhealthy\"\nreason = \"timeout\"\n"),
+        ),
+        (
+            "refused",
+            &with(
+                "error.code = \"connection-refused\"\n[expect]\nstatus = \"unhealthy\"\nreason = \"connection-refused\"\n",
+            ),
+        ),
+        (
+            "expired",
+            &with(
+                "error = { code = \"certificate-expired\", message = \"it ended\" }\n[expect]\nreason = \"tls-expired\"\n",
+            ),
+        ),
+        // The host's own trouble says nothing about the target, whatever the plugin makes of it.
+        (
+            "host",
+            &with("error.code = \"host\"\n[expect]\noutcome = \"host-error\"\n"),
+        ),
+        ("denied", &with("denied = {}\n[expect]\noutcome = \"denied\"\n")),
+        // What the host would cut it cuts here, too.
+        (
+            "redirects",
+            &with(
+                "answer = { status = 200, redirects = 40 }\n[expect]\nstatus = \"unhealthy\"\nreason = \"too-many-redirects\"\n",
+            ),
+        ),
+    ]);
+    let (code, json) = test(&plugin);
+    assert_eq!(
+        (code, &json["ok"], &json["failed"]),
+        (0, &json!(8), &json!(0)),
+        "{json:#}"
+    );
+}
+
+#[test]
+fn what_differs_is_shown_line_by_line_and_all_cases_run() {
+    let wrong_url = format!(
+        "{URL}[[call]]\nhttp.url = \"http://shop.exampl/\"\nanswer.status = 200\n[expect]\nstatus = \"healthy\"\n"
+    );
+    let in_vain = format!(
+        "{URL}[[call]]\nhttp.url = \"http://shop.example/\"\nanswer.status = 500\n[[call]]\nhttp.method = \"POST\"\nanswer.status = 200\n[expect]\nstatus = \"healthy\"\n"
+    );
+    let no_calls = format!("{URL}[expect]\nstatus = \"healthy\"\n");
+    let plugin = Plugin::http(&[
+        ("wrong-url", &wrong_url),
+        ("in-vain", &in_vain),
+        ("no-calls", &no_calls),
+    ]);
+    let (code, json) = test(&plugin);
+    assert_eq!((code, &json["failed"]), (1, &json!(3)));
+    let wrong_url = failures(&json, "wrong-url");
+    for part in [
+        "call 1 is not what the case says",
+        "- url = \"http://shop.exampl/\"",
+        "+ url = \"http://shop.example/\"",
+    ] {
+        assert!(wrong_url.contains(part), "{part} in {wrong_url}");
+    }
+    let in_vain = failures(&json, "in-vain");
+    for part in [
+        "a call was not made:",
+        "method = \"POST\"",
+        "- status = \"healthy\"",
+        "+ status = \"unhealthy\"",
+        "+ reason = ",
+    ] {
+        assert!(in_vain.contains(part), "{part} in {in_vain}");
+    }
+    // As it would be written in the case: it can be pasted, and then only its answer is missing.
+    let no_calls = failures(&json, "no-calls");
+    let written: String = no_calls
+        .lines()
+        .skip(1)
+        .take_while(|line| !line.contains("something else came"))
+        .map(|line| format!("{}\n", line.trim_start()))
+        .collect();
+    let written: toml::Table = written.parse().unwrap();
+    assert_eq!(
+        written["call"][0]["http"]["url"].as_str(),
+        Some("http://shop.example/")
+    );
+    let again = format!(
+        "{URL}{}answer.status = 200\n[expect]\nstatus = \"healthy\"\n",
+        "[[call]]\nhttp.url = \"http://shop.example/\"\n"
+    );
+    std::fs::write(plugin.file("tests/no-calls.toml"), again).unwrap();
+    let run = pulse_host(&["plugin", "test", plugin.path(), "--case", "no-calls"]);
+    assert_eq!(run.code, 0, "{run:?}");
+    let none = pulse_host(&["plugin", "test", plugin.path(), "--case", "nocalls"]);
+    assert_eq!(none.code, 2);
+    assert!(
+        none.err
+            .contains("there is no case `nocalls`; there is in-vain, no-calls, wrong-url"),
+        "{}",
+        none.err
+    );
+}
+
+#[test]
+fn a_case_that_is_wrong_shows_where_and_what_would_be_right() {
+    let plugin = Plugin::http(&[
+        ("unknown-key", "setings = {}\n[expect]\nstatus = \"healthy\"\n"),
+        (
+            "no-error",
+            &format!(
+                "{URL}[[call]]\nhttp.url = \"http://a/\"\nerror.code = \"timout\"\n[expect]\nstatus = \"healthy\"\n"
+            ),
+        ),
+        (
+            "several",
+            &format!(
+                "{URL}seed = \"00\"\n[[call]]\nhttp.url = \"http://a/\"\nanswer.received = \"x\"\n[[call]]\nafter = \"1ms\"\n"
+            ),
+        ),
+        ("nothing", &format!("{URL}[expect]\n")),
+        ("syntax", "settings = {\n"),
+    ]);
+    let (code, json) = test(&plugin);
+    assert_eq!((code, &json["failed"]), (1, &json!(5)));
+    for (name, parts) in [
+        (
+            "unknown-key",
+            vec!["unknown-key.toml:1:1: unknown field `setings`", "^^^^^^^"],
+        ),
+        (
+            "no-error",
+            vec!["no-error.toml:4:14: there is no error code `timout`; did you mean `timeout`?"],
+        ),
+        (
+            "several",
+            vec![
+                "a seed has 16 bytes",
+                ":3:1: this answer has keys of another interface",
+                ":6:1: a call is one of",
+                "write [expect]",
+            ],
+        ),
+        ("nothing", vec![":2:1: the case expects nothing"]),
+        ("syntax", vec!["syntax.toml:1:"]),
+    ] {
+        let unread = case(&json, name)["unreadable"].as_str().unwrap();
+        for part in parts {
+            // An error may also be called by the name of its own list.
+            let either = part.replace("no error code", "no error");
+            assert!(
+                unread.contains(part) || unread.contains(&either),
+                "{name}: {part} in {unread}"
+            );
+        }
+    }
+}
+
+#[test]
+fn clocks_stand_still_but_for_calls_and_sleep_and_random_numbers_have_a_seed() {
+    let clocks = |rest: &str| {
+        format!(
+            "kind = \"pulse\"\n{rest}[settings]\ndo = \"clocks\"\n[expect]\nmeasurements = [\n  {{ name = \"wall_clock\", value = 1795502400000.0 }},\n  {{ name = \"monotonic_clock\", value = 0.0 }},\n  {{ name = \"monotonic_step\", value = 0.0 }},\n  {{ name = \"calls\" }},\n]\n"
+        )
+    };
+    let slept = "kind = \"pulse\"\n[settings]\ndo = \"sleep\"\nms = 3600000\n[attempt]\ntimeout = \"2h\"\n[expect]\nsummary = \"slept\"\n";
+    let too_long =
+        "kind = \"pulse\"\n[settings]\ndo = \"sleep\"\nms = 3600000\n[expect]\noutcome = \"deadline\"\n";
+    let random = |seed: &str| {
+        format!(
+            "kind = \"pulse\"\nseed = \"{seed}\"\n[settings]\ndo = \"random\"\n[expect]\nmeasurements = [{{ name = \"random\", value = 0.5 }}]\n"
+        )
+    };
+    let plugin = Plugin::chaos(&[
+        ("clocks", &clocks("")),
+        ("clock", &clocks("clock = 2026-11-24T06:40:00Z\n")),
+        ("slept", slept),
+        ("too-long", too_long),
+        ("one", &random("000102030405060708090a0b0c0d0e0f")),
+        ("same", &random("000102030405060708090a0b0c0d0e0f")),
+        ("other", &random("100102030405060708090a0b0c0d0e0f")),
+    ]);
+    let (_, json) = test(&plugin);
+    for name in ["clocks", "clock", "slept", "too-long"] {
+        assert_eq!(case(&json, name)["ok"], true, "{name}: {}", failures(&json, name));
+    }
+    let number = |name| {
+        let text = failures(&json, name);
+        text.lines()
+            .find(|line| line.contains("+ value"))
+            .unwrap()
+            .to_owned()
+    };
+    assert_eq!(number("one"), number("same"));
+    assert_ne!(number("one"), number("other"));
+}
+
+#[test]
+fn repairs_and_alerts_are_given_what_the_case_says() {
+    let docker = "kind = \"intervention\"\n[settings]\ndo = \"docker\"\ncontainer = \"web\"\n[[call]]\ndocker.restart = \"web\"\n[expect]\noutcome = \"answer\"\nlog = []\n";
+    let unknown = "kind = \"intervention\"\n[settings]\ndo = \"docker\"\ncontainer = \"web\"\n[[call]]\ndocker.restart = \"web\"\nerror.code = \"effect-unknown\"\n[expect]\nfailure.effect-unknown = 'Error::EffectUnknown(\"scripted\")'\n";
+    let files = "kind = \"code\"\n[settings]\ndo = \"append\"\npath = \"a.log\"\ncount = 1\n[[call]]\nfiles.path = \"a.log\"\n[expect]\noutcome = \"answer\"\n";
+    let receipt = "kind = \"code\"\n[code]\ncolor = \"green\"\n[settings]\ndo = \"receipt\"\n[expect]\nreceipt = \"receipt-1\"\n";
+    let chaos = Plugin::chaos(&[
+        ("docker", docker),
+        ("unknown", unknown),
+        ("files", files),
+        ("receipt", receipt),
+    ]);
+    let (code, json) = test(&chaos);
+    assert_eq!(code, 0, "{json:#}");
+    let pulse_has_no_code = "kind = \"pulse\"\n[code]\ncolor = \"green\"\n[settings]\ndo = \"healthy\"\n[expect]\nstatus = \"healthy\"\n";
+    let chaos = Plugin::chaos(&[("wrong", pulse_has_no_code)]);
+    let (_, json) = test(&chaos);
+    assert!(
+        case(&json, "wrong")["unreadable"]
+            .as_str()
+            .unwrap()
+            .contains("a pulse has no [code]"),
+        "{json}"
+    );
+}

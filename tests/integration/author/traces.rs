@@ -1,0 +1,54 @@
+//! The trace of the check that opened an incident.
+
+use super::pulse_host;
+use crate::support::{
+    host::{self, Config, Host},
+    http::{Server, status},
+};
+use std::path::PathBuf;
+
+#[test]
+fn the_check_that_opened_an_incident_can_be_repeated_offline() {
+    let server = Server::start(|_| status(503));
+    let host = Host::start(&Config::new(format!(
+        "[[monitor]]\nname = \"traced\"\npulse = {{ plugin = \"http\", settings = {{ url = {:?} }} }}\n",
+        server.url("/")
+    )));
+    host.wait_for_color("traced", "red");
+    let line = host.wait_for_log("to repeat it offline: pulse-host replay ");
+    let path = line.split("pulse-host replay ").nth(1).unwrap();
+    let path = PathBuf::from(path.split_whitespace().next().unwrap());
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(
+        text.contains("monitor = \"traced\"") && text.contains("status = 503"),
+        "{text}"
+    );
+    assert!(text.starts_with("# The check of default/traced"), "{text}");
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&path).unwrap().permissions());
+    assert_eq!(mode & 0o077, 0, "it is nobody else's");
+    host.stop();
+    let asked = server.count();
+    let plugins = host::plugins();
+    let run = pulse_host(&[
+        "replay",
+        path.to_str().unwrap(),
+        "--plugins",
+        plugins.to_str().unwrap(),
+    ]);
+    assert_eq!((run.code, run.err.as_str()), (0, ""), "{run:?}\n{text}");
+    assert_eq!(server.count(), asked);
+    std::fs::remove_file(&path).unwrap();
+}
+
+#[test]
+fn a_monitor_that_fails_on_leaves_one_trace() {
+    let server = Server::start(|_| status(503));
+    let host = Host::start(&Config::new(format!(
+        "[[monitor]]\nname = \"once\"\npulse = {{ plugin = \"http\", settings = {{ url = {:?} }} }}\n",
+        server.url("/")
+    )));
+    host.wait_for_log("to repeat it offline: pulse-host replay ");
+    server.wait_for_more(10);
+    assert_eq!(host.logged("to repeat it offline"), 1);
+    host.stop();
+}
