@@ -130,7 +130,11 @@ fn what_is_wrong_changes_nothing_and_says_so() {
     host.signal(Signal::SIGHUP);
     host.wait_for_log("SIGHUP: nothing has changed");
     let ended = host.stop();
-    let times = ended.log.iter().filter(|line| line.contains(" m0 is up: ")).count();
+    let times = ended
+        .log
+        .iter()
+        .filter(|line| line.contains(" m0 is up: "))
+        .count();
     assert_eq!(times, 1);
 }
 

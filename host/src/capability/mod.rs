@@ -11,6 +11,9 @@ pub mod address;
 mod call;
 pub mod course;
 mod dial;
+pub mod dns;
+#[cfg(test)]
+mod dns_tests;
 pub mod docker;
 mod egress;
 mod error;

@@ -12,6 +12,8 @@ pub enum Capability {
     Tcp,
     /// `grants.tcp` and `grants.networks`.
     Tls,
+    /// `grants.dns`, and `grants.networks` for servers that the plugin names.
+    Dns,
     /// `grants.docker`.
     Docker,
     /// `grants.directories`.
@@ -24,10 +26,11 @@ pub enum Capability {
 
 impl Capability {
     /// All capabilities that need a grant.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Http,
         Self::Tcp,
         Self::Tls,
+        Self::Dns,
         Self::Docker,
         Self::Files,
         Self::WasiHttp,
@@ -41,6 +44,7 @@ impl Capability {
             Self::Http => "http",
             Self::Tcp => "tcp",
             Self::Tls => "tls",
+            Self::Dns => "dns",
             Self::Docker => "docker",
             Self::Files => "files",
             Self::WasiHttp => "wasi-http",
@@ -55,6 +59,7 @@ impl Capability {
             Self::Http => &["pulse:host/http@"],
             Self::Tcp => &["pulse:host/tcp@"],
             Self::Tls => &["pulse:host/tls@"],
+            Self::Dns => &["pulse:host/dns@"],
             Self::Docker => &["pulse:host/docker@"],
             Self::Files => &["pulse:host/files@"],
             Self::WasiHttp => &["wasi:http/outgoing-handler@"],

@@ -237,10 +237,12 @@ fn serves(key: &str) -> &'static [Capability] {
         "http" => &[Capability::Http, Capability::WasiHttp],
         "tcp" => &[Capability::Tcp, Capability::Tls, Capability::WasiSockets],
         "udp" => &[Capability::WasiSockets],
+        "dns" => &[Capability::Dns],
         "networks" => &[
             Capability::Http,
             Capability::Tcp,
             Capability::Tls,
+            Capability::Dns,
             Capability::WasiHttp,
             Capability::WasiSockets,
         ],

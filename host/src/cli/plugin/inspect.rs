@@ -106,6 +106,7 @@ fn grants(needs: &[Capability], requests: &Reach) -> Vec<String> {
             Capability::Tcp | Capability::Tls | Capability::WasiSockets => {
                 line("tcp", r#""@settings.address""#)
             }
+            Capability::Dns => line("dns", r#""system""#),
             Capability::Docker => format!(
                 r#"grants.docker = {{ containers = [{}], socket = "/var/run/docker.sock" }}"#,
                 asked("containers").unwrap_or_else(|| r#""web-*""#.to_owned())

@@ -195,6 +195,7 @@ fn granted(grants: &Reach, need: &str) -> bool {
         Capability::Http | Capability::WasiHttp => grants.has("http"),
         Capability::Tcp | Capability::Tls => grants.has("tcp"),
         Capability::WasiSockets => grants.has("tcp") || grants.has("udp"),
+        Capability::Dns => grants.has("dns"),
         Capability::Docker => grants.has("containers"),
         Capability::Files => grants.has("directories"),
     })

@@ -1,6 +1,6 @@
 //! What the host lends in `pulse:host@0.1.0`: translation between the interface's types and those of `capability/`.
 
-use super::generated::pulse::host::{docker, files, http, log, net, tcp, tls};
+use super::generated::pulse::host::{dns, docker, files, http, log, net, tcp, tls};
 use crate::{capability, sandbox::store::State};
 use std::sync::Arc;
 use wasmtime::component::{HasSelf, Linker};
@@ -12,6 +12,7 @@ pub fn lend(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     http::add_to_linker::<State, HasSelf<State>>(linker, |state| state)?;
     tcp::add_to_linker::<State, HasSelf<State>>(linker, |state| state)?;
     tls::add_to_linker::<State, HasSelf<State>>(linker, |state| state)?;
+    dns::add_to_linker::<State, HasSelf<State>>(linker, |state| state)?;
     docker::add_to_linker::<State, HasSelf<State>>(linker, |state| state)?;
     files::add_to_linker::<State, HasSelf<State>>(linker, |state| state)
 }
@@ -72,6 +73,14 @@ impl tls::Host for State {
     ) -> wasmtime::Result<Result<tls::Response, net::Error>> {
         let request = request.into();
         let result = lent!(self, lender, lease, lender.tls(&lease, request));
+        Ok(result.map(Into::into).map_err(Into::into))
+    }
+}
+
+impl dns::Host for State {
+    async fn query(&mut self, request: dns::Request) -> wasmtime::Result<Result<dns::Response, net::Error>> {
+        let request = request.into();
+        let result = lent!(self, lender, lease, lender.dns(&lease, request));
         Ok(result.map(Into::into).map_err(Into::into))
     }
 }
@@ -236,6 +245,55 @@ impl From<capability::tcp::Response> for tcp::Response {
             unmet: response.unmet,
             timings: response.timings.into(),
             tls: response.tls.map(Into::into),
+        }
+    }
+}
+
+impl From<dns::Request> for capability::dns::Request {
+    fn from(request: dns::Request) -> Self {
+        use capability::dns::Kind;
+        Self {
+            name: request.name,
+            kind: match request.kind {
+                dns::RecordType::A => Kind::A,
+                dns::RecordType::Aaaa => Kind::Aaaa,
+                dns::RecordType::Caa => Kind::Caa,
+                dns::RecordType::Cname => Kind::Cname,
+                dns::RecordType::Mx => Kind::Mx,
+                dns::RecordType::Ns => Kind::Ns,
+                dns::RecordType::Ptr => Kind::Ptr,
+                dns::RecordType::Soa => Kind::Soa,
+                dns::RecordType::Srv => Kind::Srv,
+                dns::RecordType::Txt => Kind::Txt,
+            },
+            server: request.server,
+            recursion: request.recursion,
+            timeout_ms: request.timeout_ms,
+        }
+    }
+}
+
+impl From<capability::dns::Response> for dns::Response {
+    fn from(response: capability::dns::Response) -> Self {
+        Self {
+            server: response.server,
+            transport: match response.transport {
+                capability::dns::Transport::Udp => dns::Transport::Udp,
+                capability::dns::Transport::Tcp => dns::Transport::Tcp,
+            },
+            rcode: response.rcode,
+            authoritative: response.authoritative,
+            answers: response
+                .answers
+                .into_iter()
+                .map(|answer| dns::Answer {
+                    name: answer.name,
+                    kind: answer.kind,
+                    ttl: answer.ttl,
+                    data: answer.data,
+                })
+                .collect(),
+            timings: response.timings.into(),
         }
     }
 }
