@@ -49,6 +49,7 @@
 #[doc(hidden)]
 pub mod bindings;
 mod code;
+pub mod dns;
 pub mod docker;
 mod export;
 pub mod files;

@@ -9,7 +9,7 @@ pub use manifest::check_manifest;
 
 use crate::{
     Attempt, CodeJob, Color, DeliveryFailure, Fault, Incident, InterventionJob, Label, PulseJob, Receipt,
-    Report, Subject, docker, files, http, log::Level, net, private, tcp, tls,
+    Report, Subject, dns, docker, files, http, log::Level, net, private, tcp, tls,
 };
 use serde_json::Value;
 use std::{cell::RefCell, collections::BTreeMap};
@@ -21,6 +21,7 @@ struct Scripts {
     http: Script<http::Request, Result<http::Response, net::Error>>,
     tcp: Script<tcp::Request, Result<tcp::Response, net::Error>>,
     tls: Script<tls::Request, Result<tls::Response, net::Error>>,
+    dns: Script<dns::Request, Result<dns::Response, net::Error>>,
     docker: Script<docker::Call, Result<(), docker::Error>>,
     container: Script<String, Result<docker::Container, docker::Error>>,
     files: Script<(String, String), Result<(), files::Error>>,
@@ -69,6 +70,16 @@ impl Host {
         script: impl FnMut(tls::Request) -> Result<tls::Response, net::Error> + 'static,
     ) -> Self {
         self.0.tls.replace(Some(Box::new(script)));
+        self
+    }
+
+    /// Answers questions to name servers.
+    #[must_use]
+    pub fn dns(
+        self,
+        script: impl FnMut(dns::Request) -> Result<dns::Response, net::Error> + 'static,
+    ) -> Self {
+        self.0.dns.replace(Some(Box::new(script)));
         self
     }
 
@@ -133,6 +144,10 @@ pub(crate) fn tcp(request: &tcp::Request) -> Result<tcp::Response, net::Error> {
 
 pub(crate) fn tls(request: &tls::Request) -> Result<tls::Response, net::Error> {
     ask(|scripts| &scripts.tls, request.clone(), || Err(denied("tls")))
+}
+
+pub(crate) fn dns(request: &dns::Request) -> Result<dns::Response, net::Error> {
+    ask(|scripts| &scripts.dns, request.clone(), || Err(denied("dns")))
 }
 
 pub(crate) fn docker(call: docker::Call) -> Result<(), docker::Error> {
@@ -225,6 +240,33 @@ pub fn handshake(not_after: i64) -> tls::Response {
         tls: tls_facts(not_after),
         chain: vec![b"DER".to_vec()],
         refusal: None,
+    }
+}
+
+/// What a name server says within 2 ms: records with name, type and data, to be kept for 5 minutes.
+#[must_use]
+pub fn dns_response(records: &[(&str, &str, &str)]) -> dns::Response {
+    dns::Response {
+        server: "192.0.2.53:53".into(),
+        transport: dns::Transport::Udp,
+        rcode: "NOERROR".into(),
+        authoritative: false,
+        answers: records
+            .iter()
+            .map(|(name, kind, data)| dns::Answer {
+                name: (*name).into(),
+                kind: (*kind).into(),
+                ttl: 300,
+                data: (*data).into(),
+            })
+            .collect(),
+        timings: net::Timings {
+            resolve_us: 0,
+            connect_us: 0,
+            tls_us: 0,
+            processing_us: 2_000,
+            transfer_us: 0,
+        },
     }
 }
 

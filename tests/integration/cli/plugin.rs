@@ -45,6 +45,7 @@ fn the_list_has_every_plugin_and_what_it_needs() {
         })
         .collect();
     let known = [
+        ("dns", vec!["pulse"], vec!["dns"]),
         ("docker", vec!["intervention"], vec!["docker"]),
         ("file", vec!["code"], vec!["files"]),
         ("http", vec!["pulse"], vec!["http"]),

@@ -170,6 +170,7 @@ fn every_plugin_of_the_project_is_taken() {
     let (names, problems) = load(&sandbox, found);
     assert_eq!((names.len(), problems), (count, vec![]));
     for name in [
+        "dns",
         "docker",
         "file",
         "http",
