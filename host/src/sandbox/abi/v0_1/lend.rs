@@ -197,16 +197,16 @@ impl From<tcp::Request> for capability::tcp::Request {
     }
 }
 
-impl From<tcp::Step> for capability::tcp::Step {
-    fn from(step: tcp::Step) -> Self {
+impl From<net::Step> for capability::tcp::Step {
+    fn from(step: net::Step) -> Self {
         use capability::tcp::Expectation;
         match step {
-            tcp::Step::Send(bytes) => Self::Send(bytes),
-            tcp::Step::Expect(tcp::Expectation::Contains(bytes)) => {
+            net::Step::Send(bytes) => Self::Send(bytes),
+            net::Step::Expect(net::Expectation::Contains(bytes)) => {
                 Self::Expect(Expectation::Contains(bytes))
             }
-            tcp::Step::Expect(tcp::Expectation::Line) => Self::Expect(Expectation::Line),
-            tcp::Step::Starttls(options) => Self::StartTls(options.into()),
+            net::Step::Expect(net::Expectation::Line) => Self::Expect(Expectation::Line),
+            net::Step::Starttls(options) => Self::StartTls(options.into()),
         }
     }
 }
