@@ -1,6 +1,9 @@
 //! Alerts.
 
-use crate::{Attempt, Incident, JsonSchema, Subject};
+use crate::{
+    Attempt, Incident, JsonSchema, Subject,
+    net::{Error, ErrorCode},
+};
 use serde::de::DeserializeOwned;
 use std::time::Duration;
 
@@ -92,5 +95,15 @@ impl DeliveryFailure {
     /// Sending it again is useless.
     pub fn permanent(message: impl Into<String>) -> Self {
         Self::Permanent(message.into())
+    }
+
+    /// What a failed exchange with the receiver means: it may have taken the alert or not, so it is sent again, unless
+    /// the request itself can never work. A repeat carries the same delivery id.
+    #[must_use]
+    pub fn from_error(error: &Error) -> Self {
+        match error.code {
+            ErrorCode::Denied | ErrorCode::InvalidRequest => Self::permanent(&error.message),
+            _ => Self::retryable(&error.message, None),
+        }
     }
 }

@@ -3,7 +3,7 @@
 pub use crate::bindings::lent::pulse::host::http::{Header, Request, Response};
 use crate::{
     net::{Error, IpFamily, TlsOptions},
-    text,
+    text, time,
 };
 use std::{borrow::Cow, time::Duration};
 
@@ -132,6 +132,46 @@ impl Response {
     pub fn text(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(&self.body)
     }
+
+    /// The receiver's wish how long to wait: `Retry-After` in both of its forms (RFC 9110, section 10.2.3). A date is
+    /// held against the answer's own `Date`, so that the receiver's clock need not agree with ours, and against
+    /// `now_ms` (milliseconds since the Unix epoch, such as `job.attempt.scheduled_at`) where it has none.
+    ///
+    /// ```
+    /// use pulse_plugin_sdk::{http::Header, testing};
+    ///
+    /// let mut response = testing::response(429, "");
+    /// response.headers.push(Header { name: "Retry-After".into(), value: "30".into() });
+    /// assert_eq!(response.retry_after(0).unwrap().as_secs(), 30);
+    /// ```
+    #[must_use]
+    pub fn retry_after(&self, now_ms: u64) -> Option<Duration> {
+        let wish = self.header("retry-after")?.trim();
+        if !wish.is_empty() && wish.bytes().all(|byte| byte.is_ascii_digit()) {
+            // More digits than a number holds are a long time too.
+            return Some(Duration::from_secs(wish.parse().unwrap_or(u64::MAX)));
+        }
+        let now = self
+            .header("date")
+            .and_then(time::http_date)
+            .unwrap_or(now_ms / 1_000);
+        Some(Duration::from_secs(time::http_date(wish)?.saturating_sub(now)))
+    }
+
+    /// `HTTP 500: first line of the answer`, for a summary. A redirect says where to.
+    #[must_use]
+    pub fn words(&self) -> String {
+        let place = self
+            .header("location")
+            .filter(|_| self.status / 100 == 3)
+            .map(|place| format!(" to {}", text::excerpt(place, 200)))
+            .unwrap_or_default();
+        let body = self.text();
+        match text::first_line(&body) {
+            "" => format!("HTTP {}{place}", self.status),
+            line => format!("HTTP {}{place}: {}", self.status, text::excerpt(line, 200)),
+        }
+    }
 }
 
 fn find<'a>(headers: &'a [Header], name: &str) -> Option<&'a str> {
@@ -139,4 +179,59 @@ fn find<'a>(headers: &'a [Header], name: &str) -> Option<&'a str> {
         .iter()
         .find(|header| header.name.eq_ignore_ascii_case(name))
         .map(|header| header.value.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    fn answer(headers: &[(&str, &str)]) -> Response {
+        let mut response = testing::response(429, "");
+        for (name, value) in headers {
+            response.headers.push(Header {
+                name: (*name).into(),
+                value: (*value).into(),
+            });
+        }
+        response
+    }
+
+    #[test]
+    fn the_receiver_s_wish_in_both_forms() {
+        let after = |headers: &[(&str, &str)]| {
+            let wish = answer(headers).retry_after(1_795_502_400_000);
+            wish.map(|wish| wish.as_secs())
+        };
+        assert_eq!(after(&[]), None);
+        assert_eq!(after(&[("retry-after", "120")]), Some(120));
+        assert_eq!(after(&[("retry-after", "soon")]), None);
+        assert_eq!(
+            after(&[("retry-after", "99999999999999999999999")]),
+            Some(u64::MAX)
+        );
+        let date = ("date", "Sun, 06 Nov 1994 08:49:37 GMT");
+        assert_eq!(
+            after(&[date, ("retry-after", "Sun, 06 Nov 1994 08:50:07 GMT")]),
+            Some(30)
+        );
+        assert_eq!(
+            after(&[date, ("retry-after", "Sun, 06 Nov 1994 08:00:00 GMT")]),
+            Some(0)
+        );
+        // Without a date of its own: against the time that was given, 06:40:00.
+        assert_eq!(
+            after(&[("retry-after", "Tue, 24 Nov 2026 06:41:00 GMT")]),
+            Some(60)
+        );
+    }
+
+    #[test]
+    fn an_answer_in_words() {
+        assert_eq!(testing::response(204, " \n").words(), "HTTP 204");
+        assert_eq!(testing::response(500, "\n n\u{7}o \nx").words(), "HTTP 500: n o");
+        let mut moved = answer(&[("location", "/new")]);
+        moved.status = 302;
+        assert_eq!(moved.words(), "HTTP 302 to /new");
+    }
 }

@@ -1,9 +1,11 @@
 //! Settings: their JSON Schema, reading them with the place of what is wrong, and the types that operators know
 //! from the host's own configuration.
 
+mod address;
 mod quantity;
 mod tls;
 
+pub use address::Address;
 pub use quantity::{Size, Span};
 pub use tls::{ClientCertificate, IpFamily, tls_options};
 

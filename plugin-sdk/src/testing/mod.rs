@@ -9,7 +9,7 @@ pub use manifest::check_manifest;
 
 use crate::{
     Attempt, CodeJob, Color, DeliveryFailure, Fault, Incident, InterventionJob, Label, PulseJob, Receipt,
-    Report, Subject, docker, files, http, log::Level, net, private, tcp,
+    Report, Subject, dns, docker, files, http, log::Level, net, private, tcp, tls,
 };
 use serde_json::Value;
 use std::{cell::RefCell, collections::BTreeMap};
@@ -20,6 +20,8 @@ type Script<Question, Answer> = RefCell<Option<Box<dyn FnMut(Question) -> Answer
 struct Scripts {
     http: Script<http::Request, Result<http::Response, net::Error>>,
     tcp: Script<tcp::Request, Result<tcp::Response, net::Error>>,
+    tls: Script<tls::Request, Result<tls::Response, net::Error>>,
+    dns: Script<dns::Request, Result<dns::Response, net::Error>>,
     docker: Script<docker::Call, Result<(), docker::Error>>,
     container: Script<String, Result<docker::Container, docker::Error>>,
     files: Script<(String, String), Result<(), files::Error>>,
@@ -58,6 +60,26 @@ impl Host {
         script: impl FnMut(tcp::Request) -> Result<tcp::Response, net::Error> + 'static,
     ) -> Self {
         self.0.tcp.replace(Some(Box::new(script)));
+        self
+    }
+
+    /// Answers TLS handshakes.
+    #[must_use]
+    pub fn tls(
+        self,
+        script: impl FnMut(tls::Request) -> Result<tls::Response, net::Error> + 'static,
+    ) -> Self {
+        self.0.tls.replace(Some(Box::new(script)));
+        self
+    }
+
+    /// Answers questions to name servers.
+    #[must_use]
+    pub fn dns(
+        self,
+        script: impl FnMut(dns::Request) -> Result<dns::Response, net::Error> + 'static,
+    ) -> Self {
+        self.0.dns.replace(Some(Box::new(script)));
         self
     }
 
@@ -118,6 +140,14 @@ pub(crate) fn http(request: &http::Request) -> Result<http::Response, net::Error
 
 pub(crate) fn tcp(request: &tcp::Request) -> Result<tcp::Response, net::Error> {
     ask(|scripts| &scripts.tcp, request.clone(), || Err(denied("tcp")))
+}
+
+pub(crate) fn tls(request: &tls::Request) -> Result<tls::Response, net::Error> {
+    ask(|scripts| &scripts.tls, request.clone(), || Err(denied("tls")))
+}
+
+pub(crate) fn dns(request: &dns::Request) -> Result<dns::Response, net::Error> {
+    ask(|scripts| &scripts.dns, request.clone(), || Err(denied("dns")))
 }
 
 pub(crate) fn docker(call: docker::Call) -> Result<(), docker::Error> {
@@ -191,6 +221,52 @@ pub fn tls_facts(not_after: i64) -> net::TlsFacts {
             not_after,
             sha256: "0".repeat(64),
         }],
+    }
+}
+
+/// A good handshake with a peer whose certificate ends at that second since the Unix epoch: 1 ms to connect, 3 ms to
+/// shake hands.
+#[must_use]
+pub fn handshake(not_after: i64) -> tls::Response {
+    tls::Response {
+        peer: "192.0.2.7:443".into(),
+        timings: net::Timings {
+            resolve_us: 0,
+            connect_us: 1_000,
+            tls_us: 3_000,
+            processing_us: 0,
+            transfer_us: 0,
+        },
+        tls: tls_facts(not_after),
+        chain: vec![b"DER".to_vec()],
+        refusal: None,
+    }
+}
+
+/// What a name server says within 2 ms: records with name, type and data, to be kept for 5 minutes.
+#[must_use]
+pub fn dns_response(records: &[(&str, &str, &str)]) -> dns::Response {
+    dns::Response {
+        server: "192.0.2.53:53".into(),
+        transport: dns::Transport::Udp,
+        rcode: "NOERROR".into(),
+        authoritative: false,
+        answers: records
+            .iter()
+            .map(|(name, kind, data)| dns::Answer {
+                name: (*name).into(),
+                kind: (*kind).into(),
+                ttl: 300,
+                data: (*data).into(),
+            })
+            .collect(),
+        timings: net::Timings {
+            resolve_us: 0,
+            connect_us: 0,
+            tls_us: 0,
+            processing_us: 2_000,
+            transfer_us: 0,
+        },
     }
 }
 

@@ -14,7 +14,16 @@ pub struct Address {
 }
 
 impl Address {
-    fn read(text: &str) -> Option<Self> {
+    /// Reads `host:port`; an IPv6 address stands in brackets.
+    ///
+    /// ```
+    /// use pulse_plugin_sdk::settings::Address;
+    ///
+    /// assert_eq!(Address::read("[::1]:5432").unwrap().host, "::1");
+    /// assert!(Address::read("db").is_none());
+    /// ```
+    #[must_use]
+    pub fn read(text: &str) -> Option<Self> {
         let (host, port) = text.rsplit_once(':')?;
         let host = match host.strip_prefix('[') {
             Some(rest) => rest.strip_suffix(']')?,
