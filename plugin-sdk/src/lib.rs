@@ -51,6 +51,7 @@
 #[doc(hidden)]
 pub mod bindings;
 mod code;
+pub mod dns;
 pub mod docker;
 mod export;
 pub mod files;
@@ -69,6 +70,7 @@ pub mod tcp;
 pub mod testing;
 pub mod text;
 pub mod time;
+pub mod tls;
 mod worries;
 
 pub use bindings::lent::pulse::plugin::model::{Attempt, Fault, Incident, Label, Measurement, Subject};

@@ -1,6 +1,9 @@
 //! A short dialogue over TCP. Needs `grants.tcp` and `grants.networks`.
 
-pub use crate::bindings::lent::pulse::host::tcp::{Expectation, Request, Response, Step};
+pub use crate::bindings::lent::pulse::host::{
+    net::{Expectation, Step},
+    tcp::{Request, Response},
+};
 use crate::net::{Error, IpFamily, TlsOptions};
 use std::time::Duration;
 

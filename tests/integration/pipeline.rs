@@ -1,9 +1,11 @@
 //! The whole way of a job in the running program, against real servers on loopback.
 
+mod checks;
 mod delivery;
 mod docker;
 mod episodes;
 mod family;
+mod receivers;
 mod repair;
 mod targets;
 

@@ -57,6 +57,7 @@ pub fn check_http(lease: &Lease, target: &WebTarget) -> Result<(), Denial> {
 pub(super) enum Transport {
     Tcp,
     Udp,
+    Dns,
 }
 
 impl Transport {
@@ -65,6 +66,7 @@ impl Transport {
         match self {
             Self::Tcp => "tcp",
             Self::Udp => "udp",
+            Self::Dns => "dns",
         }
     }
 
@@ -73,6 +75,7 @@ impl Transport {
         match self {
             Self::Tcp => (&grants.tcp, grants.tcp_within.as_ref()),
             Self::Udp => (&grants.udp, grants.udp_within.as_ref()),
+            Self::Dns => (&grants.dns, grants.dns_within.as_ref()),
         }
     }
 
@@ -92,6 +95,17 @@ pub(super) fn check_pair(lease: &Lease, transport: Transport, host: &Host, port:
         return Ok(());
     }
     Err(no_pair(lease, transport, host, port))
+}
+
+/// Checks that the system's own name servers may be asked.
+pub(super) fn check_system_dns(lease: &Lease) -> Result<(), Denial> {
+    let is_system = |grant: &TcpGrant| *grant == TcpGrant::System;
+    let grants = &lease.profile().grants;
+    if Transport::Dns.allows(grants, is_system) {
+        return Ok(());
+    }
+    let narrowed = grants.dns.iter().any(is_system);
+    Err(denied_pair(lease, Transport::Dns, "system", narrowed))
 }
 
 /// Checks the address and port that a socket is to be connected to. It may be granted as such, or be what a granted
@@ -121,6 +135,7 @@ pub(super) fn check_name(lease: &Lease, host: &Host) -> Result<(), Denial> {
             .pair(path, port.as_deref())
             .is_some_and(|(own, _)| own == *host),
         TcpGrant::Pattern { host: pattern, .. } => matches(pattern, host),
+        TcpGrant::System => false,
     };
     if Transport::Tcp.allows(grants, granted) || Transport::Udp.allows(grants, granted) {
         return Ok(());
@@ -151,6 +166,7 @@ fn covers(settings: &Settings<'_>, grant: &TcpGrant, host: &Host, port: u16) -> 
             host: pattern,
             port: own,
         } => matches(pattern, host) && own.is_none_or(|own| own == port),
+        TcpGrant::System => false,
     }
 }
 
@@ -357,6 +373,7 @@ fn shown_tcp(grant: &TcpGrant) -> String {
             port: Some(port),
         } => format!("@settings.{}:@settings.{}", host.join("."), port.join(".")),
         TcpGrant::Pattern { host, port } => format!("{}:{}", shown_host(host), shown_port(*port)),
+        TcpGrant::System => "system".into(),
     }
 }
 

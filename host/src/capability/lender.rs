@@ -6,9 +6,9 @@ use super::{
     Lease,
     call::{Call, Stage},
     course::{Ask, Course, Reply},
-    docker,
+    dns, docker,
     error::{Failure, Phase},
-    files, http,
+    files, handshake, http,
     places::{Place, Places},
     resolve::Resolver,
     tcp,
@@ -224,6 +224,28 @@ impl Lender {
         }
     }
 
+    /// Connects, shakes hands over TLS, closes, and says what the handshake showed.
+    ///
+    /// # Errors
+    /// See [`ErrorCode`](super::ErrorCode). A chain that is not good is none.
+    pub async fn tls(
+        &self,
+        lease: &Lease,
+        request: handshake::Request,
+    ) -> Result<handshake::Response, Failure> {
+        Self::beside_the_course(lease, "tls")?;
+        handshake::shake(self, lease, request).await
+    }
+
+    /// Asks a name server once.
+    ///
+    /// # Errors
+    /// See [`ErrorCode`](super::ErrorCode). That there is no such name is none.
+    pub async fn dns(&self, lease: &Lease, request: dns::Request) -> Result<dns::Response, Failure> {
+        Self::beside_the_course(lease, "dns")?;
+        dns::query(self, lease, request).await
+    }
+
     /// Restarts a container; it gets `stop_timeout_s` seconds to stop before it is killed.
     ///
     /// # Errors
@@ -306,6 +328,24 @@ impl Lender {
             };
         }
         files::append_line(self, lease, path, line).await
+    }
+
+    /// For an interface whose calls can't be written down in a case: they are carried out where calls are noted, and count
+    /// as missing there; where a script answers, there is no answer.
+    fn beside_the_course(lease: &Lease, interface: &str) -> Result<(), Failure> {
+        match lease.course.as_deref() {
+            None => Ok(()),
+            Some(Course::Noted(notes)) => {
+                notes.miss();
+                Ok(())
+            }
+            Some(Course::Played(_)) => Err(Failure::host(
+                Phase::Prepare,
+                format!(
+                    "a case can't hold calls of `{interface}`; run the plugin with `pulse-host plugin run`"
+                ),
+            )),
+        }
     }
 
     async fn docker_along(&self, course: &Course, lease: &Lease, ask: Ask) -> Result<(), docker::Failure> {

@@ -11,10 +11,14 @@ pub mod address;
 mod call;
 pub mod course;
 mod dial;
+pub mod dns;
+#[cfg(test)]
+mod dns_tests;
 pub mod docker;
 mod egress;
 mod error;
 pub mod files;
+pub mod handshake;
 pub mod http;
 mod lender;
 pub mod log;

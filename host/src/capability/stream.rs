@@ -66,6 +66,14 @@ impl Stream {
         Ok((Self(Io::Tls(Box::new(stream))), facts, tls_us))
     }
 
+    /// The chain that the peer showed, in DER; nothing without TLS.
+    pub(super) fn chain(&self) -> Vec<Vec<u8>> {
+        match &self.0 {
+            Io::Plain(_) => Vec::new(),
+            Io::Tls(stream) => tls_facts::chain(stream.get_ref().1),
+        }
+    }
+
     /// The connection's own end.
     ///
     /// # Errors

@@ -80,6 +80,11 @@ impl LeaseMaker {
         self
     }
 
+    pub(super) fn dns(mut self, grants: impl IntoIterator<Item = TcpGrant>) -> Self {
+        self.grants.dns = grants.into_iter().collect();
+        self
+    }
+
     pub(crate) fn networks(mut self, networks: impl IntoIterator<Item = Network>) -> Self {
         self.grants.networks = Default::default();
         for network in networks {

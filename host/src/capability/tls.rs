@@ -25,7 +25,7 @@ use rustls::{
 use sha2::{Digest, Sha256};
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
 use tokio::sync::OnceCell;
@@ -82,6 +82,25 @@ impl Configs {
         }
         kept.push_back((key, Arc::clone(&config)));
         Ok(config)
+    }
+
+    /// A configuration under which every chain is accepted, and what is thought of it is noted. It is made for one
+    /// handshake and not kept.
+    pub(super) async fn judging(
+        &self,
+        options: &TlsOptions,
+        alpn: Vec<Vec<u8>>,
+    ) -> Result<(ClientConfig, Arc<Judge>), Failure> {
+        let judge = Arc::new(Judge {
+            judge: self.verifier(options).await?,
+            refusal: OnceLock::new(),
+        });
+        let mut config = self.make(options, Inside::Bytes).await?;
+        config
+            .dangerous()
+            .set_certificate_verifier(Arc::clone(&judge) as Arc<dyn ServerCertVerifier>);
+        config.alpn_protocols = alpn;
+        Ok((config, judge))
     }
 
     fn find(&self, key: &Key) -> Option<Arc<ClientConfig>> {
@@ -295,6 +314,62 @@ fn check_validity(leaf: &CertificateDer<'_>, now: UnixTime) -> Result<(), rustls
         return bad(CertificateError::Expired);
     }
     Ok(())
+}
+
+/// Notes what a verifier thinks of a chain, and goes on whatever it is. That the peer holds the certificate's key is
+/// checked all the same.
+#[derive(Debug)]
+pub(super) struct Judge {
+    judge: Arc<dyn ServerCertVerifier>,
+    refusal: OnceLock<rustls::Error>,
+}
+
+impl Judge {
+    /// What is wrong with the chain, if something is.
+    pub(super) fn refusal(&self) -> Option<&rustls::Error> {
+        self.refusal.get()
+    }
+}
+
+impl ServerCertVerifier for Judge {
+    fn verify_server_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        if let Err(error) = self
+            .judge
+            .verify_server_cert(leaf, intermediates, name, ocsp, now)
+        {
+            let _ = self.refusal.set(error);
+        }
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.judge.verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.judge.verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.judge.supported_verify_schemes()
+    }
 }
 
 /// `insecure`: the operator said that any certificate will do.

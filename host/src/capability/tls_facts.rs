@@ -45,6 +45,15 @@ pub(super) fn facts(connection: &ClientConnection) -> TlsFacts {
     }
 }
 
+/// The certificates that [`facts`] tells of, as they came.
+pub(super) fn chain(connection: &ClientConnection) -> Vec<Vec<u8>> {
+    let certificates = connection.peer_certificates().unwrap_or_default().iter();
+    certificates
+        .take(CERTIFICATES_MAX)
+        .map(|certificate| certificate.to_vec())
+        .collect()
+}
+
 /// The library's name of a suite is IANA's but for those of TLS 1.3.
 fn iana(name: &str) -> String {
     match name.strip_prefix("TLS13_") {

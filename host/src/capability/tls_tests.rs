@@ -1,5 +1,5 @@
 use super::{
-    ErrorCode, Failure, Phase,
+    ErrorCode, Failure, Phase, handshake,
     http::{
         self,
         streaming::{Exchange, Head},
@@ -517,4 +517,144 @@ async fn starttls_forgets_what_was_said_before() {
     let injected = Step::Expect(Expectation::Contains(b"injected".to_vec()));
     let answer = bench.lender.tcp(&lease, request(injected)).await.unwrap();
     assert_eq!(answer.unmet, Some(4));
+}
+
+async fn shake(
+    address: SocketAddr,
+    tls: TlsOptions,
+    change: impl FnOnce(&mut handshake::Request),
+) -> Result<handshake::Response, Failure> {
+    let mut request = handshake::Request {
+        host: "web.test".into(),
+        port: address.port(),
+        family: IpFamily::Any,
+        tls,
+        alpn: Vec::new(),
+        before: Vec::new(),
+        timeout_ms: None,
+    };
+    change(&mut request);
+    bench().lender.tls(&loopback().done(), request).await
+}
+
+#[tokio::test]
+async fn a_handshake_tells_what_it_thinks_of_the_chain_and_shows_it_all_the_same() {
+    let authority = Authority::new();
+    let leaf = authority.leaf("web.test");
+    let address = https(leaf.server()).await;
+    let good = shake(address, authority.trust(), |_| {}).await.unwrap();
+    assert_eq!(good.refusal, None);
+    assert_eq!(good.tls.certificates[0].names, ["web.test"]);
+    assert_eq!(good.chain[0], leaf.chain[0].to_vec());
+    assert_eq!(good.chain.len(), 2);
+    assert!(good.timings.tls_us > 0 && good.timings.processing_us == 0);
+
+    let code = |response: &handshake::Response| response.refusal.as_ref().map(|refusal| refusal.code);
+    let stranger = shake(address, Authority::new().trust(), |_| {}).await.unwrap();
+    assert_eq!(code(&stranger), Some(ErrorCode::CertificateUntrusted));
+    assert_eq!(stranger.tls.certificates, good.tls.certificates);
+    let elsewhere = shake(address, authority.trust(), |request| {
+        request.host = "other.test".into()
+    });
+    assert_eq!(
+        code(&elsewhere.await.unwrap()),
+        Some(ErrorCode::CertificateNameMismatch)
+    );
+    let unjudged = TlsOptions {
+        insecure: true,
+        ..TlsOptions::default()
+    };
+    assert_eq!(code(&shake(address, unjudged, |_| {}).await.unwrap()), None);
+
+    let old = authority.leaf_with("web.test", |params| params.not_after = date_time_ymd(2020, 1, 1));
+    let address = https(old.server()).await;
+    let ended = shake(address, authority.trust(), |_| {}).await.unwrap();
+    assert_eq!(code(&ended), Some(ErrorCode::CertificateExpired));
+    assert_eq!(ended.tls.certificates[0].not_after, 1_577_836_800);
+}
+
+#[tokio::test]
+async fn a_handshake_chooses_a_protocol_and_can_come_after_words_in_the_clear() {
+    let authority = Authority::new();
+    let leaf = authority.leaf("web.test");
+    let mut config = leaf.server();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let address = serve(move |mut stream| {
+        let acceptor = acceptor.clone();
+        async move {
+            stream.write_all(b"220 mail ESMTP\r\n").await.unwrap();
+            let mut said = [0; 10];
+            if stream.read_exact(&mut said).await.is_ok() && said == *b"STARTTLS\r\n" {
+                stream.write_all(b"220 go ahead\r\n").await.unwrap();
+                let _ = acceptor.accept(stream).await;
+            }
+        }
+    })
+    .await;
+    let steps = |word: &str| {
+        vec![
+            Step::Expect(Expectation::Line),
+            Step::Send(format!("{word}\r\n").into_bytes()),
+            Step::Expect(Expectation::Contains(b"220 ".to_vec())),
+            Step::Expect(Expectation::Line),
+        ]
+    };
+    let with = |word, alpn: &str| {
+        let alpn = alpn.to_owned();
+        shake(address, authority.trust(), move |request| {
+            request.before = steps(word);
+            request.alpn = vec![alpn];
+        })
+    };
+    let answer = with("STARTTLS", "h2").await.unwrap();
+    assert_eq!((answer.refusal, answer.tls.alpn.as_deref()), (None, Some("h2")));
+    assert!(answer.timings.processing_us > 0);
+    let none = with("STARTTLS", "spdy/3").await.unwrap_err();
+    assert_eq!(
+        (none.code, none.phase),
+        (ErrorCode::TlsFailed, Phase::Tls),
+        "{none}"
+    );
+    // The server closes where it does not know the word.
+    let unmet = with("STARTALL", "h2").await.unwrap_err();
+    assert_eq!(
+        (unmet.code, unmet.phase),
+        (ErrorCode::Protocol, Phase::Processing),
+        "{unmet}"
+    );
+}
+
+#[tokio::test]
+async fn a_handshake_needs_the_grants_of_tcp_and_has_its_bounds() {
+    let (address, leaf) = (silent().await, TlsOptions::default());
+    let denied = bench()
+        .lender
+        .tls(
+            &super::testing::lease().done(),
+            handshake::Request {
+                host: "127.0.0.1".into(),
+                port: address.port(),
+                family: IpFamily::Any,
+                tls: TlsOptions {
+                    insecure: true,
+                    ..leaf.clone()
+                },
+                alpn: Vec::new(),
+                before: Vec::new(),
+                timeout_ms: None,
+            },
+        )
+        .await
+        .unwrap_err();
+    assert_eq!(denied.code, ErrorCode::Denied);
+    assert!(denied.message.contains("grants.tcp"), "{denied}");
+    let invalid = async |change: fn(&mut handshake::Request)| {
+        let failure = shake(address, TlsOptions::default(), change).await.unwrap_err();
+        assert_eq!(failure.code, ErrorCode::InvalidRequest, "{failure}");
+    };
+    invalid(|request| request.port = 0).await;
+    invalid(|request| request.alpn = vec!["h2".into(); 17]).await;
+    invalid(|request| request.alpn = vec![String::new()]).await;
+    invalid(|request| request.before = vec![Step::StartTls(TlsOptions::default())]).await;
 }

@@ -4,7 +4,7 @@
 //! both when they are used; what shows here already is an error at its line.
 
 use super::{
-    plugins::{http_grant, read_directory, read_docker, read_network, tcp_grant},
+    plugins::{dns_grant, http_grant, read_directory, read_docker, read_network, tcp_grant},
     problem::Problem,
     read::{Reader, Spot, list},
     source::At,
@@ -16,7 +16,7 @@ use crate::domain::grant::{
 use std::path::Component;
 
 /// Keys of `grants`.
-pub const KEYS_GRANTS: &[&str] = &["directories", "docker", "http", "networks", "tcp", "udp"];
+pub const KEYS_GRANTS: &[&str] = &["directories", "dns", "docker", "http", "networks", "tcp", "udp"];
 
 /// What a table of grants says. None: nothing about that.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +24,7 @@ pub(super) struct Written {
     pub http: Option<Vec<Spot<HttpGrant>>>,
     pub tcp: Option<Vec<Spot<TcpGrant>>>,
     pub udp: Option<Vec<Spot<TcpGrant>>>,
+    pub dns: Option<Vec<Spot<TcpGrant>>>,
     pub networks: Option<Vec<Spot<Network>>>,
     pub docker: Option<Spot<DockerGrant>>,
     pub directories: Option<Vec<Spot<DirectoryGrant>>>,
@@ -54,21 +55,27 @@ impl Written {
         });
         let pairs = |reader: &mut Reader<'_>, key| {
             let texts = texts(reader, key)?;
-            let grant = |text: Spot<std::sync::Arc<str>>| match tcp_grant(&text.value) {
+            let (read, help): (fn(&str) -> Result<TcpGrant, String>, _) = match key {
+                "dns" => (
+                    dns_grant,
+                    "write \"system\", \"@settings.server\", \"10.0.0.53:53\", \"ns1.example.com:53\" or \"*:53\"",
+                ),
+                _ => (
+                    tcp_grant,
+                    "write \"@settings.address\", \"@settings.host:@settings.port\", \"db.example.com:5432\", \"*.example.com:5432\" or \"*:*\"",
+                ),
+            };
+            let grant = |text: Spot<std::sync::Arc<str>>| match read(&text.value) {
                 Ok(value) => Some(Spot { at: text.at, value }),
                 Err(wrong) => {
-                    bad(
-                        reader,
-                        text.at,
-                        format!("this grants no address: {wrong}"),
-                        "write \"@settings.address\", \"@settings.host:@settings.port\", \"db.example.com:5432\", \"*.example.com:5432\" or \"*:*\"",
-                    );
+                    bad(reader, text.at, format!("this grants no address: {wrong}"), help);
                     None
                 }
             };
             Some(texts.into_iter().filter_map(grant).collect())
         };
         let (tcp, udp) = (pairs(reader, "tcp"), pairs(reader, "udp"));
+        let dns = pairs(reader, "dns");
         let networks = texts(reader, "networks").map(|names| {
             let names = names.iter();
             names.filter_map(|name| read_network(reader, name)).collect()
@@ -88,6 +95,7 @@ impl Written {
             http,
             tcp,
             udp,
+            dns,
             networks,
             docker,
             directories,
@@ -105,7 +113,7 @@ impl Written {
                 });
             }
         }
-        for grant in self.tcp.iter().chain(&self.udp).flatten() {
+        for grant in self.tcp.iter().chain(&self.udp).chain(&self.dns).flatten() {
             if let TcpGrant::Settings { host, port } = &grant.value {
                 let paths = std::iter::once(host).chain(port);
                 named.extend(paths.map(|path| Spot {
@@ -123,12 +131,14 @@ impl Written {
             http: values(self.http.as_ref()),
             tcp: values(self.tcp.as_ref()),
             udp: values(self.udp.as_ref()),
+            dns: values(self.dns.as_ref()),
             networks: set(self.networks.as_ref()),
             docker: self.docker.as_ref().map(|docker| docker.value.clone()),
             directories: values(self.directories.as_ref()),
             http_within: None,
             tcp_within: None,
             udp_within: None,
+            dns_within: None,
         }
     }
 
@@ -180,6 +190,7 @@ impl Written {
         };
         narrow.tcp_within = pairs("tcp", &self.tcp, &base.tcp);
         narrow.udp_within = pairs("udp", &self.udp, &base.udp);
+        narrow.dns_within = pairs("dns", &self.dns, &base.dns);
         if let Some(entries) = &self.networks {
             let present = Network::ALL
                 .into_iter()
@@ -273,7 +284,10 @@ fn covers_tcp(base: &TcpGrant, narrow: &TcpGrant) -> bool {
                 port: narrow_port,
             },
         ) => covers_host(host, narrow) && (port.is_none() || port == narrow_port),
-        (TcpGrant::Pattern { .. }, TcpGrant::Settings { .. }) => false,
+        (TcpGrant::System, TcpGrant::System) => true,
+        (TcpGrant::Pattern { .. }, TcpGrant::Settings { .. })
+        | (TcpGrant::System, _)
+        | (_, TcpGrant::System) => false,
     }
 }
 

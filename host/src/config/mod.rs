@@ -53,7 +53,7 @@ mod tests;
 pub use ad_hoc::{WrongSetting, ad_hoc, wrong_settings};
 pub use folder::open_in;
 pub use paths::default_paths;
-pub use plugins::{http_grant, tcp_grant};
+pub use plugins::{dns_grant, http_grant, tcp_grant};
 pub use problem::Problems;
 pub use progress::{Progress, Silent};
 pub use read::{parse_duration, parse_size, show_duration, show_size};

@@ -24,7 +24,10 @@ pub(super) fn missing(facts: &Facts, grants: &Grants) -> Vec<Missing> {
     // Of two ways to the same grant only one asks for it.
     let first = |capability: &Capability| match capability {
         Capability::WasiHttp => !facts.needs.contains(&Capability::Http),
-        Capability::WasiSockets => !facts.needs.contains(&Capability::Tcp),
+        Capability::Tls => !facts.needs.contains(&Capability::Tcp),
+        Capability::WasiSockets => ![Capability::Tcp, Capability::Tls]
+            .iter()
+            .any(|other| facts.needs.contains(other)),
         _ => true,
     };
     for capability in &facts.needs {
@@ -36,9 +39,17 @@ pub(super) fn missing(facts: &Facts, grants: &Grants) -> Vec<Missing> {
                 add("http", format!("grants.http = [\"{url}\"]"));
             }
             Capability::WasiSockets if !grants.udp.is_empty() => {}
-            Capability::Tcp | Capability::WasiSockets if grants.tcp.is_empty() && first(capability) => {
+            Capability::Tcp | Capability::Tls | Capability::WasiSockets
+                if grants.tcp.is_empty() && first(capability) =>
+            {
                 let address = targets.tcp().unwrap_or("db.example.com:5432".to_owned());
                 add("tcp", format!("grants.tcp = [\"{address}\"]"));
+            }
+            Capability::Dns if grants.dns.is_empty() => {
+                let server = targets.server.map_or("system".to_owned(), |name| {
+                    format!("@settings.{name}\", \"system")
+                });
+                add("dns", format!("grants.dns = [\"{server}\"]"));
             }
             Capability::Docker if grants.docker.is_none() => add(
                 "docker",
@@ -51,7 +62,12 @@ pub(super) fn missing(facts: &Facts, grants: &Grants) -> Vec<Missing> {
             _ => {}
         }
     }
-    let network = |capability: &Capability| !matches!(capability, Capability::Docker | Capability::Files);
+    let network = |capability: &Capability| match capability {
+        Capability::Docker | Capability::Files => false,
+        // The system's own name servers are no plugin's choice.
+        Capability::Dns => grants.dns.iter().any(|grant| *grant != TcpGrant::System),
+        _ => true,
+    };
     if grants.networks == NetworkSet::default() && facts.needs.iter().any(network) {
         add(
             "networks",
@@ -70,14 +86,21 @@ pub(super) fn implied(facts: &Facts) -> Grants {
             Capability::Http | Capability::WasiHttp if grants.http.is_empty() => grants
                 .http
                 .extend(targets.url.map(|name| HttpGrant::Settings(vec![name.to_owned()]))),
-            Capability::Tcp | Capability::WasiSockets if grants.tcp.is_empty() => {
+            Capability::Tcp | Capability::Tls | Capability::WasiSockets if grants.tcp.is_empty() => {
                 grants.tcp.extend(targets.tcp_grant());
+            }
+            Capability::Dns if grants.dns.is_empty() => {
+                grants.dns.push(TcpGrant::System);
+                grants.dns.extend(targets.server.map(|name| TcpGrant::Settings {
+                    host: vec![name.to_owned()],
+                    port: None,
+                }));
             }
             // A container or a directory is no target that a setting names; these two are granted by hand.
             _ => {}
         }
     }
-    if !grants.http.is_empty() || !grants.tcp.is_empty() {
+    if !grants.http.is_empty() || !grants.tcp.is_empty() || !grants.dns.is_empty() {
         for network in [Network::Public, Network::Private, Network::Loopback] {
             grants.networks.insert(network);
         }
@@ -92,6 +115,7 @@ struct Targets<'f> {
     address: Option<&'f str>,
     host: Option<&'f str>,
     port: Option<&'f str>,
+    server: Option<&'f str>,
 }
 
 impl<'f> Targets<'f> {
@@ -106,6 +130,7 @@ impl<'f> Targets<'f> {
                 "address" => targets.address = Some(name),
                 "host" => targets.host = Some(name),
                 "port" => targets.port = Some(name),
+                "server" => targets.server = Some(name),
                 _ if schema.get("format").and_then(Value::as_str) == Some("uri") => {
                     any_uri.get_or_insert(name);
                 }

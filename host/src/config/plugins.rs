@@ -96,6 +96,7 @@ pub(super) fn read(
 fn written_in_vain(table: &Table, grants: &Grants) -> Vec<&'static str> {
     let empty = [
         ("directories", grants.directories.is_empty()),
+        ("dns", grants.dns.is_empty()),
         ("docker", grants.docker.is_none()),
         ("http", grants.http.is_empty()),
         ("networks", grants.networks == NetworkSet::default()),
@@ -257,6 +258,17 @@ pub fn tcp_grant(text: &str) -> Result<TcpGrant, String> {
         }),
         (_, None) => Err("it has no port".to_owned()),
     }
+}
+
+/// Reads `system`, or what [`tcp_grant`] does.
+///
+/// # Errors
+/// What is wrong with it, for people.
+pub fn dns_grant(text: &str) -> Result<TcpGrant, String> {
+    if text == "system" {
+        return Ok(TcpGrant::System);
+    }
+    tcp_grant(text)
 }
 
 /// The path below `settings`, if the text names one.

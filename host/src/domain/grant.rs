@@ -11,6 +11,8 @@ pub struct Grants {
     pub tcp: Vec<TcpGrant>,
     /// `grants.udp`: the same for datagrams.
     pub udp: Vec<TcpGrant>,
+    /// `grants.dns`: which name servers.
+    pub dns: Vec<TcpGrant>,
     /// `grants.networks`: which classes of address, for http, tcp and udp alike.
     pub networks: NetworkSet,
     /// `grants.docker`.
@@ -23,6 +25,8 @@ pub struct Grants {
     pub tcp_within: Option<Vec<TcpGrant>>,
     /// The same of `udp`.
     pub udp_within: Option<Vec<TcpGrant>>,
+    /// The same of `dns`.
+    pub dns_within: Option<Vec<TcpGrant>>,
 }
 
 /// One entry of `grants.http`.
@@ -35,7 +39,7 @@ pub enum HttpGrant {
     Pattern(UrlPattern),
 }
 
-/// One entry of `grants.tcp` or `grants.udp`.
+/// One entry of `grants.tcp`, `grants.udp` or `grants.dns`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TcpGrant {
     /// `@settings.host:@settings.port` is written `@settings.address` where one setting holds both, or
@@ -53,6 +57,8 @@ pub enum TcpGrant {
         /// None: any port.
         port: Option<u16>,
     },
+    /// `system`: the name servers of the system's own configuration. In `grants.dns` only.
+    System,
 }
 
 /// `scheme://host[:port]`, as in `https://*.example.com:443`.
@@ -99,6 +105,7 @@ impl fmt::Display for TcpGrant {
                 port: Some(port),
             } => write!(f, "@settings.{}:@settings.{}", host.join("."), port.join(".")),
             Self::Pattern { host, port } => write!(f, "{host}:{}", ShownPort(*port)),
+            Self::System => f.write_str("system"),
         }
     }
 }

@@ -10,6 +10,10 @@ pub enum Capability {
     Http,
     /// `grants.tcp` and `grants.networks`.
     Tcp,
+    /// `grants.tcp` and `grants.networks`.
+    Tls,
+    /// `grants.dns`, and `grants.networks` for servers that the plugin names.
+    Dns,
     /// `grants.docker`.
     Docker,
     /// `grants.directories`.
@@ -22,9 +26,11 @@ pub enum Capability {
 
 impl Capability {
     /// All capabilities that need a grant.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::Http,
         Self::Tcp,
+        Self::Tls,
+        Self::Dns,
         Self::Docker,
         Self::Files,
         Self::WasiHttp,
@@ -37,6 +43,8 @@ impl Capability {
         match self {
             Self::Http => "http",
             Self::Tcp => "tcp",
+            Self::Tls => "tls",
+            Self::Dns => "dns",
             Self::Docker => "docker",
             Self::Files => "files",
             Self::WasiHttp => "wasi-http",
@@ -50,6 +58,8 @@ impl Capability {
         match self {
             Self::Http => &["pulse:host/http@"],
             Self::Tcp => &["pulse:host/tcp@"],
+            Self::Tls => &["pulse:host/tls@"],
+            Self::Dns => &["pulse:host/dns@"],
             Self::Docker => &["pulse:host/docker@"],
             Self::Files => &["pulse:host/files@"],
             Self::WasiHttp => &["wasi:http/outgoing-handler@"],

@@ -142,8 +142,9 @@ impl Manifest {
                     None => problem(
                         raw.map_or(0, |raw| raw.span().start),
                         format!(
-                            "{key}: the host lends no `{}`; it lends http, tcp, docker, files, wasi-http and wasi-sockets",
-                            shown(name)
+                            "{key}: the host lends no `{}`; it lends {}",
+                            shown(name),
+                            Capability::ALL.map(Capability::name).join(", ")
                         ),
                     ),
                 }
@@ -250,11 +251,14 @@ fn is_beneath(path: &Path) -> bool {
 fn serves(key: &str) -> &'static [Capability] {
     match key {
         "http" => &[Capability::Http, Capability::WasiHttp],
-        "tcp" => &[Capability::Tcp, Capability::WasiSockets],
+        "tcp" => &[Capability::Tcp, Capability::Tls, Capability::WasiSockets],
         "udp" => &[Capability::WasiSockets],
+        "dns" => &[Capability::Dns],
         "networks" => &[
             Capability::Http,
             Capability::Tcp,
+            Capability::Tls,
+            Capability::Dns,
             Capability::WasiHttp,
             Capability::WasiSockets,
         ],

@@ -37,6 +37,12 @@ const RULES: &[Rule] = &[
         covers: |wide, narrow| wide == narrow,
     },
     Rule {
+        key: "dns",
+        askable: true,
+        canonical: |text| config::dns_grant(text).map(|grant| grant.to_string()),
+        covers: dns_covers,
+    },
+    Rule {
         key: "http",
         askable: true,
         canonical: |text| config::http_grant(text).map(|grant| grant.to_string()),
@@ -83,6 +89,9 @@ impl Reach {
         }
         for grant in &grants.udp {
             put("udp", grant.to_string());
+        }
+        for grant in &grants.dns {
+            put("dns", grant.to_string());
         }
         for network in Network::ALL {
             if grants.networks.contains(network) {
@@ -223,7 +232,15 @@ fn http_covers(wide: &str, narrow: &str) -> bool {
 }
 
 fn tcp_covers(wide: &str, narrow: &str) -> bool {
-    match (config::tcp_grant(wide), config::tcp_grant(narrow)) {
+    pair_covers(config::tcp_grant(wide), config::tcp_grant(narrow))
+}
+
+fn dns_covers(wide: &str, narrow: &str) -> bool {
+    pair_covers(config::dns_grant(wide), config::dns_grant(narrow))
+}
+
+fn pair_covers(wide: Result<TcpGrant, String>, narrow: Result<TcpGrant, String>) -> bool {
+    match (wide, narrow) {
         (
             Ok(TcpGrant::Pattern { host: wide, port }),
             Ok(TcpGrant::Pattern {

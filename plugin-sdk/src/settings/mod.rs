@@ -1,10 +1,12 @@
 //! Settings: their JSON Schema, reading them with the place of what is wrong, and the types that operators know
 //! from the host's own configuration.
 
+mod address;
 mod memo;
 mod quantity;
 mod tls;
 
+pub use address::Address;
 pub(crate) use memo::parse_once;
 pub use quantity::{Size, Span};
 pub use tls::{ClientCertificate, IpFamily, tls_options};

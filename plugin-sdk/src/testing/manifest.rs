@@ -22,6 +22,7 @@ struct Requests {
     http: Vec<String>,
     tcp: Vec<String>,
     udp: Vec<String>,
+    dns: Vec<String>,
     networks: Vec<String>,
     containers: Vec<String>,
 }
@@ -29,7 +30,14 @@ struct Requests {
 impl Requests {
     /// The settings that are named as `@settings.NAME`.
     fn named_settings(&self) -> impl Iterator<Item = &str> {
-        let all = [&self.http, &self.tcp, &self.udp, &self.networks, &self.containers];
+        let all = [
+            &self.http,
+            &self.tcp,
+            &self.udp,
+            &self.dns,
+            &self.networks,
+            &self.containers,
+        ];
         all.into_iter().flatten().filter_map(|entry| {
             let path = entry.strip_prefix("@settings.")?;
             path.split(['.', ':']).next()
@@ -107,7 +115,17 @@ pub fn check_manifest<E: Guest + Kinds>(manifest: &str, readme: &str) -> Result<
     needs.sort_unstable();
     needs.dedup();
     needs.retain(|need| {
-        ["docker", "files", "http", "tcp", "wasi-http", "wasi-sockets"].contains(&need.as_str())
+        [
+            "dns",
+            "docker",
+            "files",
+            "http",
+            "tcp",
+            "tls",
+            "wasi-http",
+            "wasi-sockets",
+        ]
+        .contains(&need.as_str())
     });
     agree("needs", &manifest.needs.join(", "), &needs.join(", "));
 

@@ -28,7 +28,7 @@ pub use script::{Seen, in_turn, recorded};
 
 use crate::{
     Attempt, CodeJob, Color, DeliveryFailure, Fault, Incident, InterventionJob, Label, PulseJob, Receipt,
-    Report, Subject, docker, files, http, log::Level, net, private, tcp,
+    Report, Subject, dns, docker, files, http, log::Level, net, private, tcp, tls,
 };
 use serde_json::Value;
 use std::{cell::RefCell, collections::BTreeMap};
@@ -39,6 +39,8 @@ type Script<Question, Answer> = RefCell<Option<Box<dyn FnMut(Question) -> Answer
 struct Scripts {
     http: Script<http::Request, Result<http::Response, net::Error>>,
     tcp: Script<tcp::Request, Result<tcp::Response, net::Error>>,
+    tls: Script<tls::Request, Result<tls::Response, net::Error>>,
+    dns: Script<dns::Request, Result<dns::Response, net::Error>>,
     docker: Script<docker::Call, Result<(), docker::Error>>,
     container: Script<String, Result<docker::Container, docker::Error>>,
     files: Script<(String, String), Result<(), files::Error>>,
@@ -108,6 +110,40 @@ impl Host {
         script: impl FnMut(tcp::Request) -> Result<tcp::Response, net::Error> + 'static,
     ) -> Self {
         self.0.tcp.replace(Some(Box::new(script)));
+        self
+    }
+
+    /// Answers TLS handshakes.
+    ///
+    /// ```
+    /// use pulse_plugin_sdk::{testing::{self, Host}, tls::Request};
+    ///
+    /// let host = Host::new().tls(|_| Ok(testing::handshake(0)));
+    /// assert!(host.run(|| Request::to("shop.example", 443).handshake()).0.is_ok());
+    /// ```
+    #[must_use]
+    pub fn tls(
+        self,
+        script: impl FnMut(tls::Request) -> Result<tls::Response, net::Error> + 'static,
+    ) -> Self {
+        self.0.tls.replace(Some(Box::new(script)));
+        self
+    }
+
+    /// Answers questions to name servers.
+    ///
+    /// ```
+    /// use pulse_plugin_sdk::{dns::{RecordType, Request}, testing::{self, Host}};
+    ///
+    /// let host = Host::new().dns(|_| Ok(testing::dns_response(&[])));
+    /// assert!(host.run(|| Request::of("shop.example", RecordType::A).query()).0.is_ok());
+    /// ```
+    #[must_use]
+    pub fn dns(
+        self,
+        script: impl FnMut(dns::Request) -> Result<dns::Response, net::Error> + 'static,
+    ) -> Self {
+        self.0.dns.replace(Some(Box::new(script)));
         self
     }
 
@@ -205,6 +241,18 @@ pub(crate) fn tcp(request: &tcp::Request) -> Result<tcp::Response, net::Error> {
     })
 }
 
+pub(crate) fn tls(request: &tls::Request) -> Result<tls::Response, net::Error> {
+    clock::within(request.timeout_ms, || {
+        ask(|scripts| &scripts.tls, request.clone(), || Err(denied("tls")))
+    })
+}
+
+pub(crate) fn dns(request: &dns::Request) -> Result<dns::Response, net::Error> {
+    clock::within(request.timeout_ms, || {
+        ask(|scripts| &scripts.dns, request.clone(), || Err(denied("dns")))
+    })
+}
+
 pub(crate) fn docker(call: docker::Call) -> Result<(), docker::Error> {
     let denied = || Err(docker::Error::Denied("the test lends no docker".into()));
     ask(|scripts| &scripts.docker, call, denied)
@@ -290,6 +338,61 @@ pub fn tls_facts(not_after: i64) -> net::TlsFacts {
             not_after,
             sha256: "0".repeat(64),
         }],
+    }
+}
+
+/// A good handshake with a peer whose certificate ends at that second since the Unix epoch: 1 ms to connect, 3 ms to
+/// shake hands.
+///
+/// ```
+/// assert_eq!(pulse_plugin_sdk::testing::handshake(99).tls.certificates[0].not_after, 99);
+/// ```
+#[must_use]
+pub fn handshake(not_after: i64) -> tls::Response {
+    tls::Response {
+        peer: "192.0.2.7:443".into(),
+        timings: net::Timings {
+            resolve_us: 0,
+            connect_us: 1_000,
+            tls_us: 3_000,
+            processing_us: 0,
+            transfer_us: 0,
+        },
+        tls: tls_facts(not_after),
+        chain: vec![b"DER".to_vec()],
+        refusal: None,
+    }
+}
+
+/// What a name server says within 2 ms: records with name, type and data, to be kept for 5 minutes.
+///
+/// ```
+/// let answer = pulse_plugin_sdk::testing::dns_response(&[("shop.example", "A", "192.0.2.7")]);
+/// assert_eq!(answer.answers[0].data, "192.0.2.7");
+/// ```
+#[must_use]
+pub fn dns_response(records: &[(&str, &str, &str)]) -> dns::Response {
+    dns::Response {
+        server: "192.0.2.53:53".into(),
+        transport: dns::Transport::Udp,
+        rcode: "NOERROR".into(),
+        authoritative: false,
+        answers: records
+            .iter()
+            .map(|(name, kind, data)| dns::Answer {
+                name: (*name).into(),
+                kind: (*kind).into(),
+                ttl: 300,
+                data: (*data).into(),
+            })
+            .collect(),
+        timings: net::Timings {
+            resolve_us: 0,
+            connect_us: 0,
+            tls_us: 0,
+            processing_us: 2_000,
+            transfer_us: 0,
+        },
     }
 }
 

@@ -3,7 +3,6 @@
 //! Invariant: only what the target did is held against it. Settings that make no dialogue and trouble of the host
 //! are faults.
 
-mod address;
 mod settings;
 
 use pulse_plugin_sdk::{

@@ -1,9 +1,8 @@
 //! What an operator may set.
 
-use crate::address::Address;
 use pulse_plugin_sdk::{
     Fault, net,
-    settings::{ClientCertificate, IpFamily, Size, Span, tls_options},
+    settings::{Address, ClientCertificate, IpFamily, Size, Span, tls_options},
     tcp,
 };
 use schemars::JsonSchema;

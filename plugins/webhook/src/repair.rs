@@ -3,7 +3,7 @@
 //! Invariant: in doubt the effect is unknown. Only what surely never reached the receiver's own code, or what it
 //! surely refused, is called undone.
 
-use crate::{answer_words, settings::Settings};
+use crate::settings::Settings;
 use pulse_plugin_sdk::{
     ActionFailure, ActionReport, Intervention, InterventionJob, Measurement,
     http::Response,
@@ -47,7 +47,7 @@ fn value(job: &InterventionJob<Settings>, name: &str) -> Option<String> {
 }
 
 fn answered(response: &Response) -> Result<ActionReport, ActionFailure> {
-    let words = answer_words(response);
+    let words = response.words();
     match response.status {
         200..=299 => {
             let mut report = ActionReport::done(words);

@@ -45,11 +45,15 @@ fn the_list_has_every_plugin_and_what_it_needs() {
         })
         .collect();
     let known = [
+        ("dns", vec!["pulse"], vec!["dns"]),
         ("docker", vec!["intervention"], vec!["docker"]),
         ("file", vec!["code"], vec!["files"]),
         ("http", vec!["pulse"], vec!["http"]),
         ("log", vec!["code"], vec![]),
+        ("pagerduty", vec!["code"], vec!["http"]),
+        ("slack", vec!["code"], vec!["http"]),
         ("tcp", vec!["pulse"], vec!["tcp"]),
+        ("tls", vec!["pulse"], vec!["tls"]),
         ("webhook", vec!["intervention", "code"], vec!["http"]),
     ];
     assert_eq!(named.len(), known.len());
@@ -130,7 +134,10 @@ fn a_plugin_is_shown_by_name_by_file_and_by_folder() {
 fn a_plugin_that_is_not_there_is_a_failure_with_words() {
     for (plugin, said) in [
         ("htpt", "did you mean `http`?"),
-        ("quite-another", "there is docker, file, http, log, tcp, webhook"),
+        (
+            "quite-another",
+            "there is dns, docker, file, http, log, pagerduty, slack, tcp, tls, webhook",
+        ),
         ("./none.wasm", "./none.wasm"),
     ] {
         let run = run(Path::new("/"), &["plugin", "inspect", plugin]);

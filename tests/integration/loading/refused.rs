@@ -169,7 +169,18 @@ fn every_plugin_of_the_project_is_taken() {
     let count = found.len();
     let (names, problems) = load(&sandbox, found);
     assert_eq!((names.len(), problems), (count, vec![]));
-    for name in ["docker", "file", "http", "log", "tcp", "webhook"] {
+    for name in [
+        "dns",
+        "docker",
+        "file",
+        "http",
+        "log",
+        "pagerduty",
+        "slack",
+        "tcp",
+        "tls",
+        "webhook",
+    ] {
         assert!(names.iter().any(|taken| taken == name), "{name}: {names:?}");
     }
 }

@@ -85,7 +85,28 @@ impl Resolver {
         Self::over(System::fixed(Known {
             dns: Err("there is no name server in this test".into()),
             hosts: Arc::new(hosts),
+            servers: Arc::default(),
         }))
+    }
+
+    /// A system whose name server is that one.
+    #[cfg(test)]
+    pub(super) fn with_server(server: std::net::SocketAddr) -> Self {
+        Self::over(System::fixed(Known {
+            dns: Err("this test looks nothing up".into()),
+            hosts: Arc::default(),
+            servers: Arc::from([server]),
+        }))
+    }
+
+    /// The system's name servers, in order.
+    pub(super) fn servers(&self) -> Result<Arc<[std::net::SocketAddr]>, Failure> {
+        let known = self.system.current();
+        match known.dns {
+            _ if !known.servers.is_empty() => Ok(known.servers),
+            Err(error) => Err(trouble(error)),
+            Ok(_) => Err(trouble("the system has no name servers")),
+        }
     }
 
     /// The addresses of a host, in the order in which to try them; at least one.
@@ -135,7 +156,7 @@ impl Resolver {
         }
         let mut name = Name::from_utf8(text)
             .map_err(|error| Failure::invalid(format!("`{text}` is no host name: {error}")))?;
-        let Known { dns, hosts } = self.system.current();
+        let Known { dns, hosts, .. } = self.system.current();
         if let Some(addresses) = static_addresses(&hosts, &name) {
             return Ok(addresses);
         }
@@ -291,6 +312,7 @@ mod tests {
         Resolver::over(System::fixed(Known {
             dns: builder.build().map_err(|error| error.to_string()),
             hosts: Arc::new(hosts),
+            servers: Arc::from([server]),
         }))
     }
 

@@ -4,10 +4,12 @@
 use super::tune;
 use crate::{clock::Clock, domain::time::Mono};
 use hickory_resolver::{
-    Hosts, TokioResolver, net::runtime::TokioRuntimeProvider, system_conf::parse_resolv_conf,
+    Hosts, TokioResolver, config::NameServerConfig, net::runtime::TokioRuntimeProvider,
+    system_conf::parse_resolv_conf,
 };
 use std::{
     fs, io,
+    net::SocketAddr,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -23,6 +25,8 @@ pub(super) struct Known {
     /// The resolver, or why there is none.
     pub(super) dns: Result<TokioResolver, String>,
     pub(super) hosts: Arc<Hosts>,
+    /// The system's name servers, in order.
+    pub(super) servers: Arc<[SocketAddr]>,
 }
 
 /// Keeps what is known up to date.
@@ -50,8 +54,10 @@ impl System {
     fn of(clock: Clock, resolv_conf: PathBuf, hosts: PathBuf) -> Self {
         // The stamps are older than what is read: a change in between is read again, not missed.
         let stamps = (stamp(&resolv_conf), stamp(&hosts));
+        let (dns, servers) = read_dns(&resolv_conf);
         let known = Known {
-            dns: read_dns(&resolv_conf),
+            dns,
+            servers,
             hosts: read_hosts(&hosts),
         };
         let state = Mutex::new(State {
@@ -90,7 +96,7 @@ impl System {
             let (resolv_conf, hosts) = (stamp(&self.resolv_conf), stamp(&self.hosts));
             if resolv_conf != state.stamps.0 {
                 state.stamps.0 = resolv_conf;
-                state.known.dns = read_dns(&self.resolv_conf);
+                (state.known.dns, state.known.servers) = read_dns(&self.resolv_conf);
             }
             if hosts != state.stamps.1 {
                 state.stamps.1 = hosts;
@@ -106,14 +112,26 @@ fn stamp(path: &Path) -> Stamp {
     Some((facts.ctime(), facts.ctime_nsec(), facts.len(), facts.ino()))
 }
 
-fn read_dns(path: &Path) -> Result<TokioResolver, String> {
+/// The resolver, and the servers that it asks.
+fn read_dns(path: &Path) -> (Result<TokioResolver, String>, Arc<[SocketAddr]>) {
     let explain = |error: &dyn std::fmt::Display| format!("{} can't be used: {error}", path.display());
-    let text = fs::read(path).map_err(|error| explain(&error))?;
-    let (config, options) = parse_resolv_conf(text).map_err(|error| explain(&error))?;
+    let read = || {
+        let text = fs::read(path).map_err(|error| explain(&error))?;
+        parse_resolv_conf(text).map_err(|error| explain(&error))
+    };
+    let (config, options) = match read() {
+        Ok(read) => read,
+        Err(error) => return (Err(error), Arc::default()),
+    };
+    let port = |server: &NameServerConfig| server.connections.first().map_or(53, |own| own.port);
+    let servers = config.name_servers.iter();
+    let servers = servers
+        .map(|server| SocketAddr::new(server.ip, port(server)))
+        .collect();
     let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
     *builder.options_mut() = options;
     tune(builder.options_mut());
-    builder.build().map_err(|error| explain(&error))
+    (builder.build().map_err(|error| explain(&error)), servers)
 }
 
 /// A hosts file that is missing or broken says nothing, as with the system's own resolver.

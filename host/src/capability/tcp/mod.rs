@@ -12,7 +12,7 @@ use super::{
     call::{Call, Stage},
     dial::{Destination, dial},
     egress::{self, Transport},
-    error::{Failure, Phase},
+    error::{ErrorCode, Failure, Phase},
     net::{IpFamily, Timings, TlsFacts, TlsOptions},
     stream::Stream,
     target::Host,
@@ -173,16 +173,48 @@ async fn converse(lender: &Lender, call: &Call<'_>, request: Request) -> Result<
     })
 }
 
+/// Goes through steps that are said before a handshake which is no step itself. That an expectation is not met is an
+/// error.
+pub(super) async fn before(call: &Call<'_>, stream: Stream, steps: &[Step]) -> Result<Stream, Failure> {
+    if steps.is_empty() {
+        return Ok(stream);
+    }
+    call.enter(Stage::Processing);
+    let mut talk = Talk {
+        call,
+        stream,
+        transcript: Transcript::new(RECEIVED_BYTES_DEFAULT),
+        timings: Timings::default(),
+        tls: None,
+    };
+    for (index, step) in steps.iter().enumerate() {
+        let met = match step {
+            Step::Send(bytes) => talk.send(bytes).await.map(|()| true)?,
+            Step::Expect(expectation) => talk.expect(expectation).await?,
+            Step::StartTls(_) => return Err(Failure::invalid("the handshake comes after the last step")),
+        };
+        if !met {
+            let text = format!("the peer did not say what step {index} before the handshake waits for");
+            return Err(Failure::new(ErrorCode::Protocol, Phase::Processing, text));
+        }
+    }
+    Ok(talk.stream)
+}
+
 fn check(request: &Request) -> Result<(), Failure> {
-    if request.port == 0 {
+    check_steps(request.port, &request.steps, usize::from(request.tls.is_some()))
+}
+
+/// Holds a dialogue to its bounds; it may have one handshake in all.
+pub(super) fn check_steps(port: u16, steps: &[Step], mut handshakes: usize) -> Result<(), Failure> {
+    if port == 0 {
         return Err(Failure::invalid("port 0 can't be connected to"));
     }
-    if request.steps.len() > STEPS_MAX {
+    if steps.len() > STEPS_MAX {
         return Err(Failure::invalid(format!("more than {STEPS_MAX} steps")));
     }
     let mut sent = 0;
-    let mut handshakes = usize::from(request.tls.is_some());
-    for step in &request.steps {
+    for step in steps {
         match step {
             Step::Send(bytes) => sent += bytes.len(),
             Step::Expect(Expectation::Contains(needle)) if needle.len() > NEEDLE_BYTES_MAX => {

@@ -103,7 +103,10 @@ fn grants(needs: &[Capability], requests: &Reach) -> Vec<String> {
     for need in needs {
         lines.push(match need {
             Capability::Http | Capability::WasiHttp => line("http", r#""@settings.url""#),
-            Capability::Tcp | Capability::WasiSockets => line("tcp", r#""@settings.address""#),
+            Capability::Tcp | Capability::Tls | Capability::WasiSockets => {
+                line("tcp", r#""@settings.address""#)
+            }
+            Capability::Dns => line("dns", r#""system""#),
             Capability::Docker => format!(
                 r#"grants.docker = {{ containers = [{}], socket = "/var/run/docker.sock" }}"#,
                 asked("containers").unwrap_or_else(|| r#""web-*""#.to_owned())

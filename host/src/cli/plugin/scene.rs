@@ -310,7 +310,7 @@ fn marked(schema: &Value, settings: &Value, path: &str, into: &mut BTreeMap<Box<
 }
 
 fn grants(words: &[String]) -> Result<Grants> {
-    const KEYS: &str = "http, tcp, udp, networks, docker and directories";
+    const KEYS: &str = "http, tcp, udp, dns, networks, docker and directories";
     let mut grants = Grants::default();
     let mut wrong = Vec::new();
     for word in words {
@@ -324,6 +324,7 @@ fn grants(words: &[String]) -> Result<Grants> {
             "http" => config::http_grant(value).map(|grant| grants.http.push(grant)),
             "tcp" => config::tcp_grant(value).map(|grant| grants.tcp.push(grant)),
             "udp" => config::tcp_grant(value).map(|grant| grants.udp.push(grant)),
+            "dns" => config::dns_grant(value).map(|grant| grants.dns.push(grant)),
             "networks" => match Network::from_name(value) {
                 Some(network) => {
                     grants.networks.insert(network);

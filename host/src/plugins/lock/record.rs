@@ -193,8 +193,9 @@ fn granted(grants: &Reach, need: &str) -> bool {
         .find(|capability| capability.name() == need);
     capability.is_some_and(|capability| match capability {
         Capability::Http | Capability::WasiHttp => grants.has("http"),
-        Capability::Tcp => grants.has("tcp"),
+        Capability::Tcp | Capability::Tls => grants.has("tcp"),
         Capability::WasiSockets => grants.has("tcp") || grants.has("udp"),
+        Capability::Dns => grants.has("dns"),
         Capability::Docker => grants.has("containers"),
         Capability::Files => grants.has("directories"),
     })

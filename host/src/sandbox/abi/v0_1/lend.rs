@@ -1,6 +1,6 @@
 //! What the host lends in `pulse:host@0.1.0`: translation between the interface's types and those of `capability/`.
 
-use super::generated::pulse::host::{docker, files, http, log, net, tcp};
+use super::generated::pulse::host::{dns, docker, files, http, log, net, tcp, tls};
 use crate::{capability, sandbox::store::State};
 use std::sync::Arc;
 use wasmtime::component::{HasSelf, Linker};
@@ -11,6 +11,8 @@ pub fn lend(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     net::add_to_linker::<State, HasSelf<State>>(linker, |state| state)?;
     http::add_to_linker::<State, HasSelf<State>>(linker, |state| state)?;
     tcp::add_to_linker::<State, HasSelf<State>>(linker, |state| state)?;
+    tls::add_to_linker::<State, HasSelf<State>>(linker, |state| state)?;
+    dns::add_to_linker::<State, HasSelf<State>>(linker, |state| state)?;
     docker::add_to_linker::<State, HasSelf<State>>(linker, |state| state)?;
     files::add_to_linker::<State, HasSelf<State>>(linker, |state| state)
 }
@@ -60,6 +62,25 @@ impl tcp::Host for State {
     ) -> wasmtime::Result<Result<tcp::Response, net::Error>> {
         let request = request.into();
         let result = lent!(self, lender, lease, lender.tcp(&lease, request));
+        Ok(result.map(Into::into).map_err(Into::into))
+    }
+}
+
+impl tls::Host for State {
+    async fn handshake(
+        &mut self,
+        request: tls::Request,
+    ) -> wasmtime::Result<Result<tls::Response, net::Error>> {
+        let request = request.into();
+        let result = lent!(self, lender, lease, lender.tls(&lease, request));
+        Ok(result.map(Into::into).map_err(Into::into))
+    }
+}
+
+impl dns::Host for State {
+    async fn query(&mut self, request: dns::Request) -> wasmtime::Result<Result<dns::Response, net::Error>> {
+        let request = request.into();
+        let result = lent!(self, lender, lease, lender.dns(&lease, request));
         Ok(result.map(Into::into).map_err(Into::into))
     }
 }
@@ -164,26 +185,54 @@ impl From<capability::http::Response> for http::Response {
 
 impl From<tcp::Request> for capability::tcp::Request {
     fn from(request: tcp::Request) -> Self {
-        use capability::tcp::{Expectation, Step};
         Self {
             host: request.host,
             port: request.port,
             family: request.family.into(),
             tls: request.tls.map(Into::into),
-            steps: request
-                .steps
-                .into_iter()
-                .map(|step| match step {
-                    tcp::Step::Send(bytes) => Step::Send(bytes),
-                    tcp::Step::Expect(tcp::Expectation::Contains(bytes)) => {
-                        Step::Expect(Expectation::Contains(bytes))
-                    }
-                    tcp::Step::Expect(tcp::Expectation::Line) => Step::Expect(Expectation::Line),
-                    tcp::Step::Starttls(options) => Step::StartTls(options.into()),
-                })
-                .collect(),
+            steps: request.steps.into_iter().map(Into::into).collect(),
             timeout_ms: request.timeout_ms,
             max_bytes: request.max_bytes,
+        }
+    }
+}
+
+impl From<net::Step> for capability::tcp::Step {
+    fn from(step: net::Step) -> Self {
+        use capability::tcp::Expectation;
+        match step {
+            net::Step::Send(bytes) => Self::Send(bytes),
+            net::Step::Expect(net::Expectation::Contains(bytes)) => {
+                Self::Expect(Expectation::Contains(bytes))
+            }
+            net::Step::Expect(net::Expectation::Line) => Self::Expect(Expectation::Line),
+            net::Step::Starttls(options) => Self::StartTls(options.into()),
+        }
+    }
+}
+
+impl From<tls::Request> for capability::handshake::Request {
+    fn from(request: tls::Request) -> Self {
+        Self {
+            host: request.host,
+            port: request.port,
+            family: request.family.into(),
+            tls: request.tls.into(),
+            alpn: request.alpn,
+            before: request.before.into_iter().map(Into::into).collect(),
+            timeout_ms: request.timeout_ms,
+        }
+    }
+}
+
+impl From<capability::handshake::Response> for tls::Response {
+    fn from(response: capability::handshake::Response) -> Self {
+        Self {
+            peer: response.peer,
+            timings: response.timings.into(),
+            tls: response.tls.into(),
+            chain: response.chain,
+            refusal: response.refusal.map(Into::into),
         }
     }
 }
@@ -196,6 +245,55 @@ impl From<capability::tcp::Response> for tcp::Response {
             unmet: response.unmet,
             timings: response.timings.into(),
             tls: response.tls.map(Into::into),
+        }
+    }
+}
+
+impl From<dns::Request> for capability::dns::Request {
+    fn from(request: dns::Request) -> Self {
+        use capability::dns::Kind;
+        Self {
+            name: request.name,
+            kind: match request.kind {
+                dns::RecordType::A => Kind::A,
+                dns::RecordType::Aaaa => Kind::Aaaa,
+                dns::RecordType::Caa => Kind::Caa,
+                dns::RecordType::Cname => Kind::Cname,
+                dns::RecordType::Mx => Kind::Mx,
+                dns::RecordType::Ns => Kind::Ns,
+                dns::RecordType::Ptr => Kind::Ptr,
+                dns::RecordType::Soa => Kind::Soa,
+                dns::RecordType::Srv => Kind::Srv,
+                dns::RecordType::Txt => Kind::Txt,
+            },
+            server: request.server,
+            recursion: request.recursion,
+            timeout_ms: request.timeout_ms,
+        }
+    }
+}
+
+impl From<capability::dns::Response> for dns::Response {
+    fn from(response: capability::dns::Response) -> Self {
+        Self {
+            server: response.server,
+            transport: match response.transport {
+                capability::dns::Transport::Udp => dns::Transport::Udp,
+                capability::dns::Transport::Tcp => dns::Transport::Tcp,
+            },
+            rcode: response.rcode,
+            authoritative: response.authoritative,
+            answers: response
+                .answers
+                .into_iter()
+                .map(|answer| dns::Answer {
+                    name: answer.name,
+                    kind: answer.kind,
+                    ttl: answer.ttl,
+                    data: answer.data,
+                })
+                .collect(),
+            timings: response.timings.into(),
         }
     }
 }

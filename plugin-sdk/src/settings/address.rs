@@ -5,6 +5,13 @@ use serde::{Deserialize, Deserializer, de::Error};
 use std::borrow::Cow;
 
 /// A name or address, and a port.
+///
+/// ```
+/// use pulse_plugin_sdk::{serde_json, settings::Address};
+///
+/// let address: Address = serde_json::from_str("\"db.example:5432\"").unwrap();
+/// assert_eq!((address.host.as_str(), address.port), ("db.example", 5432));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
     /// Without brackets.
@@ -14,7 +21,16 @@ pub struct Address {
 }
 
 impl Address {
-    fn read(text: &str) -> Option<Self> {
+    /// Reads `host:port`; an IPv6 address stands in brackets.
+    ///
+    /// ```
+    /// use pulse_plugin_sdk::settings::Address;
+    ///
+    /// assert_eq!(Address::read("[::1]:5432").unwrap().host, "::1");
+    /// assert!(Address::read("db").is_none());
+    /// ```
+    #[must_use]
+    pub fn read(text: &str) -> Option<Self> {
         let (host, port) = text.rsplit_once(':')?;
         let host = match host.strip_prefix('[') {
             Some(rest) => rest.strip_suffix(']')?,
