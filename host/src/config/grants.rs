@@ -54,8 +54,9 @@ impl Written {
             texts.into_iter().filter_map(grant).collect()
         });
         let pairs = |reader: &mut Reader<'_>, key| {
+            type Read = fn(&str) -> Result<TcpGrant, String>;
             let texts = texts(reader, key)?;
-            let (read, help): (fn(&str) -> Result<TcpGrant, String>, _) = match key {
+            let (read, help): (Read, _) = match key {
                 "dns" => (
                     dns_grant,
                     "write \"system\", \"@settings.server\", \"10.0.0.53:53\", \"ns1.example.com:53\" or \"*:53\"",
