@@ -5,14 +5,33 @@ use crate::{
     net::{Error, ErrorCode},
 };
 use serde::de::DeserializeOwned;
-use std::time::Duration;
+use std::{rc::Rc, time::Duration};
 
 pub use crate::bindings::code::exports::pulse::plugin::code::{Color, DeliveryFailure, Receipt, Retry};
 
 /// Who must be told?
+///
+/// ```
+/// use pulse_plugin_sdk::{Code, CodeJob, DeliveryFailure, Receipt, http::Request, serde_json::json};
+///
+/// struct Chat;
+///
+/// impl Code for Chat {
+///     type Settings = String; // the hook's URL
+///
+///     fn notify(job: CodeJob<String>) -> Result<Receipt, DeliveryFailure> {
+///         Request::post(&*job.settings)
+///             .header("idempotency-key", &job.delivery_id)
+///             .json(&json!({"text": format!("{} {}", job.color.name(), job.title)}))
+///             .timeout(job.attempt.budget())
+///             .call()?;
+///         Ok(Receipt::taken("posted"))
+///     }
+/// }
+/// ```
 pub trait Code {
     /// The settings of this plugin's jobs.
-    type Settings: DeserializeOwned + JsonSchema;
+    type Settings: DeserializeOwned + JsonSchema + 'static;
 
     /// Sends one alert. A repeat carries the same delivery id.
     ///
@@ -22,14 +41,21 @@ pub trait Code {
 }
 
 /// One alert for one sink.
+///
+/// ```
+/// use pulse_plugin_sdk::{Color, testing};
+///
+/// let job = testing::code_job(Color::Red, "https://chat.example/hook");
+/// assert_eq!((job.title.as_str(), job.reminder), ("shop is red", false));
+/// ```
 #[derive(Clone, Debug)]
 pub struct CodeJob<S> {
     /// For whom.
     pub subject: Subject,
     /// Which attempt, and how long it may take.
     pub attempt: Attempt,
-    /// The settings.
-    pub settings: S,
+    /// The settings, read once for as long as the instance lives.
+    pub settings: Rc<S>,
     /// What happened.
     pub color: Color,
     /// One line for people, such as `shop is down`.
@@ -60,6 +86,10 @@ impl Color {
     ];
 
     /// The color's name as it stands in configuration, logs and payloads.
+    ///
+    /// ```
+    /// assert_eq!(pulse_plugin_sdk::Color::Purple.name(), "purple");
+    /// ```
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -75,6 +105,10 @@ impl Color {
 
 impl Receipt {
     /// The receiver took it and gave no id of its own.
+    ///
+    /// ```
+    /// assert_eq!(pulse_plugin_sdk::Receipt::taken("posted").id, None);
+    /// ```
     pub fn taken(summary: impl Into<String>) -> Self {
         Self {
             id: None,
@@ -85,6 +119,14 @@ impl Receipt {
 
 impl DeliveryFailure {
     /// Sending it again may work, after the time that the receiver wished for.
+    ///
+    /// ```
+    /// use pulse_plugin_sdk::DeliveryFailure;
+    /// use std::time::Duration;
+    ///
+    /// let failure = DeliveryFailure::retryable("too many requests", Some(Duration::from_secs(30)));
+    /// assert!(matches!(failure, DeliveryFailure::Retryable(retry) if retry.after_ms == Some(30_000)));
+    /// ```
     pub fn retryable(message: impl Into<String>, after: Option<Duration>) -> Self {
         Self::Retryable(Retry {
             message: message.into(),
@@ -93,12 +135,25 @@ impl DeliveryFailure {
     }
 
     /// Sending it again is useless.
+    ///
+    /// ```
+    /// use pulse_plugin_sdk::DeliveryFailure;
+    ///
+    /// assert!(matches!(DeliveryFailure::permanent("no such channel"), DeliveryFailure::Permanent(_)));
+    /// ```
     pub fn permanent(message: impl Into<String>) -> Self {
         Self::Permanent(message.into())
     }
 
     /// What a failed exchange with the receiver means: it may have taken the alert or not, so it is sent again, unless
     /// the request itself can never work. A repeat carries the same delivery id.
+    ///
+    /// ```
+    /// use pulse_plugin_sdk::{DeliveryFailure, net::{ErrorCode, Phase}, testing};
+    ///
+    /// let refused = testing::net_error(ErrorCode::ConnectionRefused, Phase::Connect, "refused");
+    /// assert!(matches!(DeliveryFailure::from_error(&refused), DeliveryFailure::Retryable(_)));
+    /// ```
     #[must_use]
     pub fn from_error(error: &Error) -> Self {
         match error.code {

@@ -3,6 +3,13 @@
 pub use crate::bindings::lent::pulse::host::docker::{Container, Error};
 
 /// What [`crate::testing`] is asked for; on wasm the calls go to the host one by one.
+///
+/// ```
+/// use pulse_plugin_sdk::docker::Call;
+///
+/// let call = Call::Stop { name: "shop".into(), stop_timeout_s: 10 };
+/// assert_ne!(call, Call::Start { name: "shop".into() });
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Call {
     /// [`restart`].
@@ -28,6 +35,17 @@ pub enum Call {
 
 /// Restarts a container; it gets `stop_timeout_s` seconds to stop before it is killed.
 ///
+/// ```
+/// use pulse_plugin_sdk::{docker::{self, Call}, testing::Host};
+///
+/// let host = Host::new().docker(|call| {
+///     assert!(matches!(call, Call::Restart { .. }));
+///     Ok(())
+/// });
+/// let (result, _) = host.run(|| docker::restart("shop", 10));
+/// assert!(result.is_ok());
+/// ```
+///
 /// # Errors
 /// See [`Error`]: each case says whether anything happened.
 pub fn restart(name: &str, stop_timeout_s: u32) -> Result<(), Error> {
@@ -42,6 +60,17 @@ pub fn restart(name: &str, stop_timeout_s: u32) -> Result<(), Error> {
 
 /// Starts a container. One that runs already is no error.
 ///
+/// ```
+/// use pulse_plugin_sdk::{docker::{self, Call}, testing::Host};
+///
+/// let host = Host::new().docker(|call| {
+///     assert!(matches!(call, Call::Start { .. }));
+///     Ok(())
+/// });
+/// let (result, _) = host.run(|| docker::start("shop"));
+/// assert!(result.is_ok());
+/// ```
+///
 /// # Errors
 /// See [`Error`]: each case says whether anything happened.
 pub fn start(name: &str) -> Result<(), Error> {
@@ -52,6 +81,17 @@ pub fn start(name: &str) -> Result<(), Error> {
 }
 
 /// Stops a container. One that is stopped already is no error.
+///
+/// ```
+/// use pulse_plugin_sdk::{docker::{self, Call}, testing::Host};
+///
+/// let host = Host::new().docker(|call| {
+///     assert!(matches!(call, Call::Stop { .. }));
+///     Ok(())
+/// });
+/// let (result, _) = host.run(|| docker::stop("shop", 10));
+/// assert!(result.is_ok());
+/// ```
 ///
 /// # Errors
 /// See [`Error`]: each case says whether anything happened.
@@ -66,6 +106,14 @@ pub fn stop(name: &str, stop_timeout_s: u32) -> Result<(), Error> {
 }
 
 /// Says what a container is doing.
+///
+/// ```
+/// use pulse_plugin_sdk::{docker::{self, Error}, testing::Host};
+///
+/// let host = Host::new().container(|name| Err(Error::NotFound(name)));
+/// let (result, _) = host.run(|| docker::inspect("shop"));
+/// assert!(matches!(result, Err(Error::NotFound(name)) if name == "shop"));
+/// ```
 ///
 /// # Errors
 /// See [`Error`].

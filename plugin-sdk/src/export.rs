@@ -29,6 +29,7 @@ pub mod private {
     /// schema of alternatives could not say which of them an operator meant.
     pub const fn same<S>(_: PhantomData<S>, _: PhantomData<S>) {}
 
+    /// What a plugin says about itself.
     pub fn describe<S: JsonSchema>(
         name: &str,
         version: &str,
@@ -44,10 +45,11 @@ pub mod private {
         }
     }
 
+    /// Settings that can't be read are a fault.
     pub fn pulse<P: Pulse>(job: pulse_interface::Job) -> Result<Report, Fault> {
         panic::speak();
         P::run(PulseJob {
-            settings: settings::parse(&job.settings).map_err(Fault::InvalidSettings)?,
+            settings: settings::parse_once(&job.settings).map_err(Fault::InvalidSettings)?,
             subject: job.subject,
             attempt: job.attempt,
         })
@@ -58,7 +60,7 @@ pub mod private {
         job: intervention_interface::Job,
     ) -> Result<ActionReport, ActionFailure> {
         panic::speak();
-        let settings = settings::parse(&job.settings)
+        let settings = settings::parse_once(&job.settings)
             .map_err(|error| ActionFailure::Permanent(format!("invalid settings: {error}")))?;
         I::run(InterventionJob {
             settings,
@@ -72,7 +74,7 @@ pub mod private {
     /// As for [`intervention`]: `permanent`.
     pub fn code<C: Code>(job: code_interface::Job) -> Result<Receipt, DeliveryFailure> {
         panic::speak();
-        let settings = settings::parse(&job.settings)
+        let settings = settings::parse_once(&job.settings)
             .map_err(|error| DeliveryFailure::Permanent(format!("invalid settings: {error}")))?;
         C::notify(CodeJob {
             settings,

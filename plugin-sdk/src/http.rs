@@ -1,4 +1,27 @@
 //! One HTTP request, one answer. Needs `grants.http` and `grants.networks`.
+//!
+//! ```
+//! use pulse_plugin_sdk::{http::Request, testing::{Host, response}};
+//! use std::time::Duration;
+//!
+//! let host = Host::new().http(|request| {
+//!     assert_eq!(request.url, "https://shop.example/orders?open=true");
+//!     Ok(response(200, "[]"))
+//! });
+//! let (answer, _) = host.run(|| {
+//!     Request::get("https://shop.example/orders")
+//!         .query([("open", true)])
+//!         .bearer_auth("secret")
+//!         .timeout(Duration::from_secs(2))
+//!         .call()
+//! });
+//! assert!(answer.unwrap().json::<Vec<u32>>().unwrap().is_empty());
+//! ```
+
+mod content;
+mod failure;
+
+pub use failure::Failure;
 
 pub use crate::bindings::lent::pulse::host::http::{Header, Request, Response};
 use crate::{
@@ -9,6 +32,11 @@ use std::{borrow::Cow, time::Duration};
 
 impl Request {
     /// A request of any method.
+    ///
+    /// ```
+    /// use pulse_plugin_sdk::http::Request;
+    /// assert_eq!(Request::new("OPTIONS", "https://shop.example/").method, "OPTIONS");
+    /// ```
     pub fn new(method: impl Into<String>, url: impl Into<String>) -> Self {
         Self {
             method: method.into(),
@@ -24,16 +52,33 @@ impl Request {
     }
 
     /// `GET`.
+    ///
+    /// ```
+    /// use pulse_plugin_sdk::http::Request;
+    /// assert_eq!(Request::get("https://shop.example/").method, "GET");
+    /// ```
     pub fn get(url: impl Into<String>) -> Self {
         Self::new("GET", url)
     }
 
     /// `POST`.
+    ///
+    /// ```
+    /// use pulse_plugin_sdk::http::Request;
+    /// assert_eq!(Request::post("https://shop.example/").method, "POST");
+    /// ```
     pub fn post(url: impl Into<String>) -> Self {
         Self::new("POST", url)
     }
 
     /// Adds a header field.
+    ///
+    /// ```
+    /// use pulse_plugin_sdk::http::Request;
+    ///
+    /// let request = Request::get("https://shop.example/").header("accept", "text/plain");
+    /// assert_eq!(request.headers[0].name, "accept");
+    /// ```
     #[must_use]
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.headers.push(Header {
@@ -44,6 +89,15 @@ impl Request {
     }
 
     /// Adds a header field, unless there is one of that name.
+    ///
+    /// ```
+    /// use pulse_plugin_sdk::http::Request;
+    ///
+    /// let request = Request::get("https://shop.example/")
+    ///     .header("Accept", "text/plain")
+    ///     .default_header("accept", "*/*");
+    /// assert_eq!(request.headers.len(), 1);
+    /// ```
     #[must_use]
     pub fn default_header(self, name: &str, value: impl Into<String>) -> Self {
         if find(&self.headers, name).is_some() {
@@ -54,6 +108,13 @@ impl Request {
     }
 
     /// Adds `Authorization: Basic …` (RFC 7617).
+    ///
+    /// ```
+    /// use pulse_plugin_sdk::http::Request;
+    ///
+    /// let request = Request::get("https://shop.example/").basic_auth("probe", "secret");
+    /// assert_eq!(request.headers[0].value, "Basic cHJvYmU6c2VjcmV0");
+    /// ```
     #[must_use]
     pub fn basic_auth(self, username: &str, password: &str) -> Self {
         let credentials = text::base64(format!("{username}:{password}").as_bytes());
@@ -61,12 +122,24 @@ impl Request {
     }
 
     /// Adds `Authorization: Bearer …` (RFC 6750).
+    ///
+    /// ```
+    /// use pulse_plugin_sdk::http::Request;
+    ///
+    /// let request = Request::get("https://shop.example/").bearer_auth("token");
+    /// assert_eq!(request.headers[0].value, "Bearer token");
+    /// ```
     #[must_use]
     pub fn bearer_auth(self, token: &str) -> Self {
         self.header("authorization", format!("Bearer {token}"))
     }
 
     /// Sets the body.
+    ///
+    /// ```
+    /// use pulse_plugin_sdk::http::Request;
+    /// assert_eq!(Request::post("https://shop.example/").body("x").body.unwrap(), b"x");
+    /// ```
     #[must_use]
     pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
         self.body = Some(body.into());
@@ -74,6 +147,11 @@ impl Request {
     }
 
     /// Follows redirects; with none a redirect is an answer like any other.
+    ///
+    /// ```
+    /// use pulse_plugin_sdk::http::Request;
+    /// assert_eq!(Request::get("https://shop.example/").redirects(3).max_redirects, 3);
+    /// ```
     #[must_use]
     pub fn redirects(mut self, max: u8) -> Self {
         self.max_redirects = max;
@@ -81,6 +159,12 @@ impl Request {
     }
 
     /// Chooses the address family.
+    ///
+    /// ```
+    /// use pulse_plugin_sdk::{http::Request, net::IpFamily};
+    ///
+    /// assert_eq!(Request::get("https://shop.example/").family(IpFamily::V6).family, IpFamily::V6);
+    /// ```
     #[must_use]
     pub fn family(mut self, family: IpFamily) -> Self {
         self.family = family;
@@ -88,6 +172,13 @@ impl Request {
     }
 
     /// Says how to speak TLS.
+    ///
+    /// ```
+    /// use pulse_plugin_sdk::{http::Request, settings::tls_options};
+    ///
+    /// let request = Request::get("https://192.0.2.7/").tls(tls_options(None, None, Some("shop.example"), false));
+    /// assert!(request.tls.is_some());
+    /// ```
     #[must_use]
     pub fn tls(mut self, options: Option<TlsOptions>) -> Self {
         self.tls = options;
@@ -95,6 +186,13 @@ impl Request {
     }
 
     /// Bounds the time for everything.
+    ///
+    /// ```
+    /// use pulse_plugin_sdk::{http::Request, testing};
+    ///
+    /// let request = Request::get("https://shop.example/").timeout(testing::attempt().budget());
+    /// assert_eq!(request.timeout_ms, Some(4_900));
+    /// ```
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout_ms = Some(u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX));
@@ -102,6 +200,11 @@ impl Request {
     }
 
     /// Bounds what is read of the body.
+    ///
+    /// ```
+    /// use pulse_plugin_sdk::http::Request;
+    /// assert_eq!(Request::get("https://shop.example/").max_body(4_096).max_body_bytes, Some(4_096));
+    /// ```
     #[must_use]
     pub fn max_body(mut self, bytes: u32) -> Self {
         self.max_body_bytes = Some(bytes);
@@ -109,6 +212,14 @@ impl Request {
     }
 
     /// Sends the request on a new connection and reads the answer.
+    ///
+    /// ```
+    /// use pulse_plugin_sdk::{http::Request, testing::{self, Host}};
+    ///
+    /// let host = Host::new().http(|_| Ok(testing::response(503, "")));
+    /// let (answer, _) = host.run(|| Request::get("https://shop.example/").send());
+    /// assert_eq!(answer.unwrap().status, 503);
+    /// ```
     ///
     /// # Errors
     /// The exchange failed; an answer of any status is none.
@@ -122,12 +233,24 @@ impl Request {
 
 impl Response {
     /// The first header field of that name, whatever its case.
+    ///
+    /// ```
+    /// use pulse_plugin_sdk::{http::Header, testing};
+    ///
+    /// let mut response = testing::response(200, "");
+    /// response.headers.push(Header { name: "Server".into(), value: "shop/2".into() });
+    /// assert_eq!(response.header("server"), Some("shop/2"));
+    /// ```
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         find(&self.headers, name)
     }
 
     /// The body as text; bytes that are not UTF-8 become U+FFFD.
+    ///
+    /// ```
+    /// assert_eq!(pulse_plugin_sdk::testing::response(200, "ok").text(), "ok");
+    /// ```
     #[must_use]
     pub fn text(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(&self.body)
@@ -159,6 +282,10 @@ impl Response {
     }
 
     /// `HTTP 500: first line of the answer`, for a summary. A redirect says where to.
+    ///
+    /// ```
+    /// assert_eq!(pulse_plugin_sdk::testing::response(500, "no memory\n").words(), "HTTP 500: no memory");
+    /// ```
     #[must_use]
     pub fn words(&self) -> String {
         let place = self

@@ -46,6 +46,8 @@
 //!
 //! Invariant: a plugin's panic reaches the operator as a log line with its place before the component traps.
 
+#![deny(missing_docs)]
+
 #[doc(hidden)]
 pub mod bindings;
 mod code;
@@ -56,7 +58,10 @@ pub mod files;
 pub mod http;
 mod intervention;
 pub mod log;
+mod measurement;
 pub mod net;
+#[cfg(doctest)]
+mod pages;
 mod panic;
 mod pulse;
 pub mod settings;
@@ -71,6 +76,7 @@ mod worries;
 pub use bindings::lent::pulse::plugin::model::{Attempt, Fault, Incident, Label, Measurement, Subject};
 pub use code::{Code, CodeJob, Color, DeliveryFailure, Receipt, Retry};
 pub use intervention::{ActionFailure, ActionReport, Intervention, InterventionJob};
+pub use measurement::Unit;
 pub use pulse::{Pulse, PulseJob, Report, Status};
 pub use schemars::{self, JsonSchema};
 pub use serde;
@@ -85,6 +91,13 @@ use std::time::Duration;
 impl Attempt {
     /// How long the job may wait for its target: what the job has, less what it takes to answer. Who waits
     /// longer is cut by the host, and its own words about the failure are lost.
+    ///
+    /// ```
+    /// use pulse_plugin_sdk::testing;
+    ///
+    /// assert_eq!(testing::attempt().deadline_ms, 5_000);
+    /// assert_eq!(testing::attempt().budget().as_millis(), 4_900);
+    /// ```
     #[must_use]
     pub fn budget(&self) -> Duration {
         let deadline = u64::from(self.deadline_ms);
@@ -93,24 +106,14 @@ impl Attempt {
     }
 }
 
-impl Measurement {
-    /// A number with its unit, UCUM-like: `s`, `By`, `1`, `%`; empty for a plain count.
-    pub fn new(name: impl Into<String>, value: f64, unit: impl Into<String>) -> Self {
-        Self {
-            name: name.into(),
-            value,
-            unit: unit.into(),
-        }
-    }
-
-    /// A duration, in seconds.
-    pub fn seconds(name: impl Into<String>, value: Duration) -> Self {
-        Self::new(name, value.as_secs_f64(), "s")
-    }
-}
-
 impl Subject {
     /// The value of a label.
+    ///
+    /// ```
+    /// let subject = pulse_plugin_sdk::testing::subject();
+    /// assert_eq!(subject.label("team"), Some("core"));
+    /// assert_eq!(subject.label("floor"), None);
+    /// ```
     #[must_use]
     pub fn label(&self, name: &str) -> Option<&str> {
         self.labels

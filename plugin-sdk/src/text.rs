@@ -3,6 +3,12 @@
 use std::time::Duration;
 
 /// The longest beginning of `text` that has at most `bytes` bytes and ends between two characters.
+///
+/// ```
+/// use pulse_plugin_sdk::text;
+///
+/// assert_eq!(text::head("häuser", 2), "h");
+/// ```
 #[must_use]
 pub fn head(text: &str, bytes: usize) -> &str {
     if text.len() <= bytes {
@@ -14,6 +20,12 @@ pub fn head(text: &str, bytes: usize) -> &str {
 
 /// A quotation for a one-line summary: at most `bytes` bytes, control characters as spaces, an ellipsis where
 /// something was cut off.
+///
+/// ```
+/// use pulse_plugin_sdk::text;
+///
+/// assert_eq!(text::excerpt("no\nmemory", 6), "no mem…");
+/// ```
 #[must_use]
 pub fn excerpt(text: &str, bytes: usize) -> String {
     let cut = head(text, bytes);
@@ -28,6 +40,12 @@ pub fn excerpt(text: &str, bytes: usize) -> String {
 }
 
 /// The first line that is not blank, without the spaces around it.
+///
+/// ```
+/// use pulse_plugin_sdk::text;
+///
+/// assert_eq!(text::first_line("\n out of memory\nat main"), "out of memory");
+/// ```
 #[must_use]
 pub fn first_line(text: &str) -> &str {
     text.lines()
@@ -37,6 +55,12 @@ pub fn first_line(text: &str) -> &str {
 }
 
 /// A duration for a summary: `3.2 ms`, `25 ms`.
+///
+/// ```
+/// use pulse_plugin_sdk::text;
+///
+/// assert_eq!(text::milliseconds(std::time::Duration::from_micros(3_240)), "3.2 ms");
+/// ```
 #[must_use]
 pub fn milliseconds(span: Duration) -> String {
     let ms = span.as_secs_f64() * 1_000.0;
@@ -49,6 +73,12 @@ pub fn milliseconds(span: Duration) -> String {
 
 /// Percent-encodes everything but the unreserved characters of RFC 3986, so that the text is one segment of a
 /// path, one value of a query, or one word of a header field.
+///
+/// ```
+/// use pulse_plugin_sdk::text;
+///
+/// assert_eq!(text::percent_encode("a b/c"), "a%20b%2Fc");
+/// ```
 #[must_use]
 pub fn percent_encode(text: &str) -> String {
     encode(text, |byte| {
@@ -57,12 +87,24 @@ pub fn percent_encode(text: &str) -> String {
 }
 
 /// Percent-encodes what can't stand in a header field's value, and the per cent sign itself.
+///
+/// ```
+/// use pulse_plugin_sdk::text;
+///
+/// assert_eq!(text::header_value("shop/1 ü"), "shop/1%20%C3%BC");
+/// ```
 #[must_use]
 pub fn header_value(text: &str) -> String {
     encode(text, |byte| byte.is_ascii_graphic() && byte != b'%')
 }
 
 /// Base64 with padding (RFC 4648, section 4).
+///
+/// ```
+/// use pulse_plugin_sdk::text;
+///
+/// assert_eq!(text::base64(b"foob"), "Zm9vYg==");
+/// ```
 #[must_use]
 pub fn base64(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";

@@ -1,7 +1,114 @@
-//! Points in time as text. Plugins have no clock of their own here: the host says when a job was due and when
-//! an alert happened.
+//! Points in time, as text too. What a job is told (when it was due, when an alert happened) needs no clock; the
+//! clocks here are WASI's, which every plugin has, and in [`testing`](crate::testing) a virtual one.
+
+use std::time::Duration;
+
+/// Milliseconds since the Unix epoch, by the host's clock.
+///
+/// ```
+/// use pulse_plugin_sdk::{testing::{self, Host}, time};
+/// use std::time::Duration;
+///
+/// Host::new().run(|| {
+///     let before = time::now_ms();
+///     testing::pass(Duration::from_secs(1));
+///     assert_eq!(time::now_ms() - before, 1_000);
+/// });
+/// ```
+#[must_use]
+pub fn now_ms() -> u64 {
+    #[cfg(target_family = "wasm")]
+    #[allow(clippy::disallowed_methods, reason = "here it is the host's own, by WASI")]
+    return std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
+    #[cfg(not(target_family = "wasm"))]
+    crate::testing::clock::wall_ms()
+}
+
+/// How long something takes. What lent calls report of themselves is more exact.
+///
+/// ```
+/// use pulse_plugin_sdk::{testing::{self, Host}, time::Stopwatch};
+/// use std::time::Duration;
+///
+/// Host::new().run(|| {
+///     let stopwatch = Stopwatch::start();
+///     testing::pass(Duration::from_millis(30));
+///     assert_eq!(stopwatch.elapsed(), Duration::from_millis(30));
+/// });
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Stopwatch {
+    #[cfg(target_family = "wasm")]
+    began: std::time::Instant,
+    #[cfg(not(target_family = "wasm"))]
+    began: Duration,
+}
+
+impl Stopwatch {
+    /// Begins now.
+    ///
+    /// ```
+    /// let stopwatch = pulse_plugin_sdk::time::Stopwatch::start();
+    /// # let _ = stopwatch;
+    /// ```
+    #[must_use]
+    pub fn start() -> Self {
+        #[cfg(target_family = "wasm")]
+        #[allow(clippy::disallowed_methods, reason = "here it is the host's own, by WASI")]
+        return Self {
+            began: std::time::Instant::now(),
+        };
+        #[cfg(not(target_family = "wasm"))]
+        Self {
+            began: crate::testing::clock::now(),
+        }
+    }
+
+    /// The time since it began.
+    ///
+    /// ```
+    /// # use pulse_plugin_sdk::time::Stopwatch;
+    /// # use std::time::Duration;
+    /// assert!(Stopwatch::start().elapsed() < Duration::from_secs(60));
+    /// ```
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        #[cfg(target_family = "wasm")]
+        return self.began.elapsed();
+        #[cfg(not(target_family = "wasm"))]
+        crate::testing::clock::now().saturating_sub(self.began)
+    }
+}
+
+/// Waits, which counts against the job's time: a job that is cut while it waits here failed by itself, and its target is
+/// not blamed.
+///
+/// ```
+/// use pulse_plugin_sdk::{testing::Host, time::{self, Stopwatch}};
+/// use std::time::Duration;
+///
+/// Host::new().run(|| {
+///     let stopwatch = Stopwatch::start();
+///     time::sleep(Duration::from_millis(200));
+///     assert_eq!(stopwatch.elapsed(), Duration::from_millis(200));
+/// });
+/// ```
+pub fn sleep(span: Duration) {
+    #[cfg(target_family = "wasm")]
+    std::thread::sleep(span);
+    #[cfg(not(target_family = "wasm"))]
+    crate::testing::pass(span);
+}
 
 /// Milliseconds since the Unix epoch as RFC 3339 in UTC with milliseconds: `2026-11-24T06:52:00.123Z`.
+///
+/// ```
+/// use pulse_plugin_sdk::time;
+///
+/// assert_eq!(time::rfc3339(951_782_400_000), "2000-02-29T00:00:00.000Z");
+/// ```
 #[must_use]
 pub fn rfc3339(ms: u64) -> String {
     let (days, in_day) = (ms / 86_400_000, ms % 86_400_000);
@@ -13,6 +120,12 @@ pub fn rfc3339(ms: u64) -> String {
 
 /// Seconds since the Unix epoch of an HTTP date in its preferred form (RFC 9110, section 5.6.7):
 /// `Sun, 06 Nov 1994 08:49:37 GMT`. None for any other text, and for a time before the epoch.
+///
+/// ```
+/// use pulse_plugin_sdk::time;
+///
+/// assert_eq!(time::http_date("Sun, 06 Nov 1994 08:49:37 GMT"), Some(784_111_777));
+/// ```
 #[must_use]
 pub fn http_date(text: &str) -> Option<u64> {
     const MONTHS: [&str; 12] = [

@@ -18,19 +18,52 @@ pub struct Worries(Vec<(&'static str, String)>);
 
 impl Worries {
     /// No worries yet.
+    ///
+    /// ```
+    /// use pulse_plugin_sdk::{Status, Worries};
+    ///
+    /// assert_eq!(Worries::new().report("up").status, Status::Healthy);
+    /// ```
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
     /// Adds a reason in kebab case, and what it means in words.
+    ///
+    /// ```
+    /// use pulse_plugin_sdk::Worries;
+    ///
+    /// let report = Worries::new().and("replica-behind", "the replica is behind").report("up");
+    /// assert_eq!(report.summary, "up, the replica is behind");
+    /// ```
     #[must_use]
     pub fn and(mut self, reason: &'static str, words: impl Into<String>) -> Self {
         self.0.push((reason, words.into()));
         self
     }
 
+    /// Adds a reason, if something is so.
+    ///
+    /// ```
+    /// # use pulse_plugin_sdk::Worries;
+    /// let queued = 120;
+    /// let worries = Worries::new().when(queued > 100, "queue-long", "more than 100 queued");
+    /// assert_eq!(worries.report("up").reason.as_deref(), Some("queue-long"));
+    /// ```
+    #[must_use]
+    pub fn when(self, so: bool, reason: &'static str, words: impl Into<String>) -> Self {
+        if so { self.and(reason, words) } else { self }
+    }
+
     /// `certificate-expiring`, when fewer than `days` are left; 0 days switch it off.
+    ///
+    /// ```
+    /// use pulse_plugin_sdk::Worries;
+    ///
+    /// let report = Worries::new().certificate(Some(3 * 86_400), 14).report("up");
+    /// assert_eq!(report.summary, "up, certificate ends in 3 days");
+    /// ```
     #[must_use]
     pub fn certificate(self, seconds_left: Option<i64>, days: u32) -> Self {
         let left = match seconds_left {
@@ -46,6 +79,14 @@ impl Worries {
     }
 
     /// `slow`, when it took longer than the limit.
+    ///
+    /// ```
+    /// use pulse_plugin_sdk::{Worries, settings::Span};
+    /// use std::time::Duration;
+    ///
+    /// let report = Worries::new().slow(Duration::from_millis(25), Some(Span::from_millis(20))).report("up");
+    /// assert_eq!(report.reason.as_deref(), Some("slow"));
+    /// ```
     #[must_use]
     pub fn slow(self, took: Duration, limit: Option<Span>) -> Self {
         match limit {
@@ -55,6 +96,13 @@ impl Worries {
     }
 
     /// Healthy without worries, degraded with any.
+    ///
+    /// ```
+    /// use pulse_plugin_sdk::Worries;
+    ///
+    /// let report = Worries::new().and("a", "one thing").and("b", "and another").report("up");
+    /// assert_eq!((report.reason.as_deref(), report.summary.as_str()), (Some("a"), "up, one thing, and another"));
+    /// ```
     #[must_use]
     pub fn report(self, summary: impl Into<String>) -> Report {
         let mut summary = summary.into();

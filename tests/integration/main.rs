@@ -3,9 +3,11 @@
 //! The plugins and guests must be built (`cargo xtask plugins`), and so must the program (`cargo build`);
 //! `cargo xtask test` does both.
 
+mod abi;
 mod author;
 mod cli;
 mod egress;
+mod guide;
 mod hostile;
 mod loading;
 mod outcomes;

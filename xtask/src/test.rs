@@ -54,9 +54,25 @@ const STEPS: &[Step] = &[
     ("test, plugins", || {
         tests(PLUGINS, &["--lib", "--bins", "--tests"])
     }),
+    ("test, guide", || guide().map(quiet)),
+    ("package SDK", || package_sdk().map(quiet)),
     ("templates", || templates::check(&host()?, &[])),
     ("demo", show),
 ];
+
+/// The tests of the plugin that the guide shows; the other guests are no use natively.
+fn guide() -> Result<()> {
+    let mut command = shell::cargo(&["test", "--locked", "--manifest-path", GUESTS])?;
+    own_target(&mut command, GUESTS);
+    shell::run(command.args(["--package", "fetch", "--lib"]))
+}
+
+/// What `cargo publish` would send builds by itself. Offline, and with what lies here, committed or not.
+fn package_sdk() -> Result<()> {
+    let package = ["--package", "pulse-plugin-sdk"];
+    let mut command = shell::cargo(&["package", "--locked", "--offline", "--allow-dirty"])?;
+    shell::run(command.args(package))
+}
 
 fn quiet((): ()) -> String {
     String::new()

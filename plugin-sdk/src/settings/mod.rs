@@ -2,10 +2,12 @@
 //! from the host's own configuration.
 
 mod address;
+mod memo;
 mod quantity;
 mod tls;
 
 pub use address::Address;
+pub(crate) use memo::parse_once;
 pub use quantity::{Size, Span};
 pub use tls::{ClientCertificate, IpFamily, tls_options};
 
@@ -19,6 +21,13 @@ use serde_json::Value;
 use serde_path_to_error::Segment;
 
 /// Reads settings. The error begins with the JSON pointer of the value that is wrong.
+///
+/// ```
+/// use pulse_plugin_sdk::settings;
+///
+/// assert_eq!(settings::parse::<Vec<u8>>("[1, 2]").unwrap(), [1, 2]);
+/// assert!(settings::parse::<Vec<u8>>("[1, 256]").unwrap_err().starts_with("/1: invalid value"));
+/// ```
 ///
 /// # Errors
 /// One line for people.
@@ -42,6 +51,13 @@ fn step(segment: &Segment) -> String {
 }
 
 /// The JSON Schema (draft 2020-12) of settings.
+///
+/// ```
+/// use pulse_plugin_sdk::settings::{self, Span};
+///
+/// let schema = settings::schema::<Span>().to_value();
+/// assert_eq!(schema["examples"][1], "5s");
+/// ```
 #[must_use]
 pub fn schema<S: JsonSchema>() -> Schema {
     let mut settings = SchemaSettings::draft2020_12();

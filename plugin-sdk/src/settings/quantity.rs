@@ -8,10 +8,24 @@ use serde::{
 use std::{borrow::Cow, fmt, time::Duration};
 
 /// A duration: `"800ms"`, `"1.5s"`, `"2m"`, `"1h"`, `"14d"`, or a whole number of milliseconds.
+///
+/// ```
+/// use pulse_plugin_sdk::{serde_json, settings::Span};
+///
+/// let span: Span = serde_json::from_str("\"1.5s\"").unwrap();
+/// assert_eq!((span.get().as_millis(), span.to_string().as_str()), (1_500, "1500ms"));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Span(Duration);
 
 /// A size: `"64KiB"`, `"1MiB"`, `"500B"`, `"1kB"`, or a whole number of bytes. At most 4 GiB less one byte.
+///
+/// ```
+/// use pulse_plugin_sdk::{serde_json, settings::Size};
+///
+/// let size: Size = serde_json::from_str("\"64KiB\"").unwrap();
+/// assert_eq!((size.bytes(), size.to_string().as_str()), (65_536, "64KiB"));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Size(u32);
 
@@ -36,12 +50,23 @@ const SIZES: [(&str, u64); 7] = [
 
 impl Span {
     /// A duration in milliseconds.
+    ///
+    /// ```
+    /// use pulse_plugin_sdk::settings::Span;
+    ///
+    /// const PATIENCE: Span = Span::from_millis(2_000);
+    /// assert_eq!(PATIENCE.to_string(), "2s");
+    /// ```
     #[must_use]
     pub const fn from_millis(ms: u64) -> Self {
         Self(Duration::from_millis(ms))
     }
 
     /// The duration.
+    ///
+    /// ```
+    /// assert_eq!(pulse_plugin_sdk::settings::Span::from_millis(20).get().as_micros(), 20_000);
+    /// ```
     #[must_use]
     pub const fn get(self) -> Duration {
         self.0
@@ -50,12 +75,20 @@ impl Span {
 
 impl Size {
     /// A size in bytes.
+    ///
+    /// ```
+    /// assert_eq!(pulse_plugin_sdk::settings::Size::from_bytes(2_048).to_string(), "2KiB");
+    /// ```
     #[must_use]
     pub const fn from_bytes(bytes: u32) -> Self {
         Self(bytes)
     }
 
     /// The size in bytes.
+    ///
+    /// ```
+    /// assert_eq!(pulse_plugin_sdk::settings::Size::from_bytes(7).bytes(), 7);
+    /// ```
     #[must_use]
     pub const fn bytes(self) -> u32 {
         self.0

@@ -5,6 +5,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Which address family to use.
+///
+/// ```
+/// use pulse_plugin_sdk::{serde_json, settings::IpFamily};
+///
+/// assert_eq!(serde_json::from_str::<IpFamily>("\"v6\"").unwrap(), IpFamily::V6);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum IpFamily {
@@ -28,6 +34,13 @@ impl From<IpFamily> for net::IpFamily {
 }
 
 /// A client certificate for mutual TLS.
+///
+/// ```
+/// use pulse_plugin_sdk::{serde_json, settings::ClientCertificate};
+///
+/// let certificate: ClientCertificate = serde_json::from_str(r#"{"chain": "…", "key": "…"}"#).unwrap();
+/// assert_eq!(certificate.chain, "…");
+/// ```
 #[derive(Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct ClientCertificate {
@@ -39,6 +52,13 @@ pub struct ClientCertificate {
 }
 
 /// The options of a TLS connection; none when all are as usual.
+///
+/// ```
+/// use pulse_plugin_sdk::settings::tls_options;
+///
+/// assert!(tls_options(None, None, None, false).is_none());
+/// assert_eq!(tls_options(None, None, Some("db"), false).unwrap().server_name.as_deref(), Some("db"));
+/// ```
 #[must_use]
 pub fn tls_options(
     ca: Option<&str>,

@@ -48,6 +48,43 @@ impl Requests {
 /// Holds a plugin's manifest and README against its component. What the component imports is not known natively:
 /// the host compares `needs` when it loads it.
 ///
+/// ```
+/// # use pulse_plugin_sdk::{*, serde_json::json};
+/// # struct Fetch;
+/// # impl Pulse for Fetch {
+/// #     type Settings = std::collections::BTreeMap<String, String>;
+/// #     fn run(job: PulseJob<Self::Settings>) -> Result<Report, Fault> {
+/// #         Report::from_error(&http::Request::get(&job.settings["url"]).send().unwrap_err())
+/// #     }
+/// # }
+/// # struct Tell;
+/// # impl Code for Tell {
+/// #     type Settings = <Fetch as Pulse>::Settings;
+/// #     fn notify(job: CodeJob<Self::Settings>) -> Result<Receipt, DeliveryFailure> {
+/// #         Ok(Receipt::taken(job.color.name()))
+/// #     }
+/// # }
+/// # struct Repair;
+/// # impl Intervention for Repair {
+/// #     type Settings = <Fetch as Pulse>::Settings;
+/// #     fn run(job: InterventionJob<Self::Settings>) -> Result<ActionReport, ActionFailure> {
+/// #         Ok(ActionReport::done(job.idempotency_key))
+/// #     }
+/// # }
+/// # export_plugin! { name: "fetch", summary: "Fetches a URL", pulse: Fetch, intervention: Repair, code: Tell }
+/// # fn main() {
+/// let manifest = r#"
+///     name = "fetch"
+///     version = "9.9.9"
+///     kinds = ["pulse", "intervention", "code"]
+///     component = "fetch.wasm"
+///     needs = ["http"]
+/// "#;
+/// let wrong = testing::check_manifest::<Exports>(manifest, "# fetch").unwrap_err();
+/// assert!(wrong.starts_with("version: the manifest has \"9.9.9\""));
+/// # }
+/// ```
+///
 /// # Errors
 /// Everything that does not agree, one line each.
 pub fn check_manifest<E: Guest + Kinds>(manifest: &str, readme: &str) -> Result<(), String> {

@@ -1,11 +1,30 @@
 //! What a plugin's unit tests run against on the native target: a scripted host, and jobs to start from.
 //!
+//! Time is virtual: it passes where a script or the plugin lets it pass, so that a test of a slow target takes no time
+//! and comes out the same each time.
+//!
+//! ```
+//! use pulse_plugin_sdk::{http::Request, net::ErrorCode, testing::{self, Host}};
+//! use std::time::Duration;
+//!
+//! let host = Host::new().http(|_| {
+//!     testing::pass(Duration::from_secs(9));
+//!     Ok(testing::response(200, ""))
+//! });
+//! let (answer, _) = host.run(|| Request::get("http://shop.example/").timeout(Duration::from_secs(2)).send());
+//! assert_eq!(answer.unwrap_err().code, ErrorCode::Timeout);
+//! ```
+//!
 //! Invariant: nothing is lent that a test did not lend. A call that no script answers is denied, as it would be
 //! without a grant.
 
+pub(crate) mod clock;
 mod manifest;
+mod script;
 
+pub use clock::{elapsed, pass};
 pub use manifest::check_manifest;
+pub use script::{Seen, in_turn, recorded};
 
 use crate::{
     Attempt, CodeJob, Color, DeliveryFailure, Fault, Incident, InterventionJob, Label, PulseJob, Receipt,
@@ -26,6 +45,7 @@ struct Scripts {
     container: Script<String, Result<docker::Container, docker::Error>>,
     files: Script<(String, String), Result<(), files::Error>>,
     log: RefCell<Vec<(Level, String)>>,
+    clock: clock::Clock,
 }
 
 thread_local! {
@@ -33,17 +53,40 @@ thread_local! {
 }
 
 /// A host that answers as scripted.
+///
+/// ```
+/// use pulse_plugin_sdk::{http::Request, testing::{Host, response}};
+///
+/// let host = Host::new().http(|request| Ok(response(200, &request.url)));
+/// let (answer, lines) = host.run(|| Request::get("http://shop.example/").send());
+/// assert_eq!(answer.unwrap().text(), "http://shop.example/");
+/// assert!(lines.is_empty());
+/// ```
 #[derive(Default)]
 pub struct Host(Scripts);
 
 impl Host {
     /// A host that lends nothing.
+    ///
+    /// ```
+    /// use pulse_plugin_sdk::{http::Request, net::ErrorCode, testing::Host};
+    ///
+    /// let (answer, _) = Host::new().run(|| Request::get("http://shop.example/").send());
+    /// assert_eq!(answer.unwrap_err().code, ErrorCode::Denied);
+    /// ```
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
     /// Answers HTTP requests.
+    ///
+    /// ```
+    /// use pulse_plugin_sdk::{http::Request, testing::{Host, response}};
+    ///
+    /// let host = Host::new().http(|_| Ok(response(200, "ok")));
+    /// assert_eq!(host.run(|| Request::get("http://shop.example/").send()).0.unwrap().status, 200);
+    /// ```
     #[must_use]
     pub fn http(
         self,
@@ -54,6 +97,13 @@ impl Host {
     }
 
     /// Answers TCP dialogues.
+    ///
+    /// ```
+    /// use pulse_plugin_sdk::{tcp::Request, testing::{self, Host}};
+    ///
+    /// let host = Host::new().tcp(testing::in_turn([]));
+    /// assert!(host.run(|| Request::to("shop.example", 25).run()).0.is_err());
+    /// ```
     #[must_use]
     pub fn tcp(
         self,
@@ -84,6 +134,13 @@ impl Host {
     }
 
     /// Answers requests to restart, start and stop containers.
+    ///
+    /// ```
+    /// use pulse_plugin_sdk::{docker, testing::Host};
+    ///
+    /// let host = Host::new().docker(|_| Err(docker::Error::Unavailable("no engine".into())));
+    /// assert!(host.run(|| docker::start("shop")).0.is_err());
+    /// ```
     #[must_use]
     pub fn docker(self, script: impl FnMut(docker::Call) -> Result<(), docker::Error> + 'static) -> Self {
         self.0.docker.replace(Some(Box::new(script)));
@@ -91,6 +148,13 @@ impl Host {
     }
 
     /// Answers what a container is doing.
+    ///
+    /// ```
+    /// use pulse_plugin_sdk::{docker, testing::Host};
+    ///
+    /// let host = Host::new().container(|name| Err(docker::Error::NotFound(name)));
+    /// assert!(host.run(|| docker::inspect("shop")).0.is_err());
+    /// ```
     #[must_use]
     pub fn container(
         self,
@@ -101,6 +165,13 @@ impl Host {
     }
 
     /// Takes lines for files: path and line.
+    ///
+    /// ```
+    /// use pulse_plugin_sdk::{files, testing::Host};
+    ///
+    /// let host = Host::new().files(|_| Err(files::Error::Io("disk full".into())));
+    /// assert!(host.run(|| files::append_line("a.log", "x")).0.is_err());
+    /// ```
     #[must_use]
     pub fn files(self, script: impl FnMut((String, String)) -> Result<(), files::Error> + 'static) -> Self {
         self.0.files.replace(Some(Box::new(script)));
@@ -108,6 +179,16 @@ impl Host {
     }
 
     /// Runs something on this thread against this host. Returns what came of it, and the log lines.
+    ///
+    /// ```
+    /// use pulse_plugin_sdk::{info, log::Level, testing::Host};
+    ///
+    /// let (number, lines) = Host::new().run(|| {
+    ///     info!("begins");
+    ///     7
+    /// });
+    /// assert_eq!((number, lines), (7, vec![(Level::Info, "begins".to_owned())]));
+    /// ```
     pub fn run<T>(self, call: impl FnOnce() -> T) -> (T, Vec<(Level, String)>) {
         let before = SCRIPTS.replace(self.0);
         let result = call();
@@ -135,11 +216,15 @@ fn denied(what: &str) -> net::Error {
 }
 
 pub(crate) fn http(request: &http::Request) -> Result<http::Response, net::Error> {
-    ask(|scripts| &scripts.http, request.clone(), || Err(denied("http")))
+    clock::within(request.timeout_ms, || {
+        ask(|scripts| &scripts.http, request.clone(), || Err(denied("http")))
+    })
 }
 
 pub(crate) fn tcp(request: &tcp::Request) -> Result<tcp::Response, net::Error> {
-    ask(|scripts| &scripts.tcp, request.clone(), || Err(denied("tcp")))
+    clock::within(request.timeout_ms, || {
+        ask(|scripts| &scripts.tcp, request.clone(), || Err(denied("tcp")))
+    })
 }
 
 pub(crate) fn tls(request: &tls::Request) -> Result<tls::Response, net::Error> {
@@ -174,6 +259,12 @@ pub(crate) fn log(level: Level, message: &str) {
 }
 
 /// A network error.
+///
+/// ```
+/// use pulse_plugin_sdk::{net::{ErrorCode, Phase}, testing};
+///
+/// assert_eq!(testing::net_error(ErrorCode::Timeout, Phase::Connect, "silence").message, "silence");
+/// ```
 #[must_use]
 pub fn net_error(code: net::ErrorCode, phase: net::Phase, message: &str) -> net::Error {
     net::Error {
@@ -184,6 +275,10 @@ pub fn net_error(code: net::ErrorCode, phase: net::Phase, message: &str) -> net:
 }
 
 /// An answer over plain HTTP that took 1 ms to connect, 20 ms to process and 4 ms to transfer.
+///
+/// ```
+/// assert_eq!(pulse_plugin_sdk::testing::response(404, "gone").body, b"gone");
+/// ```
 #[must_use]
 pub fn response(status: u16, body: &str) -> http::Response {
     http::Response {
@@ -207,6 +302,10 @@ pub fn response(status: u16, body: &str) -> http::Response {
 }
 
 /// What a handshake shows of a peer whose certificate ends at that second since the Unix epoch.
+///
+/// ```
+/// assert_eq!(pulse_plugin_sdk::testing::tls_facts(99).certificates[0].not_after, 99);
+/// ```
 #[must_use]
 pub fn tls_facts(not_after: i64) -> net::TlsFacts {
     net::TlsFacts {
@@ -271,6 +370,10 @@ pub fn dns_response(records: &[(&str, &str, &str)]) -> dns::Response {
 }
 
 /// The monitor `shop` of the tenant `default`, labelled `team: core`.
+///
+/// ```
+/// assert_eq!(pulse_plugin_sdk::testing::subject().monitor, "shop");
+/// ```
 #[must_use]
 pub fn subject() -> Subject {
     Subject {
@@ -284,6 +387,10 @@ pub fn subject() -> Subject {
 }
 
 /// The first attempt, with 5 s to go, due at 2026-11-24T06:40:00Z.
+///
+/// ```
+/// assert_eq!(pulse_plugin_sdk::testing::attempt().number, 1);
+/// ```
 #[must_use]
 pub fn attempt() -> Attempt {
     Attempt {
@@ -294,6 +401,10 @@ pub fn attempt() -> Attempt {
 }
 
 /// An incident of `shop`, opened a minute before [`attempt`] fell due.
+///
+/// ```
+/// assert_eq!(pulse_plugin_sdk::testing::incident().key, "default/shop/01jdf0");
+/// ```
 #[must_use]
 pub fn incident() -> Incident {
     Incident {
@@ -306,31 +417,45 @@ pub fn incident() -> Incident {
 }
 
 /// A check.
+///
+/// ```
+/// assert_eq!(*pulse_plugin_sdk::testing::pulse_job(5).settings, 5);
+/// ```
 pub fn pulse_job<S>(settings: S) -> PulseJob<S> {
     PulseJob {
         subject: subject(),
         attempt: attempt(),
-        settings,
+        settings: settings.into(),
     }
 }
 
 /// A repair.
+///
+/// ```
+/// assert_eq!(pulse_plugin_sdk::testing::intervention_job(()).idempotency_key, "01jdf0/1");
+/// ```
 pub fn intervention_job<S>(settings: S) -> InterventionJob<S> {
     InterventionJob {
         subject: subject(),
         attempt: attempt(),
-        settings,
+        settings: settings.into(),
         incident: incident(),
         idempotency_key: "01jdf0/1".into(),
     }
 }
 
 /// An alert.
+///
+/// ```
+/// use pulse_plugin_sdk::{Color, testing};
+///
+/// assert_eq!(testing::code_job(Color::Red, ()).delivery_id, "01jdf0/red/1/alerts");
+/// ```
 pub fn code_job<S>(color: Color, settings: S) -> CodeJob<S> {
     CodeJob {
         subject: subject(),
         attempt: attempt(),
-        settings,
+        settings: settings.into(),
         color,
         title: format!("shop is {}", color.name()),
         body: "HTTP 503, expected 2xx\nfor 1 minute".into(),
@@ -344,9 +469,41 @@ pub fn code_job<S>(color: Color, settings: S) -> CodeJob<S> {
 
 /// Runs a component's `pulse` export natively, the reading of its settings included.
 ///
+/// ```
+/// # use pulse_plugin_sdk::{*, serde_json::json};
+/// # struct Fetch;
+/// # impl Pulse for Fetch {
+/// #     type Settings = std::collections::BTreeMap<String, String>;
+/// #     fn run(job: PulseJob<Self::Settings>) -> Result<Report, Fault> {
+/// #         Report::from_error(&http::Request::get(&job.settings["url"]).send().unwrap_err())
+/// #     }
+/// # }
+/// # struct Tell;
+/// # impl Code for Tell {
+/// #     type Settings = <Fetch as Pulse>::Settings;
+/// #     fn notify(job: CodeJob<Self::Settings>) -> Result<Receipt, DeliveryFailure> {
+/// #         Ok(Receipt::taken(job.color.name()))
+/// #     }
+/// # }
+/// # struct Repair;
+/// # impl Intervention for Repair {
+/// #     type Settings = <Fetch as Pulse>::Settings;
+/// #     fn run(job: InterventionJob<Self::Settings>) -> Result<ActionReport, ActionFailure> {
+/// #         Ok(ActionReport::done(job.idempotency_key))
+/// #     }
+/// # }
+/// # export_plugin! { name: "fetch", summary: "Fetches a URL", pulse: Fetch, intervention: Repair, code: Tell }
+/// # fn main() {
+/// let host = testing::Host::new();
+/// let (fault, _) = host.run(|| testing::pulse::<Exports>(&json!({"url": "http://shop.example/"})));
+/// assert_eq!(fault, Err(Fault::Unsupported("the test lends no http".into())));
+/// # }
+/// ```
+///
 /// # Errors
 /// The component's own.
 pub fn pulse<E: private::pulse_interface::Guest>(settings: &Value) -> Result<Report, Fault> {
+    clock::begin(attempt().deadline_ms);
     E::run(private::pulse_interface::Job {
         subject: subject(),
         attempt: attempt(),
@@ -356,6 +513,36 @@ pub fn pulse<E: private::pulse_interface::Guest>(settings: &Value) -> Result<Rep
 
 /// Runs a component's `code` export natively, the reading of its settings included.
 ///
+/// ```
+/// # use pulse_plugin_sdk::{*, serde_json::json};
+/// # struct Fetch;
+/// # impl Pulse for Fetch {
+/// #     type Settings = std::collections::BTreeMap<String, String>;
+/// #     fn run(job: PulseJob<Self::Settings>) -> Result<Report, Fault> {
+/// #         Report::from_error(&http::Request::get(&job.settings["url"]).send().unwrap_err())
+/// #     }
+/// # }
+/// # struct Tell;
+/// # impl Code for Tell {
+/// #     type Settings = <Fetch as Pulse>::Settings;
+/// #     fn notify(job: CodeJob<Self::Settings>) -> Result<Receipt, DeliveryFailure> {
+/// #         Ok(Receipt::taken(job.color.name()))
+/// #     }
+/// # }
+/// # struct Repair;
+/// # impl Intervention for Repair {
+/// #     type Settings = <Fetch as Pulse>::Settings;
+/// #     fn run(job: InterventionJob<Self::Settings>) -> Result<ActionReport, ActionFailure> {
+/// #         Ok(ActionReport::done(job.idempotency_key))
+/// #     }
+/// # }
+/// # export_plugin! { name: "fetch", summary: "Fetches a URL", pulse: Fetch, intervention: Repair, code: Tell }
+/// # fn main() {
+/// let receipt = testing::code::<Exports>(Color::Green, &json!({}));
+/// assert_eq!(receipt.unwrap().summary, "green");
+/// # }
+/// ```
+///
 /// # Errors
 /// The component's own.
 pub fn code<E: private::code_interface::Guest>(
@@ -363,6 +550,7 @@ pub fn code<E: private::code_interface::Guest>(
     settings: &Value,
 ) -> Result<Receipt, DeliveryFailure> {
     let job = code_job(color, ());
+    clock::begin(job.attempt.deadline_ms);
     E::notify(private::code_interface::Job {
         subject: job.subject,
         attempt: job.attempt,
@@ -380,12 +568,43 @@ pub fn code<E: private::code_interface::Guest>(
 
 /// Runs a component's `intervention` export natively, the reading of its settings included.
 ///
+/// ```
+/// # use pulse_plugin_sdk::{*, serde_json::json};
+/// # struct Fetch;
+/// # impl Pulse for Fetch {
+/// #     type Settings = std::collections::BTreeMap<String, String>;
+/// #     fn run(job: PulseJob<Self::Settings>) -> Result<Report, Fault> {
+/// #         Report::from_error(&http::Request::get(&job.settings["url"]).send().unwrap_err())
+/// #     }
+/// # }
+/// # struct Tell;
+/// # impl Code for Tell {
+/// #     type Settings = <Fetch as Pulse>::Settings;
+/// #     fn notify(job: CodeJob<Self::Settings>) -> Result<Receipt, DeliveryFailure> {
+/// #         Ok(Receipt::taken(job.color.name()))
+/// #     }
+/// # }
+/// # struct Repair;
+/// # impl Intervention for Repair {
+/// #     type Settings = <Fetch as Pulse>::Settings;
+/// #     fn run(job: InterventionJob<Self::Settings>) -> Result<ActionReport, ActionFailure> {
+/// #         Ok(ActionReport::done(job.idempotency_key))
+/// #     }
+/// # }
+/// # export_plugin! { name: "fetch", summary: "Fetches a URL", pulse: Fetch, intervention: Repair, code: Tell }
+/// # fn main() {
+/// let report = testing::intervention::<Exports>(&json!({}));
+/// assert_eq!(report.unwrap().summary, "01jdf0/1");
+/// # }
+/// ```
+///
 /// # Errors
 /// The component's own.
 pub fn intervention<E: private::intervention_interface::Guest>(
     settings: &Value,
 ) -> Result<crate::ActionReport, crate::ActionFailure> {
     let job = intervention_job(());
+    clock::begin(job.attempt.deadline_ms);
     E::run(private::intervention_interface::Job {
         subject: job.subject,
         attempt: job.attempt,
@@ -397,6 +616,36 @@ pub fn intervention<E: private::intervention_interface::Guest>(
 
 /// What a component says of its settings: each property's description, by name. For tests that hold a README's
 /// table against it.
+///
+/// ```
+/// # use pulse_plugin_sdk::{*, serde_json::json};
+/// # struct Fetch;
+/// # impl Pulse for Fetch {
+/// #     type Settings = std::collections::BTreeMap<String, String>;
+/// #     fn run(job: PulseJob<Self::Settings>) -> Result<Report, Fault> {
+/// #         Report::from_error(&http::Request::get(&job.settings["url"]).send().unwrap_err())
+/// #     }
+/// # }
+/// # struct Tell;
+/// # impl Code for Tell {
+/// #     type Settings = <Fetch as Pulse>::Settings;
+/// #     fn notify(job: CodeJob<Self::Settings>) -> Result<Receipt, DeliveryFailure> {
+/// #         Ok(Receipt::taken(job.color.name()))
+/// #     }
+/// # }
+/// # struct Repair;
+/// # impl Intervention for Repair {
+/// #     type Settings = <Fetch as Pulse>::Settings;
+/// #     fn run(job: InterventionJob<Self::Settings>) -> Result<ActionReport, ActionFailure> {
+/// #         Ok(ActionReport::done(job.idempotency_key))
+/// #     }
+/// # }
+/// # export_plugin! { name: "fetch", summary: "Fetches a URL", pulse: Fetch, intervention: Repair, code: Tell }
+/// # fn main() {
+/// // A map has no settings of its own.
+/// assert!(testing::documented_settings::<Exports>().is_empty());
+/// # }
+/// ```
 #[must_use]
 pub fn documented_settings<E: private::plugin_interface::Guest>() -> BTreeMap<String, String> {
     let schema: Value = serde_json::from_str(&E::describe().settings_schema).unwrap_or_default();

@@ -4,6 +4,8 @@
 //! sum of what all versions lend, of the harmless part of WASI 0.2, and of `wasi:sockets` and `wasi:http` as this host
 //! has them.
 
+#[cfg(test)]
+mod next;
 mod v0_1;
 
 use super::store::State;
@@ -76,6 +78,16 @@ pub trait Exports: Send + Sync {
     ) -> Call<'a, Answered>;
 }
 
+/// What a version makes of a component: none if it exports nothing of that version.
+type Recognise = fn(&InstancePre<State>) -> Result<Option<Box<dyn Exports>>, String>;
+
+/// The versions that this host knows, oldest first. The tests know one more, which shows that there is room for it.
+const VERSIONS: &[(&str, Recognise)] = &[
+    (v0_1::VERSION, v0_1::recognise),
+    #[cfg(test)]
+    (next::VERSION, next::recognise),
+];
+
 /// Everything that a component may import.
 ///
 /// # Errors
@@ -93,8 +105,10 @@ pub fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
 /// # Errors
 /// One line for people: it is no plugin, or made for a version that this host does not know.
 pub fn recognise(pre: &InstancePre<State>) -> Result<Box<dyn Exports>, String> {
-    if let Some(exports) = v0_1::Exports::of(pre)? {
-        return Ok(Box::new(exports));
+    for (_, recognise) in VERSIONS {
+        if let Some(exports) = recognise(pre)? {
+            return Ok(exports);
+        }
     }
     let engine = pre.engine();
     let exported: Vec<String> = pre
@@ -103,7 +117,8 @@ pub fn recognise(pre: &InstancePre<State>) -> Result<Box<dyn Exports>, String> {
         .exports(engine)
         .map(|(name, _)| log::escaped(name, NAME_BYTES_MAX))
         .collect();
-    let known = v0_1::VERSION;
+    let known: Vec<&str> = VERSIONS.iter().map(|(version, _)| *version).collect();
+    let known = known.join(" and ");
     Err(
         match exported.iter().find(|name| name.starts_with("pulse:plugin/")) {
             Some(other) => format!("was made for {other}; this host knows pulse:plugin@{known}"),

@@ -42,8 +42,16 @@ use generated::{
 /// The version.
 pub const VERSION: &str = "0.1.0";
 
+/// None if the component exports nothing of this version.
+///
+/// # Errors
+/// One line for people: it exports only a part of what a plugin must.
+pub fn recognise(pre: &InstancePre<State>) -> Result<Option<Box<dyn super::Exports>>, String> {
+    Ok(Exports::of(pre)?.map(|exports| Box::new(exports) as Box<dyn super::Exports>))
+}
+
 /// What a component of this version exports.
-pub struct Exports {
+struct Exports {
     plugin: plugin::GuestIndices,
     pulse: Option<check::GuestIndices>,
     intervention: Option<intervention::GuestIndices>,
@@ -51,11 +59,7 @@ pub struct Exports {
 }
 
 impl Exports {
-    /// None if the component exports nothing of this version.
-    ///
-    /// # Errors
-    /// One line for people: it exports only a part of what a plugin must.
-    pub fn of(pre: &InstancePre<State>) -> Result<Option<Self>, String> {
+    fn of(pre: &InstancePre<State>) -> Result<Option<Self>, String> {
         let has = |interface: &str| {
             pre.component()
                 .get_export_index(None, format!("pulse:plugin/{interface}@{VERSION}"))
