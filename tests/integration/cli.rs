@@ -4,6 +4,7 @@ mod config;
 mod help;
 mod plugin;
 mod probe;
+mod templates;
 mod terminal;
 
 use crate::support::host;

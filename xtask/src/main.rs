@@ -11,6 +11,7 @@ mod setup;
 mod shell;
 mod sim;
 mod stopwatch;
+mod templates;
 mod test;
 mod tidy;
 
@@ -24,6 +25,8 @@ Usage: cargo xtask <command>
   test             everything that CI checks
   setup            install what the build needs: the wasm target, rustfmt, clippy
   plugins [NAME…]  build the plugins, all of them or those in plugins/NAME, and the guests of the tests
+  templates [LANG…] build, run and break the templates of plugin new in Rust and JavaScript, or in LANG;
+                   --all: in all languages (as in CI); --table: measure them too
   tidy             check what no compiler checks: dependency direction, file sizes, docs against code
   sim              run the simulator: --seeds N, --first SEED, --hours H of each; --seed SEED lives one again
   fuzz [TARGET]    run the targets of fuzz/, or one: --runs N mutants of its seeds, --seed S for others
@@ -64,6 +67,7 @@ fn run(command: &str, args: &[String]) -> Result<ExitCode> {
             setup::run()?;
             plugins::run(args)?;
         }
+        "templates" => templates::run(args)?,
         "tidy" => {
             shell::no_arguments("tidy", args)?;
             tidy::run()?;

@@ -9,7 +9,7 @@ use crate::{
     setup::{self, WASM_TARGET},
     shell,
     stopwatch::Stopwatch,
-    tidy,
+    templates, tidy,
 };
 use anyhow::{Result, bail};
 use std::{
@@ -54,6 +54,7 @@ const STEPS: &[Step] = &[
     ("test, plugins", || {
         tests(PLUGINS, &["--lib", "--bins", "--tests"])
     }),
+    ("templates", || templates::check(&host()?, &[])),
     ("demo", show),
 ];
 

@@ -129,7 +129,13 @@ impl Reloader {
 
     /// Copies components, so that there is something to go back to. Blocks.
     pub fn keep_copies(&self) {
-        let kept = rollback::keep_copies(self.data_dir(), &self.shelf.library(), &self.rejections);
+        let now = self.clock.mono();
+        let successors = self.successors.values();
+        let on_probation = successors
+            .filter(|successor| now.since(successor.since) <= PROBATION)
+            .map(|successor| &*successor.before);
+        let library = self.shelf.library();
+        let kept = rollback::keep_copies(self.data_dir(), &library, &self.rejections, on_probation);
         if let Err(error) = kept {
             tracing::warn!(
                 "no copy of each component could be kept in {}; one that is rolled back may be missing after a restart: \

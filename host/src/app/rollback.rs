@@ -165,17 +165,24 @@ fn places(data_dir: &Path, digest: &str) -> (PathBuf, PathBuf) {
     )
 }
 
-/// Copies what is in use and not yet there, and removes what nobody can go back to any more.
+/// Copies what is in use and not yet there, and removes what nobody can go back to any more. `on_probation`: digests
+/// that another has taken the place of lately.
 ///
 /// # Errors
 /// The first that came up; the rest was copied as far as possible.
-pub(super) fn keep_copies(data_dir: &Path, library: &Library, rejections: &Rejections) -> Result<()> {
+pub(super) fn keep_copies<'a>(
+    data_dir: &Path,
+    library: &'a Library,
+    rejections: &'a Rejections,
+    on_probation: impl IntoIterator<Item = &'a str>,
+) -> Result<()> {
     let mut wanted: BTreeMap<&str, Option<&Plugin>> = library
         .iter()
         .map(|plugin| (plugin.digest.as_str(), Some(plugin)))
         .collect();
-    for entry in &rejections.list {
-        wanted.entry(&entry.before).or_insert(None);
+    let before = rejections.list.iter().map(|entry| entry.before.as_str());
+    for digest in before.chain(on_probation) {
+        wanted.entry(digest).or_insert(None);
     }
     std::fs::create_dir_all(data_dir.join(COPIES))?;
     let mut failed = None;

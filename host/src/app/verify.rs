@@ -152,24 +152,22 @@ fn against(manifest: &Manifest, facts: &Facts, check: &mut impl FnMut(&'static s
         .needs
         .iter()
         .copied()
-        .filter(|need| !manifest.needs.contains(need))
+        .filter(|need| !manifest.needs.contains(need) && !manifest.unused.contains(need))
         .collect();
-    let in_vain: Vec<Capability> = manifest
-        .needs
-        .iter()
+    let in_vain: Vec<Capability> = (manifest.needs.iter().chain(&manifest.unused))
         .copied()
         .filter(|need| !facts.needs.contains(need))
         .collect();
     let mut wrong = Vec::new();
     if !missing.is_empty() {
         wrong.push(format!(
-            "imports {0}, which the manifest does not ask for: add {0} to needs",
+            "imports {0}, which the manifest does not ask for: add {0} to needs, or to unused if nothing calls it",
             names(missing)
         ));
     }
     if !in_vain.is_empty() {
         wrong.push(format!(
-            "the manifest asks for {0}, which is not imported: remove {0} from needs",
+            "the manifest names {0}, which is not imported: remove {0} from needs or unused",
             names(in_vain)
         ));
     }
@@ -178,10 +176,10 @@ fn against(manifest: &Manifest, facts: &Facts, check: &mut impl FnMut(&'static s
         wrong.is_empty(),
         if !wrong.is_empty() {
             wrong.join("; ")
-        } else if facts.needs.is_empty() {
+        } else if manifest.needs.is_empty() {
             "nothing that needs a grant".to_owned()
         } else {
-            format!("{}, as the manifest says", names(facts.needs.clone()))
+            format!("{}, as the manifest says", names(manifest.needs.clone()))
         },
     );
 }

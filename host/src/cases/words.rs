@@ -250,7 +250,7 @@ mod tests {
 
     #[test]
     fn values_come_back_as_they_were_written() {
-        let text = "span = \"1m30s\"\nsize = \"64KiB\"\nmoment = 2026-11-24T06:40:00.020Z\nhex = \"00ff7f\"\ncode = \"timeout\"\n";
+        let text = "span = \"1m30s\"\nsize = \"64KiB\"\nmoment = 2026-11-24T06:40:00.02Z\nhex = \"00ff7f\"\ncode = \"timeout\"\n";
         let all: All = toml::from_str(text).unwrap();
         assert_eq!(all.moment.0, Wall(1_795_502_400_020));
         assert_eq!(all.hex.0, [0, 255, 127]);

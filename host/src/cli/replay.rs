@@ -15,7 +15,8 @@ use std::{
 Examples:
   pulse-host replay /var/lib/pulse-host/traces/default-shop-18f2.toml
   pulse-host replay trace.toml --plugin ./http/http.wasm
-The plugin is found by the digest that stands in the recording. Exit code 0: it came out the same. 1: it did not.")]
+The plugin is found by the digest that stands in the recording.
+Exit code 0: it came out the same. 1: it did not.")]
 pub struct ReplayArgs {
     /// The recording
     file: PathBuf,

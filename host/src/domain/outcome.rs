@@ -250,15 +250,24 @@ impl std::fmt::Display for Outcome {
             Self::PluginFault(PluginFault::Internal(message)) => {
                 write!(f, "the plugin failed: {message}")
             }
-            Self::OutOfFuel { limit } => write!(f, "cut: used up its {limit} units of fuel"),
-            Self::OutOfCpu { limit } => write!(f, "cut: used up its {limit:?} of CPU time"),
+            Self::OutOfFuel { limit } => write!(
+                f,
+                "cut: used up its {limit} units of fuel; limits.fuel in [plugins.NAME] allows more"
+            ),
+            Self::OutOfCpu { limit } => write!(
+                f,
+                "cut: used up its {limit:?} of CPU time; limits.cpu in [plugins.NAME] allows more"
+            ),
             Self::OutOfMemory {
                 limit_bytes,
                 wanted_bytes,
             } => {
+                let mib = wanted_bytes.div_ceil(1 << 20);
                 write!(
                     f,
-                    "cut: wanted {wanted_bytes} bytes of memory, its limit is {limit_bytes}"
+                    "cut: wanted {wanted_bytes} bytes of memory, {} more than its limit; \
+                     limits.memory = \"{mib}MiB\" in [plugins.NAME] allows that",
+                    wanted_bytes.saturating_sub(*limit_bytes)
                 )
             }
             Self::StackOverflow => f.write_str("cut: stack overflow"),

@@ -219,21 +219,11 @@ impl Secrets {
         let Some(whole) = text.strip_suffix(ELLIPSIS) else {
             return (text, false);
         };
-        let bytes = whole.as_bytes();
         let longest = self
             .forms
             .iter()
-            .filter_map(|form| {
-                let form = form.as_bytes();
-                let most = form.len().saturating_sub(1).min(bytes.len());
-                (BEGINNING_MIN..=most).rev().find(|length| {
-                    let (Some(end), Some(begin)) = (bytes.get(bytes.len() - length..), form.get(..*length))
-                    else {
-                        return false;
-                    };
-                    end.eq_ignore_ascii_case(begin)
-                })
-            })
+            .map(|form| beginning_at_end(form.as_bytes(), whole.as_bytes()))
+            .filter(|length| *length >= BEGINNING_MIN)
             .max();
         match longest.and_then(|length| whole.get(..whole.len() - length)) {
             Some(kept) => (kept, true),
@@ -254,6 +244,28 @@ impl Secrets {
             each_text(outcome, &mut |text| self.redact_in(text));
         }
     }
+}
+
+/// How many bytes of the form's beginning the text ends with, whatever their case; never all of the form. In time that
+/// grows as the two do, however much the form repeats itself (D. Knuth, J. Morris and V. Pratt, "Fast pattern matching in
+/// strings", 1977): a guest says what the text is, and all of this is the host's time.
+fn beginning_at_end(form: &[u8], text: &[u8]) -> usize {
+    let most = form.len().saturating_sub(1).min(text.len());
+    let fits = |length: usize, byte: &u8| form.get(length).is_some_and(|own| own.eq_ignore_ascii_case(byte));
+    // Of each beginning, how much of its end is a beginning too.
+    let mut shorter: Vec<usize> = Vec::with_capacity(most);
+    let step = |shorter: &[usize], mut length: usize, byte: &u8| {
+        while length > 0 && !fits(length, byte) {
+            length = shorter.get(length - 1).copied().unwrap_or(0);
+        }
+        length + usize::from(fits(length, byte))
+    };
+    for byte in form.iter().take(most) {
+        let next = shorter.last().map_or(0, |last| step(&shorter, *last, byte));
+        shorter.push(next);
+    }
+    let tail = text.get(text.len() - most..).unwrap_or_default();
+    tail.iter().fold(0, |length, byte| step(&shorter, length, byte))
 }
 
 impl PartialEq for Secrets {
@@ -471,6 +483,31 @@ mod tests {
             text.push('=');
         }
         text
+    }
+
+    #[test]
+    fn a_beginning_at_the_end_is_found_as_one_by_one() {
+        let slow = |form: &[u8], text: &[u8]| {
+            let most = form.len().saturating_sub(1).min(text.len());
+            let fits = |length: &usize| text[text.len() - length..].eq_ignore_ascii_case(&form[..*length]);
+            (0..=most).rev().find(fits).unwrap()
+        };
+        let mut seed = 7_u64;
+        let mut word = |most: u64| -> Vec<u8> {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let length = (seed >> 33) % most;
+            (0..length)
+                .map(|bit| b"aAbab"[(seed >> (bit % 48)) as usize % 5])
+                .collect()
+        };
+        for _ in 0..20_000 {
+            let (form, text) = (word(12), word(20));
+            let (fast, slow) = (beginning_at_end(&form, &text), slow(&form, &text));
+            assert_eq!(fast, slow, "{form:?} in {text:?}");
+        }
+        // Once for each byte, not for each pair of them.
+        let same = vec![b'a'; 1 << 20];
+        assert_eq!(beginning_at_end(&same, &same), same.len() - 1);
     }
 
     #[test]

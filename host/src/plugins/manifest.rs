@@ -32,6 +32,9 @@ pub struct Manifest {
     pub component: String,
     /// What it asks to be lent, sorted.
     pub needs: Vec<Capability>,
+    /// What its language's runtime imports and nothing in it calls, sorted. Nobody has to grant it, and who calls it all
+    /// the same is denied.
+    pub unused: Vec<Capability>,
     /// What its author wants to reach. That grants nothing: an operator sees it before he grants something himself.
     pub requests: Reach,
     /// The text itself.
@@ -58,6 +61,8 @@ struct Raw {
     component: toml::Spanned<String>,
     #[serde(default)]
     needs: Option<toml::Spanned<Vec<String>>>,
+    #[serde(default)]
+    unused: Option<toml::Spanned<Vec<String>>>,
     #[serde(default)]
     requests: BTreeMap<toml::Spanned<String>, toml::Spanned<Vec<toml::Spanned<String>>>>,
     build: Option<RawBuild>,
@@ -126,24 +131,36 @@ impl Manifest {
             );
             problem(raw.component.span().start, message);
         }
-        let mut needs = Vec::new();
-        if let Some(raw) = &raw.needs {
-            for need in raw.get_ref() {
+        let mut listed = |key: &str, raw: Option<&toml::Spanned<Vec<String>>>| {
+            let mut listed = Vec::new();
+            for name in raw.into_iter().flat_map(|raw| raw.get_ref()) {
                 match Capability::ALL
                     .into_iter()
-                    .find(|capability| capability.name() == need)
+                    .find(|capability| capability.name() == name)
                 {
-                    Some(capability) => needs.push(capability),
+                    Some(capability) => listed.push(capability),
                     None => problem(
-                        raw.span().start,
+                        raw.map_or(0, |raw| raw.span().start),
                         format!(
-                            "needs: the host lends no `{}`; it lends {}",
-                            shown(need),
+                            "{key}: the host lends no `{}`; it lends {}",
+                            shown(name),
                             Capability::ALL.map(Capability::name).join(", ")
                         ),
                     ),
                 }
             }
+            listed.sort_unstable();
+            listed.dedup();
+            listed
+        };
+        let needs = listed("needs", raw.needs.as_ref());
+        let unused = listed("unused", raw.unused.as_ref());
+        if let (Some(both), Some(raw)) = (unused.iter().find(|one| needs.contains(one)), &raw.unused) {
+            let message = format!(
+                "unused: `{}` is in needs too; it is one or the other",
+                both.name()
+            );
+            problem(raw.span().start, message);
         }
         let mut requests = Reach::default();
         for (key, entries) in &raw.requests {
@@ -210,14 +227,13 @@ impl Manifest {
         }
         kinds.sort_unstable();
         kinds.dedup();
-        needs.sort_unstable();
-        needs.dedup();
         Ok(Self {
             name: raw.name.into_inner(),
             version: raw.version.into_inner(),
             kinds,
             component: raw.component.into_inner(),
             needs,
+            unused,
             requests,
             build,
             text: text.into(),

@@ -6,6 +6,7 @@
 
 mod cache;
 mod child;
+mod progress;
 mod screen;
 
 pub use child::{SUBCOMMAND, main as child_main, own_program};
@@ -14,6 +15,7 @@ pub use screen::screen;
 use crate::{domain::host::CompilerSettings, plugins::Found};
 use cache::{Cache, Unusable};
 use child::Failure;
+use progress::Progress;
 use std::path::{Path, PathBuf};
 use wasmtime::{Engine, component::Component};
 
@@ -79,7 +81,10 @@ pub fn load(
             let from = cache.scratch(digest);
             let outcome = cache::write_private(&from, bytes)
                 .map_err(Failure::Host)
-                .and_then(|()| child::run(program, &from, &fresh, settings));
+                .and_then(|()| {
+                    let mut progress = Progress::new(path, bytes.len());
+                    child::run(program, &from, &fresh, settings, |waited| progress.so_far(waited))
+                });
             let _ = std::fs::remove_file(&from);
             outcome
         }

@@ -51,12 +51,13 @@ const SLOTS_MAX: u64 = 28_672;
 /// Tried even where the kernel's limit seems to forbid it.
 const SLOTS_MIN: u32 = 16;
 
-/// Features of wasm that the sandbox does without.
+/// Features of wasm that the sandbox does without. Several memories in one module are not among them: wasmtime's own
+/// adapters, which copy from one module of a component to another, have two, and interpreters are made of several
+/// modules. No module of a guest may have them, see `compile::screen`.
 pub(super) const ABSENT: &[WasmFeatures] = &[
     WasmFeatures::THREADS,
     WasmFeatures::RELAXED_SIMD,
     WasmFeatures::MEMORY64,
-    WasmFeatures::MULTI_MEMORY,
     WasmFeatures::EXCEPTIONS,
     WasmFeatures::FUNCTION_REFERENCES,
     WasmFeatures::GC,

@@ -69,7 +69,7 @@ impl monotonic_clock::Host for Waits<'_> {
             Some(time) => {
                 let sleep = Sleep {
                     time: Arc::clone(time),
-                    until: Duration::from_nanos(when),
+                    until: Duration::from_nanos(when).saturating_sub(UPTIME),
                 };
                 let sleep = self.own.table.push(sleep)?;
                 subscribe(self.own.table, sleep)
@@ -81,7 +81,7 @@ impl monotonic_clock::Host for Waits<'_> {
         match &self.time {
             None => self.own.subscribe_duration(span),
             Some(time) => {
-                let now = crate::domain::time::nanos(time.elapsed());
+                let now = crate::domain::time::nanos(UPTIME + time.elapsed());
                 self.subscribe_instant(now.saturating_add(span))
             }
         }
@@ -112,6 +112,9 @@ impl HostWallClock for Wall {
     }
 }
 
+/// What the monotonic clock shows at the beginning. Go's runtime gives up where it shows zero.
+const UPTIME: Duration = Duration::from_secs(1);
+
 struct Monotonic(Arc<GuestTime>);
 
 impl HostMonotonicClock for Monotonic {
@@ -120,7 +123,7 @@ impl HostMonotonicClock for Monotonic {
     }
 
     fn now(&self) -> u64 {
-        crate::domain::time::nanos(self.0.elapsed())
+        crate::domain::time::nanos(UPTIME + self.0.elapsed())
     }
 }
 

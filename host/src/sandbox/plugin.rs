@@ -408,7 +408,11 @@ fn try_load(sandbox: &Arc<Sandbox>, found: Found, compiling: &mut Duration) -> R
     ))
     .and_then(|described| described.map_err(|outcome| format!("can't describe itself: {outcome}")))
     .map_err(|message| vec![message])?;
-    let needs = needs(&imports);
+    let mut needs = needs(&imports);
+    // Each call is held against the grants in any case: what is left out here is only what an operator is asked for.
+    if let Some(manifest) = &found.manifest {
+        needs.retain(|need| !manifest.unused.contains(need));
+    }
     let schema = check(
         &description,
         found.manifest.as_ref(),
@@ -509,7 +513,7 @@ fn check(
         }
         if let Some(need) = needs.iter().find(|need| !manifest.needs.contains(need)) {
             wrong.push(format!(
-                "the component imports {0}, which the manifest does not ask for; add \"{0}\" to needs",
+                "the component imports {0}, which the manifest does not ask for; add \"{0}\" to needs, or to unused if nothing calls it",
                 need.name()
             ));
         }

@@ -203,7 +203,7 @@ fn a_case_that_is_wrong_shows_where_and_what_would_be_right() {
 fn clocks_stand_still_but_for_calls_and_sleep_and_random_numbers_have_a_seed() {
     let clocks = |rest: &str| {
         format!(
-            "kind = \"pulse\"\n{rest}[settings]\ndo = \"clocks\"\n[expect]\nmeasurements = [\n  {{ name = \"wall_clock\", value = 1795502400000.0 }},\n  {{ name = \"monotonic_clock\", value = 0.0 }},\n  {{ name = \"monotonic_step\", value = 0.0 }},\n  {{ name = \"calls\" }},\n]\n"
+            "kind = \"pulse\"\n{rest}[settings]\ndo = \"clocks\"\n[expect]\nmeasurements = [\n  {{ name = \"wall_clock\", value = 1795502400000.0 }},\n  {{ name = \"monotonic_clock\", value = 1000000000.0 }},\n  {{ name = \"monotonic_step\", value = 0.0 }},\n  {{ name = \"calls\" }},\n]\n"
         )
     };
     let slept = "kind = \"pulse\"\n[settings]\ndo = \"sleep\"\nms = 3600000\n[attempt]\ntimeout = \"2h\"\n[expect]\nsummary = \"slept\"\n";

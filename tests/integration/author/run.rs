@@ -260,7 +260,7 @@ fn a_manifest_that_says_something_else_is_found() {
             "kinds",
             "the manifest says pulse, code, and the component exports pulse",
         ),
-        ("imports", "asks for \"tcp\", which is not imported"),
+        ("imports", "the manifest names \"tcp\", which is not imported"),
     ] {
         let check = check(&json, name);
         assert_eq!(check["ok"], false);

@@ -12,6 +12,7 @@ const COMMANDS: &[&[&str]] = &[
     &["probe"],
     &["tenants"],
     &["plugin"],
+    &["plugin", "new"],
     &["plugin", "list"],
     &["plugin", "inspect"],
     &["plugin", "lock"],

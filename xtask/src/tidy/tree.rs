@@ -44,6 +44,10 @@ impl Tree {
                 continue;
             }
             tree.paths.insert(path.to_owned());
+            // These are looked at as the projects that they become, and some are generated.
+            if path.starts_with("host/templates/") {
+                continue;
+            }
             if let Ok(text) = String::from_utf8(std::fs::read(&full)?) {
                 tree.texts.insert(path.to_owned(), text);
             }

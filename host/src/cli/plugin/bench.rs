@@ -13,9 +13,10 @@ use std::{fmt::Write as _, path::PathBuf, process::ExitCode, time::Duration};
 
 pub const EXAMPLES: &str = "\
 Examples:
-  pulse-host plugin bench ./fetch --settings '{\"url\":\"http://localhost:8080/\"}' --grant http=http://localhost:8080 --grant networks=loopback
+  pulse-host plugin bench ./fetch --settings @settings.json --grant http=http://localhost:8080
   pulse-host plugin bench ./fetch --case ./fetch/tests/healthy.toml --count 1000
-With --case the lent calls are answered as the case says, so that no network is needed and none is measured.
+With --case the lent calls are answered as the case says, so that no network is needed and none is
+measured.
 Exit code 0: every run came to a good end. 1: some did not, and the figures are those of failures.";
 
 #[derive(Debug, Args)]

@@ -32,9 +32,10 @@ use std::{
 
 pub const EXAMPLES: &str = "\
 Examples:
-  pulse-host plugin dev ./fetch                     build and run its cases whenever a source changes
-  pulse-host plugin dev ./fetch --settings '{\"url\":\"http://localhost:8080/\"}' --grant http=http://localhost:8080 --grant networks=loopback
-What builds it stands in plugin.toml: [build] command = [\"make\"], output = \"out/fetch.wasm\". Ctrl-C ends it.";
+  pulse-host plugin dev ./fetch                     build and run its cases when a source changes
+  pulse-host plugin dev ./fetch --settings @settings.json --grant http=http://localhost:8080
+What builds it stands in plugin.toml: [build] command = [\"make\"], output = \"out/fetch.wasm\". Ctrl-C
+ends it.";
 
 /// An editor writes a file in several steps.
 const QUIET: Duration = Duration::from_millis(150);

@@ -5,6 +5,7 @@ mod dev;
 mod inspect;
 mod list;
 mod lock;
+mod new;
 mod run;
 mod scene;
 mod sources;
@@ -22,6 +23,9 @@ use std::{path::PathBuf, process::ExitCode};
 
 #[derive(Debug, Subcommand)]
 pub enum PluginCommand {
+    /// Begin a plugin: a small project that builds, in one of seven languages
+    #[command(after_help = new::EXAMPLES)]
+    New(new::NewArgs),
     /// List the plugins that can be used, and say why others can't
     List(list::ListArgs),
     /// Show everything about one plugin: kinds, imports, what it asks for, the grants it needs, settings, size, digest
@@ -82,6 +86,7 @@ pub fn plugin(command: PluginCommand) -> Result<ExitCode> {
     // What a plugin logs is part of the result of those that run it.
     telemetry::start(LogFormat::Text, "warn,plugin=off");
     let done = match command {
+        PluginCommand::New(args) => new::new(&args),
         PluginCommand::List(args) => list::list(&args),
         PluginCommand::Inspect(args) => inspect::inspect(&args),
         PluginCommand::Lock(args) => lock::lock(&args),

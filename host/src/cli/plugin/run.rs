@@ -21,10 +21,11 @@ use std::{fmt::Write as _, path::PathBuf, process::ExitCode, sync::Arc, time::Du
 
 pub const EXAMPLES: &str = "\
 Examples:
-  pulse-host plugin run ./fetch.wasm --settings '{\"url\":\"http://localhost:8080/\"}' --grant http=http://localhost:8080 --grant networks=loopback
-  pulse-host plugin run ./hook --kind code --color green --settings @settings.json --grant http=@settings.url --grant networks=public
+  pulse-host plugin run ./fetch --settings @settings.json --grant http=http://localhost:8080
+  pulse-host plugin run ./hook --kind code --color green --settings - --grant http=@settings.url
 Without --grant nothing is granted, and a denial names the flag that would have allowed it.
-Exit code 0: healthy, degraded, done or delivered. 1: everything else. 2: the command line or the settings are wrong.";
+Exit code 0: healthy, degraded, done or delivered. 1: everything else. 2: the command line or the
+settings are wrong.";
 
 /// Of the calls of one execution.
 const NOTES_BYTES_MAX: usize = 1 << 20;

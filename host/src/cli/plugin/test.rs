@@ -29,9 +29,10 @@ pub const EXAMPLES: &str = "\
 Examples:
   pulse-host plugin test ./fetch                    run every case in ./fetch/tests
   pulse-host plugin test ./fetch --case down        run ./fetch/tests/down.toml
-  pulse-host plugin test ./fetch --record up --settings '{\"url\":\"http://localhost:8080/\"}' --grant http=http://localhost:8080 --grant networks=loopback
+  pulse-host plugin test ./fetch --record up --settings @settings.json --grant http=@settings.url
   pulse-host plugin test ./fetch --replay trace.toml
-Exit code 0: all cases went as they say. 1: some did not. 2: the command line or the settings are wrong.";
+Exit code 0: all cases went as they say. 1: some did not. 2: the command line or the settings are
+wrong.";
 
 /// The folder of cases beside a component.
 pub const FOLDER: &str = "tests";

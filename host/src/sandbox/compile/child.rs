@@ -181,12 +181,13 @@ fn confine(limits: ChildLimits) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Has a child compile one file into another.
+/// Has a child compile one file into another. `so_far` hears now and then how long it has taken.
 pub(super) fn run(
     program: &Path,
     from: &Path,
     to: &Path,
     settings: &CompilerSettings,
+    mut so_far: impl FnMut(Duration),
 ) -> Result<(), Failure> {
     let mut child = Command::new(program)
         .arg0("pulse-host")
@@ -227,6 +228,7 @@ pub(super) fn run(
                 Ok(None) if waited < settings.timeout => {
                     std::thread::sleep(POLL);
                     waited += POLL;
+                    so_far(waited);
                 }
                 Ok(None) => {
                     let _ = child.kill();

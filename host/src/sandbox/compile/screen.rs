@@ -25,12 +25,14 @@ const DEPTH_MAX: usize = 16;
 /// Sections, definitions of types, instances, imports, exports, aliases, and canonical functions.
 const ITEMS_MAX: u64 = 1_000_000;
 
-/// What the sandbox's engines accept. This is the very parser that the compiler uses, so that both mean the same by it.
+/// What a guest's modules may use: what the sandbox's engines accept, but for several memories, which these have for
+/// wasmtime's own adapters. This is the very parser that the compiler uses, so that both mean the same by it.
 fn features() -> WasmFeatures {
     let mut features = WasmFeatures::default();
     for absent in ABSENT {
         features.set(*absent, false);
     }
+    features.set(WasmFeatures::MULTI_MEMORY, false);
     features
 }
 

@@ -1,0 +1,350 @@
+"""What every plugin in Python needs: typed settings with their JSON Schema, HTTP, and a guard around the plugin's own code.
+
+It is yours: change it where it does not fit.
+
+The host runs a snapshot of this program that was made when it was built. So what stands outside of functions is computed
+at build time, once; what a job needs to know now (the time, a random number, an answer) belongs into the function.
+"""
+
+import dataclasses
+import functools
+import json
+import random as _random
+import traceback
+import typing
+from dataclasses import MISSING, dataclass, field
+from typing import Any, Callable, Generic, TypeVar
+
+from componentize_py_types import Err
+from wit_world import exports
+from wit_world.imports import http as _http
+from wit_world.imports import log as _log
+from wit_world.imports import model, net
+from wit_world.imports import random as _host_random
+
+Measurement = model.Measurement
+
+
+def log(message: str, level: _log.Level = _log.Level.INFO) -> None:
+    """A line in the host's log, marked with monitor and plugin."""
+    _log.write(level, message)
+
+
+# ---- Settings ----
+
+
+def setting(description: str, *, default: Any = MISSING, **words: Any) -> Any:
+    """A field of the settings. Further words are those of JSON Schema: `minimum`, `format`, `enum`, …"""
+    return field(default=default, metadata={"description": description, **words})
+
+
+_TYPES: dict[type, str] = {str: "string", int: "integer", float: "number", bool: "boolean"}
+
+
+#: Filled when the schema is made, which is at build time.
+_hints = functools.cache(typing.get_type_hints)
+_fields = functools.cache(dataclasses.fields)
+
+
+def _key(name: str) -> str:
+    return name.replace("_", "-")
+
+
+def _schema_of_type(hint: Any) -> dict[str, Any]:
+    if typing.get_origin(hint) is list:
+        return {"type": "array", "items": _schema_of_type(typing.get_args(hint)[0])}
+    if hint not in _TYPES:
+        raise TypeError(f"a setting can't be of type {hint}; it is str, int, float, bool or a list of these")
+    return {"type": _TYPES[hint]}
+
+
+def schema(settings: type) -> str:
+    """The JSON Schema of a dataclass whose fields are `setting`s."""
+    hints = _hints(settings)
+    properties = {}
+    for one in _fields(settings):
+        preset = {} if one.default is MISSING else {"default": one.default}
+        properties[_key(one.name)] = {**_schema_of_type(hints[one.name]), **one.metadata, **preset}
+    return json.dumps(
+        {
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            "type": "object",
+            "properties": properties,
+            "required": [_key(one.name) for one in _fields(settings) if one.default is MISSING],
+            "additionalProperties": False,
+        }
+    )
+
+
+def _wrong_type(value: Any, hint: Any) -> str | None:
+    if typing.get_origin(hint) is list:
+        inner = typing.get_args(hint)[0]
+        if not isinstance(value, list):
+            return "must be a list"
+        return next((wrong for item in value if (wrong := _wrong_type(item, inner))), None)
+    numbers = (int, float) if hint is float else hint
+    # For Python a bool is an int.
+    if not isinstance(value, numbers) or (hint is not bool and isinstance(value, bool)):
+        return f"must be of type {_TYPES[hint]}"
+    return None
+
+
+S = TypeVar("S")
+
+
+def _read(settings: type[S], text: str) -> S:
+    given = json.loads(text)
+    hints = _hints(settings)
+    values, wrong = {}, []
+    for one in _fields(settings):
+        key = _key(one.name)
+        value = given.get(key)
+        if value is None:
+            if one.default is MISSING:
+                wrong.append(f"/{key}: is missing")
+            continue
+        complaint = _wrong_type(value, hints[one.name])
+        if complaint is None and "minimum" in one.metadata and value < one.metadata["minimum"]:
+            complaint = f"must be at least {one.metadata['minimum']}"
+        if complaint is None and "maximum" in one.metadata and value > one.metadata["maximum"]:
+            complaint = f"must be at most {one.metadata['maximum']}"
+        if complaint is None and "enum" in one.metadata and value not in one.metadata["enum"]:
+            complaint = f"must be one of {', '.join(map(str, one.metadata['enum']))}"
+        if complaint is not None:
+            wrong.append(f"/{key}: {complaint}")
+        values[one.name] = value
+    if wrong:
+        raise Fault("invalid-settings", "; ".join(wrong))
+    return settings(**values)
+
+
+# ---- Faults ----
+
+
+class Fault(Exception):
+    """The plugin is in trouble, not its target: `invalid-settings`, `unsupported` or `internal`."""
+
+    def __init__(self, tag: str, message: str) -> None:
+        super().__init__(message)
+        self.tag, self.message = tag, message
+
+
+class ActionFailure(Exception):
+    """A repair that was not carried out (`retryable`, `permanent`), or of which nobody knows (`effect-unknown`)."""
+
+    def __init__(self, tag: str, message: str) -> None:
+        super().__init__(message)
+        self.tag, self.message = tag, message
+
+
+class DeliveryFailure(Exception):
+    """An alert that was not taken: `retryable`, perhaps after so many milliseconds, or `permanent`."""
+
+    def __init__(self, tag: str, message: str, after_ms: int | None = None) -> None:
+        super().__init__(message)
+        self.tag, self.message, self.after_ms = tag, message, after_ms
+
+
+# ---- HTTP ----
+
+_REASONS = {
+    "certificate-expired": "tls-expired",
+    "certificate-name-mismatch": "tls-name-mismatch",
+    "certificate-untrusted": "tls-untrusted",
+    "protocol": "protocol-error",
+    "host": "host-error",
+}
+
+
+class HttpError(Exception):
+    """An exchange that failed; an answer of any status is none."""
+
+    def __init__(self, error: net.Error) -> None:
+        super().__init__(error.message)
+        self.message = error.message
+        self.code = error.code.name.lower().replace("_", "-")
+        #: The word for a report's reason.
+        self.reason = _REASONS.get(self.code, self.code)
+        #: Whether the peer may have seen the request: what was asked for may have happened.
+        self.after_sending = error.phase in (net.Phase.PROCESSING, net.Phase.TRANSFER)
+
+
+class Response:
+    """An answer."""
+
+    def __init__(self, raw: _http.Response) -> None:
+        self.raw = raw
+        self.status = raw.status
+        self.body = raw.body
+        timings = raw.timings
+        #: All phases together.
+        self.seconds = (
+            timings.resolve_us + timings.connect_us + timings.tls_us + timings.processing_us + timings.transfer_us
+        ) / 1e6
+
+    def header(self, name: str) -> str | None:
+        return next((one.value for one in self.raw.headers if one.name.lower() == name.lower()), None)
+
+    def text(self) -> str:
+        return self.body.decode("utf-8", "replace")
+
+
+def request(
+    method: str,
+    url: str,
+    *,
+    headers: dict[str, str] | None = None,
+    body: bytes | None = None,
+    timeout_ms: int | None = None,
+    redirects: int = 0,
+    family: net.IpFamily = net.IpFamily.ANY,
+    tls: net.TlsOptions | None = None,
+    max_body_bytes: int | None = None,
+) -> Response:
+    """One request, one answer. Raises `HttpError` when there is none."""
+    fields = [_http.Header(name, value) for name, value in (headers or {}).items()]
+    asked = _http.Request(method, url, fields, body, redirects, family, tls, timeout_ms, max_body_bytes)
+    try:
+        return Response(_http.send(asked))
+    except Err as error:
+        raise HttpError(error.value) from None
+
+
+def random_id() -> str:
+    """A random id of 16 hexadecimal digits."""
+    return _host_random.get_random_bytes(8).hex()
+
+
+def budget_ms(attempt: model.Attempt) -> int:
+    """Milliseconds that a job may wait for its target and still answer."""
+    return max(1, attempt.deadline_ms - min(500, attempt.deadline_ms // 10))
+
+
+# ---- The three kinds ----
+
+
+@dataclass
+class Job(Generic[S]):
+    """A job with its settings read. What the host says beside them is in `raw`."""
+
+    settings: S
+    raw: Any
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.raw, name)
+
+
+def _begin(settings: type[S], job: Any) -> "Job[S]":
+    # The generator is part of the snapshot: every job would draw the same numbers.
+    _random.seed(_host_random.get_random_bytes(16))
+    return Job(_read(settings, job.settings), job)
+
+
+def _story(error: BaseException) -> str:
+    places = traceback.extract_tb(error.__traceback__)[1:]
+    stack = "; ".join(f'{place.filename.rsplit("/", 1)[-1]}:{place.lineno} in {place.name}' for place in reversed(places))
+    return f"{type(error).__name__}: {error} ({stack})"
+
+
+def plugin(name: str, version: str, summary: str, settings: type) -> type:
+    """What the plugin says about itself."""
+    described = schema(settings)
+
+    class Plugin(exports.Plugin):
+        def describe(self) -> Any:
+            return exports.plugin.Description(name, version, summary, described)
+
+    return Plugin
+
+
+def pulse(settings: type[S], check: Callable[["Job[S]"], Any]) -> type:
+    """A plugin that checks. What is raised and not caught becomes `fault.internal`, with message and stack."""
+
+    class Pulse(exports.Pulse):
+        def run(self, job: Any) -> Any:
+            try:
+                return check(_begin(settings, job))
+            except Fault as fault:
+                raise Err(_fault(fault.tag, fault.message))
+            except HttpError as error:
+                tag = {"denied": "unsupported", "invalid-request": "invalid-settings", "host": "internal"}.get(error.code)
+                if tag is not None:
+                    raise Err(_fault(tag, error.message))
+                return unhealthy(error.reason, error.message)
+            except BaseException as error:
+                raise Err(model.Fault_Internal(_story(error)))
+
+    return Pulse
+
+
+def _fault(tag: str, message: str) -> Any:
+    cases = {"invalid-settings": model.Fault_InvalidSettings, "unsupported": model.Fault_Unsupported}
+    return cases.get(tag, model.Fault_Internal)(message)
+
+
+def healthy(summary: str, measurements: list[Measurement] | None = None) -> Any:
+    """All is well."""
+    return exports.pulse.Report(exports.pulse.Status.HEALTHY, summary, None, measurements or [])
+
+
+def degraded(reason: str, summary: str, measurements: list[Measurement] | None = None) -> Any:
+    """Alive, but not as it should be."""
+    return exports.pulse.Report(exports.pulse.Status.DEGRADED, summary, reason, measurements or [])
+
+
+def unhealthy(reason: str, summary: str, measurements: list[Measurement] | None = None) -> Any:
+    """Down, or answering wrongly."""
+    return exports.pulse.Report(exports.pulse.Status.UNHEALTHY, summary, reason, measurements or [])
+
+
+def intervention(settings: type[S], repair: Callable[["Job[S]"], str]) -> type:
+    """A plugin that repairs. After an exception that was not caught, nobody knows what was done."""
+
+    class Intervention(exports.Intervention):
+        def run(self, job: Any) -> Any:
+            cases = {
+                "retryable": exports.intervention.ActionFailure_Retryable,
+                "permanent": exports.intervention.ActionFailure_Permanent,
+                "effect-unknown": exports.intervention.ActionFailure_EffectUnknown,
+            }
+            try:
+                return exports.intervention.ActionReport(repair(_begin(settings, job)), [])
+            except ActionFailure as failure:
+                raise Err(cases[failure.tag](failure.message))
+            except Fault as fault:
+                raise Err(cases["permanent"](fault.message))
+            except HttpError as error:
+                useless = error.code in ("denied", "invalid-request") or error.code.startswith("certificate-")
+                tag = "effect-unknown" if error.after_sending else "permanent" if useless else "retryable"
+                raise Err(cases[tag](error.message))
+            except BaseException as error:
+                raise Err(cases["effect-unknown"](_story(error)))
+
+    return Intervention
+
+
+def code(settings: type[S], send: Callable[["Job[S]"], tuple[str, str | None]]) -> type:
+    """A plugin that alerts. After an exception that was not caught, the alert is sent again."""
+
+    class Code(exports.Code):
+        def notify(self, job: Any) -> Any:
+            permanent = exports.code.DeliveryFailure_Permanent
+            message, after_ms = "", None
+            try:
+                summary, receipt = send(_begin(settings, job))
+                return exports.code.Receipt(receipt, summary)
+            except DeliveryFailure as failure:
+                if failure.tag == "permanent":
+                    raise Err(permanent(failure.message))
+                message, after_ms = failure.message, failure.after_ms
+            except Fault as fault:
+                raise Err(permanent(fault.message))
+            except HttpError as error:
+                if error.code in ("denied", "invalid-request"):
+                    raise Err(permanent(error.message))
+                message = error.message
+            except BaseException as error:
+                message = _story(error)
+            raise Err(exports.code.DeliveryFailure_Retryable(exports.code.Retry(message, after_ms)))
+
+    return Code
