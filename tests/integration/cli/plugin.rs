@@ -134,7 +134,10 @@ fn a_plugin_is_shown_by_name_by_file_and_by_folder() {
 fn a_plugin_that_is_not_there_is_a_failure_with_words() {
     for (plugin, said) in [
         ("htpt", "did you mean `http`?"),
-        ("quite-another", "there is dns, docker, file, http, log, pagerduty, slack, tcp, tls, webhook"),
+        (
+            "quite-another",
+            "there is dns, docker, file, http, log, pagerduty, slack, tcp, tls, webhook",
+        ),
         ("./none.wasm", "./none.wasm"),
     ] {
         let run = run(Path::new("/"), &["plugin", "inspect", plugin]);
