@@ -388,7 +388,7 @@ mod tests {
         for part in [
             "line 9: requests: http: `ftp://b`",
             "line 11: requests: networks: `lan`",
-            "line 12: requests: without \"tcp\" or \"wasi-sockets\" in needs",
+            "line 12: requests: without \"tcp\" or \"tls\" or \"wasi-sockets\" in needs",
             "line 13: requests: `sockets` can't be asked for",
             "line 14: requests: `directories` can't be asked for",
         ] {
