@@ -312,7 +312,12 @@ fn say(text: &str) -> Done {
     Done {
         words: format!("said: {text}"),
         reason: Some(text.to_owned()),
-        measurements: vec![Measurement::new(text, 1.0, text)],
+        // The SDK makes snake case of a name, which would be another text.
+        measurements: vec![Measurement {
+            name: text.to_owned(),
+            value: 1.0,
+            unit: text.to_owned(),
+        }],
     }
 }
 

@@ -66,6 +66,41 @@ typedef struct pulse_host_net_tls_options_t {
   bool   insecure;
 } pulse_host_net_tls_options_t;
 
+typedef struct {
+  uint8_t *ptr;
+  size_t len;
+} plugin_list_u8_t;
+
+// What to wait for.
+typedef struct pulse_host_net_expectation_t {
+  uint8_t tag;
+  union {
+    plugin_list_u8_t     contains;
+  } val;
+} pulse_host_net_expectation_t;
+
+// These bytes anywhere in what arrives from now on.
+#define PULSE_HOST_NET_EXPECTATION_CONTAINS 0
+// A whole line, ended by a line feed.
+#define PULSE_HOST_NET_EXPECTATION_LINE 1
+
+// One step of a dialogue.
+typedef struct pulse_host_net_step_t {
+  uint8_t tag;
+  union {
+    plugin_list_u8_t     send;
+    pulse_host_net_expectation_t     expect;
+    pulse_host_net_tls_options_t     starttls;
+  } val;
+} pulse_host_net_step_t;
+
+// Send these bytes.
+#define PULSE_HOST_NET_STEP_SEND 0
+// Read until the expectation is met.
+#define PULSE_HOST_NET_STEP_EXPECT 1
+// Begin TLS on the open connection.
+#define PULSE_HOST_NET_STEP_STARTTLS 2
+
 // A part of an exchange.
 typedef uint8_t pulse_host_net_phase_t;
 
@@ -201,11 +236,6 @@ typedef struct {
   pulse_host_http_header_t *ptr;
   size_t len;
 } pulse_host_http_list_header_t;
-
-typedef struct {
-  uint8_t *ptr;
-  size_t len;
-} plugin_list_u8_t;
 
 typedef struct {
   bool is_some;
@@ -499,6 +529,12 @@ void pulse_host_net_option_client_certificate_free(pulse_host_net_option_client_
 
 void pulse_host_net_tls_options_free(pulse_host_net_tls_options_t *ptr);
 
+void plugin_list_u8_free(plugin_list_u8_t *ptr);
+
+void pulse_host_net_expectation_free(pulse_host_net_expectation_t *ptr);
+
+void pulse_host_net_step_free(pulse_host_net_step_t *ptr);
+
 void plugin_list_string_free(plugin_list_string_t *ptr);
 
 void pulse_host_net_certificate_free(pulse_host_net_certificate_t *ptr);
@@ -518,8 +554,6 @@ void pulse_host_http_error_free(pulse_host_http_error_t *ptr);
 void pulse_host_http_header_free(pulse_host_http_header_t *ptr);
 
 void pulse_host_http_list_header_free(pulse_host_http_list_header_t *ptr);
-
-void plugin_list_u8_free(plugin_list_u8_t *ptr);
 
 void plugin_option_list_u8_free(plugin_option_list_u8_t *ptr);
 

@@ -149,6 +149,42 @@ void pulse_host_net_tls_options_free(pulse_host_net_tls_options_t *ptr) {
   plugin_option_string_free(&ptr->server_name);
 }
 
+void plugin_list_u8_free(plugin_list_u8_t *ptr) {
+  size_t list_len = ptr->len;
+  if (list_len > 0) {
+    uint8_t *list_ptr = ptr->ptr;
+    for (size_t i = 0; i < list_len; i++) {
+    }
+    free(list_ptr);
+  }
+}
+
+void pulse_host_net_expectation_free(pulse_host_net_expectation_t *ptr) {
+  switch ((int32_t) ptr->tag) {
+    case 0: {
+      plugin_list_u8_free(&ptr->val.contains);
+      break;
+    }
+  }
+}
+
+void pulse_host_net_step_free(pulse_host_net_step_t *ptr) {
+  switch ((int32_t) ptr->tag) {
+    case 0: {
+      plugin_list_u8_free(&ptr->val.send);
+      break;
+    }
+    case 1: {
+      pulse_host_net_expectation_free(&ptr->val.expect);
+      break;
+    }
+    case 2: {
+      pulse_host_net_tls_options_free(&ptr->val.starttls);
+      break;
+    }
+  }
+}
+
 void plugin_list_string_free(plugin_list_string_t *ptr) {
   size_t list_len = ptr->len;
   if (list_len > 0) {
@@ -212,16 +248,6 @@ void pulse_host_http_list_header_free(pulse_host_http_list_header_t *ptr) {
     pulse_host_http_header_t *list_ptr = ptr->ptr;
     for (size_t i = 0; i < list_len; i++) {
       pulse_host_http_header_free(&list_ptr[i]);
-    }
-    free(list_ptr);
-  }
-}
-
-void plugin_list_u8_free(plugin_list_u8_t *ptr) {
-  size_t list_len = ptr->len;
-  if (list_len > 0) {
-    uint8_t *list_ptr = ptr->ptr;
-    for (size_t i = 0; i < list_len; i++) {
     }
     free(list_ptr);
   }

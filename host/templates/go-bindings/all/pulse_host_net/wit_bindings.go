@@ -47,6 +47,93 @@ Insecure bool
 }
 
 const (
+// These bytes anywhere in what arrives from now on.
+Expectation_Contains uint8 = 0
+// A whole line, ended by a line feed.
+Expectation_Line uint8 = 1
+)
+
+// What to wait for.
+type Expectation struct {
+        tag uint8
+        value any
+}
+
+func (self Expectation) Tag() uint8 {
+        return self.tag
+}
+
+
+                            func (self Expectation) Contains() []uint8 {
+        if self.tag != Expectation_Contains {
+                panic("tag mismatch")
+        }
+        return self.value.([]uint8)
+}
+
+func MakeExpectationContains(value []uint8) Expectation {
+        return Expectation{Expectation_Contains, value}
+}
+func MakeExpectationLine() Expectation {
+        return Expectation{Expectation_Line, nil}
+}
+
+
+
+const (
+// Send these bytes.
+Step_Send uint8 = 0
+// Read until the expectation is met.
+Step_Expect uint8 = 1
+// Begin TLS on the open connection.
+Step_Starttls uint8 = 2
+)
+
+// One step of a dialogue.
+type Step struct {
+        tag uint8
+        value any
+}
+
+func (self Step) Tag() uint8 {
+        return self.tag
+}
+
+
+                            func (self Step) Send() []uint8 {
+        if self.tag != Step_Send {
+                panic("tag mismatch")
+        }
+        return self.value.([]uint8)
+}
+
+                            func (self Step) Expect() Expectation {
+        if self.tag != Step_Expect {
+                panic("tag mismatch")
+        }
+        return self.value.(Expectation)
+}
+
+                            func (self Step) Starttls() TlsOptions {
+        if self.tag != Step_Starttls {
+                panic("tag mismatch")
+        }
+        return self.value.(TlsOptions)
+}
+
+func MakeStepSend(value []uint8) Step {
+        return Step{Step_Send, value}
+}
+func MakeStepExpect(value Expectation) Step {
+        return Step{Step_Expect, value}
+}
+func MakeStepStarttls(value TlsOptions) Step {
+        return Step{Step_Starttls, value}
+}
+
+
+
+const (
         // Before anything was sent: checking the request and its grants.
 Phase_Prepare uint8 = 0
 // Looking the name up.
