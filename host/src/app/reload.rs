@@ -17,8 +17,14 @@ use crate::{
     capability::log,
     clock::Clock,
     config::{Keep, Silent},
-    domain::{event::Fact, host::HostSettings, tenant::Roster, time::Mono},
+    domain::{
+        event::Fact,
+        host::HostSettings,
+        tenant::{DEFAULT, Roster},
+        time::Mono,
+    },
     journal::counted,
+    plugins::lock::LockFile,
     sandbox::{Library, Sandbox, Shelf},
     scheduler::{Control, reload::Reloaded},
 };
@@ -33,7 +39,9 @@ use std::{
 /// A component that faults within that time after it took another's place, and never ended well, is rolled back.
 const PROBATION: Duration = Duration::from_secs(600);
 
-/// A component that was put into quarantine and has not ended well once.
+/// A component that was put into quarantine and has not ended well once: for all of its users, for the operator's own
+/// monitors, or for the tenant whose plugin it is. A tenant that makes the operator's plugin fault takes it from nobody
+/// else.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Suspect {
     plugin: Arc<str>,
@@ -52,8 +60,9 @@ impl Suspect {
                 faults,
                 of,
                 message,
+                tenant,
                 ..
-            } if faults == of => Some(Self {
+            } if faults == of && concerns_all(plugin, tenant.as_deref()) => Some(Self {
                 plugin: Arc::clone(plugin),
                 digest: Arc::clone(digest),
                 reason: Arc::clone(message),
@@ -61,6 +70,12 @@ impl Suspect {
             _ => None,
         }
     }
+}
+
+/// Whether what that tenant's executions say of the plugin is so for everybody who uses it. None: those of all.
+fn concerns_all(plugin: &str, tenant: Option<&str>) -> bool {
+    let owner = plugin.split_once('/').map_or(DEFAULT, |(owner, _)| owner);
+    tenant.is_none_or(|tenant| tenant == owner)
 }
 
 /// A component that another took the place of.
@@ -120,6 +135,11 @@ impl Reloader {
     /// The folders of tenants.
     pub fn tenant_folders(&self) -> &Folders {
         &self.folders
+    }
+
+    /// Its clock.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
     }
 
     /// The data directory.
@@ -222,10 +242,16 @@ impl Reloader {
     fn note(&mut self, change: &Change) {
         match change {
             Change::Replaced { name, before, now } => {
+                let at = self.clock.mono();
+                // What was on probation itself is nothing to go back to.
+                let before = match self.successors.get(name) {
+                    Some(last) if last.digest == *before && at.since(last.since) <= PROBATION => &last.before,
+                    _ => before,
+                };
                 let successor = Successor {
                     digest: Arc::clone(now),
                     before: Arc::clone(before),
-                    since: self.clock.mono(),
+                    since: at,
                 };
                 self.successors.insert(Arc::clone(name), successor);
             }
@@ -244,6 +270,16 @@ impl Reloader {
         })?;
         let before = Arc::clone(&successor.before);
         self.successors.remove(&suspect.plugin);
+        if self.is_locked(suspect) {
+            tracing::error!(
+                "plugin {}: its new component has faulted as soon as it was used ({}). It is not rolled back, because \
+                 plugins.lock pins it: put the one before in its place and accept that (pulse-host plugin lock --accept {})",
+                suspect.plugin,
+                log::escaped(&suspect.reason, log::LINE_BYTES_MAX),
+                suspect.plugin
+            );
+            return None;
+        }
         let added = self.rejections.add(
             &suspect.plugin,
             &suspect.digest,
@@ -263,7 +299,19 @@ impl Reloader {
             suspect.plugin,
             log::escaped(&suspect.reason, log::LINE_BYTES_MAX)
         );
-        Some(self.reload("rollback"))
+        let done = self.reload("rollback");
+        // The one before has nothing to prove.
+        self.successors.remove(&suspect.plugin);
+        Some(done)
+    }
+
+    /// Whether the lock lets nothing else in under that name.
+    fn is_locked(&self, suspect: &Suspect) -> bool {
+        let path = lock::path(self.sources.places(), Some(&self.config_path));
+        let locked = LockFile::read(&path).ok();
+        let record =
+            locked.and_then(|lock| Some(lock.records.get(&*suspect.plugin)?.digest == *suspect.digest));
+        record.unwrap_or(false)
     }
 }
 
@@ -331,4 +379,32 @@ fn told(changes: &[Change], reloaded: Reloaded) -> String {
         });
     }
     parts.join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tenant_takes_the_operators_plugin_from_nobody() {
+        let fact = |plugin: &str, tenant: Option<&str>, of| Fact::Quarantined {
+            plugin: plugin.into(),
+            digest: "1".into(),
+            tenant: tenant.map(Arc::from),
+            faults: 5,
+            of,
+            message: "trapped".into(),
+            pause: Duration::from_secs(30),
+        };
+        for (plugin, tenant, of, suspected) in [
+            ("http", None, 5, true),
+            ("http", Some(DEFAULT), 5, true),
+            ("http", Some("acme"), 5, false),
+            ("acme/probe", Some("acme"), 5, true),
+            ("http", None, 6, false),
+        ] {
+            let suspect = Suspect::of(&fact(plugin, tenant, of));
+            assert_eq!(suspect.is_some(), suspected, "{plugin} {tenant:?} {of}");
+        }
+    }
 }

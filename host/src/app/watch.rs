@@ -25,7 +25,11 @@ use tokio::{
 const QUIET: Duration = Duration::from_millis(300);
 /// Files that never are quiet are read that long after the first event all the same.
 const QUIET_MAX: Duration = Duration::from_secs(5);
-/// Folders that are watched.
+/// After a reload because of files, others are waited for so many times as long as it took: whoever writes all the time,
+/// such as a tenant in his own folder, has the host read for a fifth of one core's time at most.
+const REST: u32 = 4;
+const REST_MAX: Duration = Duration::from_secs(60);
+/// Folders that are watched, and entries of one folder that are looked at for folders in it.
 const FOLDERS_MAX: usize = 8_192;
 /// Suspects that may wait; one that finds no room comes again with its next quarantine.
 pub(super) const SUSPECTS_MAX: usize = 64;
@@ -37,27 +41,43 @@ pub(super) async fn serve(
     mut hangup: Signal,
     mut suspects: mpsc::Receiver<Suspect>,
 ) {
-    let mut eyes = Eyes::open(&reloader);
-    reloader = match blocking(reloader, |reloader| reloader.keep_copies()).await {
-        Some((reloader, ())) => reloader,
-        None => return,
+    let mut eyes = Eyes::open(reloader.data_dir());
+    let Some((back, wanted)) = blocking(reloader, |reloader| {
+        reloader.keep_copies();
+        folders(reloader)
+    })
+    .await
+    else {
+        return;
     };
+    reloader = back;
+    eyes.look_at(wanted);
+    // Nothing was watched before.
+    eyes.pending = false;
     loop {
         let cause = tokio::select! {
             Some(()) = hangup.recv() => Cause::Signal,
             Some(suspect) = suspects.recv() => Cause::Suspect(suspect),
             () = eyes.changed() => Cause::Files,
         };
-        let answer = match cause {
-            Cause::Signal => blocking(reloader, |reloader| Some(reloader.reload("SIGHUP"))).await,
-            Cause::Files => blocking(reloader, |reloader| Some(reloader.reload("files changed"))).await,
-            Cause::Suspect(suspect) => blocking(reloader, move |reloader| reloader.suspect(&suspect)).await,
-        };
-        // The runtime is shutting down.
-        let Some((back, done)) = answer else {
+        let of_files = matches!(cause, Cause::Files);
+        let answer = blocking(reloader, move |reloader| {
+            let (begun, clock) = (reloader.clock().mono(), reloader.clock().clone());
+            let done = match cause {
+                Cause::Signal => Some(reloader.reload("SIGHUP")),
+                Cause::Files => Some(reloader.reload("files changed")),
+                Cause::Suspect(suspect) => reloader.suspect(&suspect),
+            };
+            (done, clock.mono().since(begun), folders(reloader))
+        });
+        // None: the runtime is shutting down.
+        let Some((back, (done, took, wanted))) = answer.await else {
             return;
         };
         reloader = back;
+        if of_files {
+            eyes.rest = (took * REST).min(REST_MAX);
+        }
         if let Some((number, after)) = done.and_then(|Done { retired }| retired) {
             let shelf = Arc::clone(&shelf);
             tokio::spawn(async move {
@@ -65,7 +85,7 @@ pub(super) async fn serve(
                 shelf.forget(number);
             });
         }
-        eyes.look_at(&reloader);
+        eyes.look_at(wanted);
     }
 }
 
@@ -103,14 +123,16 @@ struct Eyes {
     /// So that the channel stays open where nothing is watched.
     _sender: mpsc::Sender<()>,
     folders: BTreeSet<PathBuf>,
-    /// A folder is watched that was not before: something may have come into it in between.
-    again: bool,
+    /// Something has changed that nobody has looked at: kept here, since whoever waits for it may stop half-way.
+    pending: bool,
+    /// That long nobody is to look.
+    rest: Duration,
 }
 
 impl Eyes {
-    fn open(reloader: &Reloader) -> Self {
+    fn open(data_dir: &Path) -> Self {
         let (sender, events) = mpsc::channel(1);
-        let own = reloader.data_dir().canonicalize().ok();
+        let own = data_dir.canonicalize().ok();
         let told = sender.clone();
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
             let matters = match event {
@@ -138,24 +160,21 @@ impl Eyes {
                 tracing::warn!("files can't be watched ({error}); SIGHUP makes the host reload them");
             })
             .ok();
-        let mut eyes = Self {
+        Self {
             watcher,
             events,
             _sender: sender,
             folders: BTreeSet::new(),
-            again: false,
-        };
-        eyes.look_at(reloader);
-        eyes.again = false;
-        eyes
+            pending: false,
+            rest: Duration::ZERO,
+        }
     }
 
-    /// Watches what is to be watched now.
-    fn look_at(&mut self, reloader: &Reloader) {
+    /// Watches these folders from now on. Something may have come into a new one in between.
+    fn look_at(&mut self, wanted: BTreeSet<PathBuf>) {
         let Some(watcher) = &mut self.watcher else {
             return;
         };
-        let wanted = folders(reloader);
         for gone in self.folders.difference(&wanted) {
             let _ = watcher.unwatch(gone);
         }
@@ -164,7 +183,7 @@ impl Eyes {
         for folder in wanted.difference(&self.folders) {
             match watcher.watch(folder, RecursiveMode::NonRecursive) {
                 Ok(()) => {
-                    self.again = true;
+                    self.pending = true;
                     watched.insert(folder.clone());
                 }
                 Err(error) => failed = failed.or(Some((folder.clone(), error))),
@@ -181,11 +200,15 @@ impl Eyes {
 
     /// Something changed, and is quiet now.
     async fn changed(&mut self) {
-        if !std::mem::take(&mut self.again) && self.events.recv().await.is_none() {
+        tokio::time::sleep(self.rest).await;
+        self.rest = Duration::ZERO;
+        if !self.pending && self.events.recv().await.is_none() {
             std::future::pending::<()>().await;
         }
+        self.pending = true;
         let settle = async { while tokio::time::timeout(QUIET, self.events.recv()).await.is_ok() {} };
         let _ = tokio::time::timeout(QUIET_MAX, settle).await;
+        self.pending = false;
     }
 }
 
@@ -211,7 +234,8 @@ fn folders(reloader: &Reloader) -> BTreeSet<PathBuf> {
             continue;
         }
         add(path);
-        for entry in std::fs::read_dir(path).into_iter().flatten().flatten() {
+        let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+        for entry in entries.take(FOLDERS_MAX) {
             if entry.path().join(plugins::MANIFEST).is_file() {
                 add(&entry.path());
             }

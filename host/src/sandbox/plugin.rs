@@ -379,8 +379,14 @@ fn try_load(sandbox: &Arc<Sandbox>, found: Found, compiling: &mut Duration) -> R
     let components = compiled.map_err(|message| vec![message])?;
     let mut seats = sandbox.seats().zip(&components).map(|(seat, component)| {
         let pre = seat.linker.instantiate_pre(component).map_err(|error| {
-            let lent = "the host lends pulse:host@0.1.0 (log, http, tcp, docker, files) and wasi:{io,clocks,random,cli,http,sockets}@0.2";
-            vec![format!("asks for what the host does not lend: {}; {lent}", super::classify::one_line(&error))]
+            let own = Capability::ALL.map(Capability::name);
+            let own: Vec<&str> = own.into_iter().filter(|name| !name.starts_with("wasi")).collect();
+            vec![format!(
+                "asks for what the host does not lend: {}; the host lends pulse:host@0.1.0 (log, {}) and \
+                 wasi:{{io,clocks,random,cli,http,sockets}}@0.2",
+                super::classify::one_line(&error),
+                own.join(", ")
+            )]
         })?;
         let exports = abi::recognise(&pre).map_err(|message| vec![message])?;
         Ok::<_, Vec<String>>(Ready { pre, exports })
