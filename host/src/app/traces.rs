@@ -4,7 +4,7 @@
 //! written in a minute, and what lies in the folder is bounded, and nobody waits for the disk.
 
 use crate::{
-    capability::course::{Course, GuestTime, Notes, fresh_seed},
+    capability::course::{Course, Notes, Origin, Repeat, fresh_seed},
     cases::{Record, Scene},
     clock::Clock,
     domain::time::{Mono, Wall},
@@ -90,8 +90,12 @@ impl Keeper for Traces {
         let permit = Arc::clone(&self.noted).try_acquire_owned().ok()?;
         // Without a seed nothing could be repeated.
         let seed = fresh_seed().ok()?;
-        let time = Arc::new(GuestTime::new(self.clock.wall(), seed, true));
-        let notes = Notes::new(self.clock.clone(), BYTES_MAX, Some(time));
+        let wall = self.clock.wall();
+        let notes = Notes::new(
+            self.clock.clone(),
+            BYTES_MAX,
+            Repeat::Numbers(Origin { wall, seed }),
+        );
         Some(Noting {
             course: Arc::new(Course::Noted(notes)),
             permit,
@@ -122,15 +126,10 @@ fn write_all(folder: &Path, waiting: &Receiver<Happened>, clock: &Clock) {
 fn write(folder: &Path, happened: &Happened, now: Wall) -> Result<PathBuf> {
     let scene = Scene::of(&happened.job).context("the job has no lane")?;
     let (calls, calls_cut) = happened.noting.course.noted();
-    let time = happened
-        .noting
-        .course
-        .time()
-        .context("it has no time of its own")?;
+    let origin = happened.noting.course.origin().context("it can't be repeated")?;
     let record = Record {
         scene: &scene,
-        clock: time.wall(),
-        seed: time.seed(),
+        origin,
         facts: &happened.facts,
         calls: &calls,
         calls_cut,
@@ -225,6 +224,16 @@ mod tests {
         assert_eq!(noted.len(), NOTED_MAX);
         noted.pop();
         assert!(traces.begin().is_some());
+    }
+
+    #[test]
+    fn a_guest_that_is_noted_has_the_clocks_of_all_others() {
+        let (clock, _hand) = Clock::manual(Mono(1), Wall(7));
+        let folder = tempfile::TempDir::new().unwrap();
+        let traces = Traces::start(folder.path(), clock).unwrap();
+        let noting = traces.begin().unwrap();
+        assert!(noting.course.time().is_none());
+        assert_eq!(noting.course.origin().unwrap().wall, Wall(7));
     }
 
     #[test]

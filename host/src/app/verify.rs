@@ -2,13 +2,12 @@
 
 use super::trial::Trial;
 use crate::{
-    capability::course::{Ask, Course, GuestTime, Script, Scripted, Stage},
+    capability::course::{Ask, Course, GuestTime, Origin, Script, Scripted, Stage},
     cases::{Scene, refusing},
     domain::{
         outcome::Outcome,
         plugin::{Capability, Facts},
         spec::Kind,
-        time::Wall,
     },
     plugins::{self, Manifest},
 };
@@ -199,7 +198,11 @@ fn bad_settings(trial: &Trial, facts: &Facts, kind: Kind) -> Result<(bool, Strin
     for (what, settings) in &tries {
         let scene = Scene::new(kind, settings.to_string());
         // Time stands still but for sleeping, so that nobody has to wait for one that does.
-        let time = Arc::new(GuestTime::new(Wall(scene.scheduled_at.0), [0; 16], false));
+        let origin = Origin {
+            wall: scene.scheduled_at,
+            seed: [0; 16],
+        };
+        let time = Arc::new(GuestTime::new(origin, false));
         let course = Arc::new(Course::Played(Stage::new(time, Box::new(Nothing))));
         let ran = trial.run(&scene, Some(&course))?;
         let ordinary = matches!(

@@ -43,7 +43,7 @@ pub use error::{ErrorCode, Failure, Phase};
 pub use lender::{Lender, Shared, sockets_max};
 
 use crate::domain::{job::Job, limits::Limits, outcome::Denial, spec::Profile, tenant::Tenant, time::Mono};
-use course::{Course, GuestTime};
+use course::{Course, GuestTime, Origin};
 use log::{Level, Line, LogBook};
 use socket::Names;
 use std::{
@@ -113,6 +113,12 @@ impl Lease {
     #[must_use]
     pub fn guest_time(&self) -> Option<&Arc<GuestTime>> {
         self.course.as_ref().and_then(|course| course.time())
+    }
+
+    /// Where the execution begins, if it can be repeated.
+    #[must_use]
+    pub fn origin(&self) -> Option<Origin> {
+        self.course.as_ref().and_then(|course| course.origin())
     }
 
     /// The monitor's name, for log lines.

@@ -11,10 +11,10 @@ use super::{
 };
 use crate::{
     capability::{
-        course::{Called, Course, GuestTime, Seed, Stage},
+        course::{Called, Course, GuestTime, Origin, Seed, Stage},
         log::Line,
     },
-    domain::{job, limits, outcome::Outcome, plugin::Facts, spec::Kind, time::Wall},
+    domain::{job, limits, outcome::Outcome, plugin::Facts, spec::Kind},
 };
 use std::{
     path::{Path, PathBuf},
@@ -34,10 +34,8 @@ pub struct Case {
     pub path: PathBuf,
     /// What the plugin is given.
     pub scene: Scene,
-    /// Where its clock begins.
-    pub clock: Wall,
-    /// Where its random numbers come from.
-    pub seed: Seed,
+    /// Where its clock and its random numbers begin.
+    pub origin: Origin,
     /// What it was recorded of, if it was.
     pub recorded: Option<Recorded>,
     calls: Arc<[Call]>,
@@ -152,9 +150,11 @@ impl Case {
         let scene = scene_of(&file, kind, settings);
         Ok(Self {
             path: path.to_owned(),
-            clock: file.clock.map_or(scene.scheduled_at, |moment| moment.0),
+            origin: Origin {
+                wall: file.clock.map_or(scene.scheduled_at, |moment| moment.0),
+                seed: seed.unwrap_or_default(),
+            },
             scene,
-            seed: seed.unwrap_or_default(),
             recorded: file.recorded,
             calls: file.call.into_iter().map(Spanned::into_inner).collect(),
             expect: file.expect.map(Spanned::into_inner).unwrap_or_default(),
@@ -182,7 +182,7 @@ impl Case {
     /// What an execution takes along.
     #[must_use]
     pub fn play(&self) -> Playing {
-        let time = Arc::new(GuestTime::new(self.clock, self.seed, false));
+        let time = Arc::new(GuestTime::new(self.origin, false));
         let (script, progress) = CaseScript::new(Arc::clone(&self.calls), self.recorded.is_some());
         Playing {
             course: Arc::new(Course::Played(Stage::new(time, Box::new(script)))),
@@ -331,10 +331,8 @@ fn scene_of(file: &File, kind: Kind, settings: String) -> Scene {
 pub struct Record<'a> {
     /// What the plugin was given.
     pub scene: &'a Scene,
-    /// Where its clock began.
-    pub clock: Wall,
-    /// Where its random numbers came from.
-    pub seed: Seed,
+    /// Where its clock and its random numbers began.
+    pub origin: Origin,
     /// The plugin.
     pub facts: &'a Facts,
     /// Its calls.
@@ -364,8 +362,8 @@ impl Record<'_> {
         let expect = expect::came(self.outcome, self.log);
         let file = File {
             kind: Some(Word(self.scene.kind)),
-            clock: Some(Moment(self.clock)),
-            seed: Some(Hex(self.seed.to_vec())),
+            clock: Some(Moment(self.origin.wall)),
+            seed: Some(Hex(self.origin.seed.to_vec())),
             recorded: Some(Recorded {
                 plugin: self.facts.name.to_string(),
                 version: self.facts.version.clone(),

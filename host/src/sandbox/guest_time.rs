@@ -1,10 +1,11 @@
-//! `wasi:clocks` and `wasi:random` of an execution that can be repeated: on its own time, and from its seed.
+//! `wasi:clocks` of an execution that has a time of its own, and `wasi:random` of one that can be repeated, from its
+//! seed.
 //!
 //! All others have the system's, as wasmtime lends them; what it costs them is one look at an empty option when they
 //! wait for a time.
 
 use super::store::State;
-use crate::capability::course::{GuestTime, Random};
+use crate::capability::course::{GuestTime, Random, Seed};
 use std::{convert::Infallible, sync::Arc, time::Duration};
 use wasmtime::component::{HasData, Linker, Resource};
 use wasmtime_wasi::{
@@ -29,14 +30,18 @@ pub fn lend(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     added
 }
 
-/// Sets clocks and random numbers of an instance.
-pub fn set(builder: &mut WasiCtxBuilder, time: &Arc<GuestTime>) {
-    let seed = time.seed();
+/// Has an instance's clocks show that time.
+pub fn set_clocks(builder: &mut WasiCtxBuilder, time: &Arc<GuestTime>) {
+    builder
+        .wall_clock(Wall(Arc::clone(time)))
+        .monotonic_clock(Monotonic(Arc::clone(time)));
+}
+
+/// Has an instance's random numbers come from that seed.
+pub fn set_numbers(builder: &mut WasiCtxBuilder, seed: Seed) {
     let mut insecure = [0; 16];
     Random::new(seed, INSECURE_SEED).fill(&mut insecure);
     builder
-        .wall_clock(Wall(Arc::clone(time)))
-        .monotonic_clock(Monotonic(Arc::clone(time)))
         .secure_random(Numbers(Random::new(seed, SECURE)))
         .insecure_random(Numbers(Random::new(seed, INSECURE)))
         .insecure_random_seed(u128::from_le_bytes(insecure));
@@ -108,7 +113,7 @@ impl HostWallClock for Wall {
     }
 
     fn now(&self) -> Duration {
-        Duration::from_millis(self.0.wall().0) + self.0.elapsed()
+        Duration::from_millis(self.0.origin().wall.0) + self.0.elapsed()
     }
 }
 

@@ -9,7 +9,8 @@ use crate::{
 use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
 
-/// An execution that is being noted: along what, and the right to do so.
+/// An execution that is being noted: along what, and the right to do so. Architecture invariant: the guest sees the
+/// clocks that it would see otherwise; what decides about an incident is not another execution because it is noted.
 pub struct Noting {
     /// What its lent calls take.
     pub course: Arc<Course>,

@@ -94,8 +94,11 @@ impl Wasi {
             .max_random_size(RANDOM_BYTES_MAX)
             .allow_tcp(false)
             .allow_udp(false);
+        if let Some(origin) = lease.origin() {
+            guest_time::set_numbers(&mut builder, origin.seed);
+        }
         if let Some(time) = lease.guest_time() {
-            guest_time::set(&mut builder, time);
+            guest_time::set_clocks(&mut builder, time);
         }
         let context = builder.build();
         Self {

@@ -52,3 +52,34 @@ fn a_monitor_that_fails_on_leaves_one_trace() {
     assert_eq!(host.logged("to repeat it offline"), 1);
     host.stop();
 }
+
+/// A guest that is noted sees the clocks that it sees otherwise: one that waits by its clock comes to the same end.
+#[test]
+fn a_check_that_waits_by_its_clock_ends_while_it_is_noted() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let path = folder.path().join("pulse-host.toml");
+    std::fs::write(
+        &path,
+        "[defaults]\ninterval = \"200ms\"\nretry-interval = \"100ms\"\nfailure-threshold = 2\n\
+         [plugins.chaos.limits]\nfuel = 5_000_000_000\ncpu = \"20s\"\n\
+         [[monitor]]\nname = \"waits\"\n\
+         pulse = { plugin = \"chaos\", timeout = \"30s\", settings = { do = \"spin-ms\", ms = 20, then = \"unhealthy\" } }\n",
+    )
+    .unwrap();
+    let mut command = host::command();
+    command
+        .arg("--plugins")
+        .arg(super::guest("chaos"))
+        .arg("--config")
+        .arg(&path);
+    let host = Host::spawn(folder, command);
+    let line = host.wait_for_log("to repeat it offline: pulse-host replay ");
+    let path = line.split("pulse-host replay ").nth(1).unwrap();
+    let path = host.folder().join(path.split_whitespace().next().unwrap());
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(
+        text.contains("status = \"unhealthy\"") && text.contains("summary = \"spun\""),
+        "{text}"
+    );
+    host.stop();
+}

@@ -11,9 +11,9 @@ mod play;
 mod time;
 
 pub use ask::{Ask, Reply};
-pub use notes::{Called, Notes};
+pub use notes::{Called, Notes, Repeat};
 pub use play::{Script, Scripted, Stage};
-pub use time::{GuestTime, Random, Seed, fresh_seed};
+pub use time::{GuestTime, Origin, Random, Seed, fresh_seed};
 
 use super::{Lease, Lender};
 use std::sync::Arc;
@@ -40,8 +40,17 @@ impl Course {
     #[must_use]
     pub fn time(&self) -> Option<&Arc<GuestTime>> {
         match self {
-            Self::Noted(notes) => notes.time.as_ref(),
+            Self::Noted(notes) => notes.time(),
             Self::Played(stage) => Some(&stage.time),
+        }
+    }
+
+    /// Where it begins, if it can be repeated: its random numbers are those of that seed.
+    #[must_use]
+    pub fn origin(&self) -> Option<Origin> {
+        match self {
+            Self::Noted(notes) => notes.origin(),
+            Self::Played(stage) => Some(stage.time.origin()),
         }
     }
 

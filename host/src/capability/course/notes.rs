@@ -3,7 +3,7 @@
 //! Invariant: what is noted is bounded, and says where it was cut; and it shows no secret of the tenant, nor what is a
 //! secret wherever it stands (credentials in header fields and URLs, private keys).
 
-use super::{Ask, GuestTime, Reply};
+use super::{Ask, GuestTime, Origin, Reply};
 use crate::{
     capability::{Lease, Lender},
     clock::Clock,
@@ -43,9 +43,19 @@ pub struct Called {
     pub refused: bool,
 }
 
+/// What can be repeated of an execution that is noted.
+pub enum Repeat {
+    /// Nothing: it is only looked at.
+    Nothing,
+    /// Its calls and its random numbers. Its clocks are the system's: noting it changes nothing for the guest.
+    Numbers(Origin),
+    /// All of it: its clocks are its own, too.
+    Time(Arc<GuestTime>),
+}
+
 /// The notes of one execution.
 pub struct Notes {
-    pub(super) time: Option<Arc<GuestTime>>,
+    repeat: Repeat,
     clock: Clock,
     bytes_max: usize,
     noted: Mutex<Noted>,
@@ -59,14 +69,29 @@ struct Noted {
 }
 
 impl Notes {
-    /// At most that much is kept. With a time of its own the guest can be repeated.
+    /// At most that much is kept.
     #[must_use]
-    pub fn new(clock: Clock, bytes_max: usize, time: Option<Arc<GuestTime>>) -> Self {
+    pub fn new(clock: Clock, bytes_max: usize, repeat: Repeat) -> Self {
         Self {
-            time,
+            repeat,
             clock,
             bytes_max,
             noted: Mutex::default(),
+        }
+    }
+
+    pub(super) fn time(&self) -> Option<&Arc<GuestTime>> {
+        match &self.repeat {
+            Repeat::Nothing | Repeat::Numbers(_) => None,
+            Repeat::Time(time) => Some(time),
+        }
+    }
+
+    pub(super) fn origin(&self) -> Option<Origin> {
+        match &self.repeat {
+            Repeat::Nothing => None,
+            Repeat::Numbers(origin) => Some(*origin),
+            Repeat::Time(time) => Some(time.origin()),
         }
     }
 
@@ -90,7 +115,7 @@ impl Notes {
         // To the microsecond, which is how it is written down.
         let took = self.clock.mono().since(began);
         let took = took.saturating_sub(Duration::from_nanos(u64::from(took.subsec_nanos() % 1_000)));
-        if let Some(time) = &self.time {
+        if let Some(time) = self.time() {
             time.advance(took);
         }
         self.end(place, &reply, lease, took);

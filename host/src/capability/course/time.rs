@@ -1,5 +1,5 @@
-//! The time that a guest sees whose execution can be repeated: it stands still while the guest computes, and goes on by
-//! what its lent calls and its sleeping take. Its random numbers come from a seed.
+//! The time that a guest sees whose execution is recorded or played: it stands still while the guest computes, and goes
+//! on by what its lent calls and its sleeping take. Its random numbers come from a seed.
 //!
 //! Invariant: two executions of one component with the same seed, the same start and the same answers see the same
 //! clocks and the same random numbers.
@@ -32,12 +32,20 @@ pub fn fresh_seed() -> std::io::Result<Seed> {
     Ok(seed)
 }
 
+/// Where an execution that can be repeated begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// Its clock.
+    pub wall: Wall,
+    /// Its random numbers.
+    pub seed: Seed,
+}
+
 /// The time of one execution.
 pub struct GuestTime {
     clock: Clock,
     hand: Arc<Hand>,
-    wall: Wall,
-    seed: Seed,
+    origin: Origin,
     /// Whether it sleeps as long as it says, or time goes on in its place.
     really_sleeps: bool,
     began: AtomicU64,
@@ -56,13 +64,12 @@ struct Sleepers {
 impl GuestTime {
     /// From that moment on. `really_sleeps`: a guest that sleeps does so.
     #[must_use]
-    pub fn new(wall: Wall, seed: Seed, really_sleeps: bool) -> Self {
-        let (clock, hand) = Clock::manual(Mono(0), wall);
+    pub fn new(origin: Origin, really_sleeps: bool) -> Self {
+        let (clock, hand) = Clock::manual(Mono(0), origin.wall);
         Self {
             clock,
             hand,
-            wall,
-            seed,
+            origin,
             really_sleeps,
             began: AtomicU64::new(0),
             ends: AtomicU64::new(u64::MAX),
@@ -84,16 +91,10 @@ impl GuestTime {
         &self.clock
     }
 
-    /// Where its time began.
+    /// Where its time and its random numbers begin.
     #[must_use]
-    pub fn wall(&self) -> Wall {
-        self.wall
-    }
-
-    /// Where its random numbers come from.
-    #[must_use]
-    pub fn seed(&self) -> Seed {
-        self.seed
+    pub fn origin(&self) -> Origin {
+        self.origin
     }
 
     /// Time since the beginning.
@@ -236,11 +237,15 @@ impl Random {
 mod tests {
     use super::*;
 
+    const ORIGIN: Origin = Origin {
+        wall: Wall(5),
+        seed: [0; 16],
+    };
     const MS: Duration = Duration::from_millis(1);
 
     #[tokio::test]
     async fn who_wakes_first_moves_time_on() {
-        let time = GuestTime::new(Wall(5), [0; 16], false);
+        let time = GuestTime::new(ORIGIN, false);
         time.begin(Mono(7), Mono(7).after(MS * 1_000));
         let woken = Mutex::new(Vec::new());
         let sleep = async |name: &'static str, span: Duration| {
@@ -261,7 +266,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_sleep_beyond_the_end_is_the_end() {
-        let time = GuestTime::new(Wall(5), [0; 16], false);
+        let time = GuestTime::new(ORIGIN, false);
         time.begin(Mono(7), Mono(7).after(MS * 20));
         tokio::select! {
             () = time.sleep_until(MS * 30) => panic!("it never wakes"),

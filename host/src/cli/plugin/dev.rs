@@ -3,7 +3,7 @@
 use super::{run, scene::SceneArgs, sources::Sources, test};
 use crate::{
     app::Trial,
-    capability::course::{Course, Notes},
+    capability::course::{Course, Notes, Repeat},
     cases::diff::{self, Line},
     cli::{
         paint::{BOLD, GREEN, Paint, RED},
@@ -254,7 +254,11 @@ fn try_out(args: &DevArgs) -> Result<Seen> {
         return Ok(seen);
     }
     let scene = args.scene.scene(&trial)?;
-    let course = Arc::new(Course::Noted(Notes::new(Clock::system(), NOTES_BYTES_MAX, None)));
+    let course = Arc::new(Course::Noted(Notes::new(
+        Clock::system(),
+        NOTES_BYTES_MAX,
+        Repeat::Nothing,
+    )));
     let ran = trial.run(&scene, Some(&course))?;
     let name = trial.name.to_string();
     seen.came

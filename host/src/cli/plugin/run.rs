@@ -3,7 +3,7 @@
 use super::scene::{SceneArgs, flag};
 use crate::{
     app::{Ran, Trial},
-    capability::course::{Called, Course, Notes},
+    capability::course::{Called, Course, Notes, Repeat},
     cli::{
         Output,
         paint::{BOLD, GREEN, PURPLE, Paint, RED, YELLOW},
@@ -46,7 +46,11 @@ pub struct RunArgs {
 pub fn run(args: &RunArgs) -> Result<ExitCode> {
     let trial = Trial::load(&args.file, args.scene.memory_bytes())?;
     let scene = args.scene.scene(&trial)?;
-    let course = Arc::new(Course::Noted(Notes::new(Clock::system(), NOTES_BYTES_MAX, None)));
+    let course = Arc::new(Course::Noted(Notes::new(
+        Clock::system(),
+        NOTES_BYTES_MAX,
+        Repeat::Nothing,
+    )));
     let ran = trial.run(&scene, Some(&course))?;
     let (calls, cut) = course.noted();
     match args.output {

@@ -3,7 +3,7 @@
 use super::scene::{SceneArgs, Usage};
 use crate::{
     app::{self, Ran, Trial},
-    capability::course::{Course, GuestTime, Notes, fresh_seed},
+    capability::course::{Course, GuestTime, Notes, Origin, Repeat, fresh_seed},
     cases::{Case, Failed, Record, diff::Line},
     cli::{
         Output,
@@ -259,20 +259,22 @@ fn record(trial: &Trial, folder: &Path, name: &str, args: &SceneArgs) -> Result<
     }
     let scene = args.scene(trial)?;
     let clock = Clock::system();
-    let (wall, seed) = (clock.wall(), fresh_seed()?);
+    let origin = Origin {
+        wall: clock.wall(),
+        seed: fresh_seed()?,
+    };
     let scene = crate::cases::Scene {
-        scheduled_at: wall,
+        scheduled_at: origin.wall,
         ..scene
     };
-    let time = Arc::new(GuestTime::new(wall, seed, true));
-    let course = Arc::new(Course::Noted(Notes::new(clock, TRACE_BYTES_MAX, Some(time))));
+    let repeat = Repeat::Time(Arc::new(GuestTime::new(origin, true)));
+    let course = Arc::new(Course::Noted(Notes::new(clock, TRACE_BYTES_MAX, repeat)));
     let ran = trial.run(&scene, Some(&course))?;
     let (calls, calls_cut) = course.noted();
     let plugin = trial.plugin()?;
     let record = Record {
         scene: &scene,
-        clock: wall,
-        seed,
+        origin,
         facts: &plugin.facts,
         calls: &calls,
         calls_cut,
