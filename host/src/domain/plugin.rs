@@ -52,6 +52,16 @@ impl Capability {
         }
     }
 
+    /// Whether a case can hold what is done through it, so that it can be recorded and played. Connections of the
+    /// plugin's own can't be held, and the answers of `tls` and `dns` have no place in a case.
+    #[must_use]
+    pub fn is_repeatable(self) -> bool {
+        match self {
+            Self::Http | Self::Tcp | Self::Docker | Self::Files => true,
+            Self::Tls | Self::Dns | Self::WasiHttp | Self::WasiSockets => false,
+        }
+    }
+
     /// How the names of the interfaces begin that stand for it among a component's imports.
     #[must_use]
     pub fn imports(self) -> &'static [&'static str] {

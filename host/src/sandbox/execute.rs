@@ -26,7 +26,7 @@ use crate::{
         job::{Job, JobResult},
         limits::Limits,
         outcome::{Answer, Outcome, PluginFault, Status, Usage},
-        plugin::{Capability, Facts},
+        plugin::Facts,
         spec::{MonitorSpec, Profile},
         time::{Mono, Wall},
     },
@@ -96,12 +96,11 @@ impl Executor {
         self.execute_with(job, LogBook::default(), None).await.0
     }
 
-    /// Whether what that job does can be kept: a plugin with connections of its own can't be repeated.
+    /// Whether what that job does can be kept and played.
     fn notable(&self, job: &Job, keeper: &dyn Keeper) -> Option<(Facts, Noting)> {
         let profile = job.assignment()?.profile;
         let plugin = self.library.get(&profile.plugin, &profile.digest)?;
-        let own = [Capability::WasiHttp, Capability::WasiSockets];
-        if plugin.facts.needs.iter().any(|need| own.contains(need)) {
+        if !plugin.facts.needs.iter().all(|need| need.is_repeatable()) {
             return None;
         }
         Some((plugin.facts.clone(), keeper.begin()?))

@@ -156,22 +156,20 @@ fn clocks_random_numbers_and_sleep_come_out_the_same() {
 }
 
 #[test]
-fn who_has_connections_of_his_own_is_told_that_he_can_t_be_recorded() {
+fn who_does_what_no_case_can_hold_is_told_that_he_can_t_be_recorded() {
     host::warm_up();
-    let native = guest("native");
-    let run = pulse_host(&[
-        "plugin",
-        "test",
-        native.to_str().unwrap(),
-        "--record",
-        "x",
-        "--settings",
-        "{}",
-    ]);
-    assert_eq!(run.code, 2, "{run:?}");
-    assert!(
-        run.err.contains("uses wasi:sockets") && run.err.contains("neither recorded nor replayed"),
-        "{}",
-        run.err
-    );
+    for (path, need) in [
+        (guest("native"), "wasi-sockets"),
+        (host::plugins().join("dns"), "dns"),
+        (host::plugins().join("tls"), "tls"),
+    ] {
+        let path = path.to_str().unwrap();
+        let run = pulse_host(&["plugin", "test", path, "--record", "x", "--settings", "{}"]);
+        assert_eq!(run.code, 2, "{run:?}");
+        assert!(
+            run.err.contains(&format!("needs {need}, ")) && run.err.contains("neither recorded nor replayed"),
+            "{}",
+            run.err
+        );
+    }
 }

@@ -231,8 +231,15 @@ fn check<'a>(json: &'a Value, name: &str) -> &'a Value {
 
 #[test]
 fn the_plugins_that_come_with_the_host_are_what_they_say() {
-    for name in ["docker", "file", "http", "log", "tcp", "webhook"] {
-        let path = host::plugins().join(name);
+    let mut paths: Vec<_> = std::fs::read_dir(host::plugins())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.join("plugin.toml").exists())
+        .collect();
+    paths.sort();
+    assert!(paths.len() >= 10, "{paths:?}");
+    for path in paths {
+        let name = path.display();
         let run = pulse_host(&["plugin", "verify", path.to_str().unwrap(), "--output", "json"]);
         assert_eq!((run.code, run.err.as_str()), (0, ""), "{name}: {run:?}");
         for check in run.json()["checks"].as_array().unwrap() {

@@ -226,20 +226,23 @@ fn warnings(case: &Case, digest: &str) -> Vec<String> {
 
 /// Whether what the plugin does goes through calls that can be answered from a record.
 fn repeatable(trial: &Trial) -> Result<()> {
-    let own = [
-        (Capability::WasiSockets, "wasi:sockets"),
-        (Capability::WasiHttp, "wasi:http"),
-    ];
     let needs = &trial.plugin()?.facts.needs;
-    match own.iter().find(|(need, _)| needs.contains(need)) {
-        None => Ok(()),
-        Some((_, name)) => Err(Usage(format!(
-            "the plugin `{}` uses {name}, whose connections can be neither recorded nor replayed; only calls of lent \
-             interfaces (pulse:host), clocks and random numbers can",
-            trial.name
-        ))
-        .into()),
-    }
+    let Some(need) = needs.iter().find(|need| !need.is_repeatable()) else {
+        return Ok(());
+    };
+    let can: Vec<&str> = Capability::ALL
+        .into_iter()
+        .filter(|need| need.is_repeatable())
+        .map(Capability::name)
+        .collect();
+    Err(Usage(format!(
+        "the plugin `{}` needs {}, and what is done through that can be neither recorded nor replayed; calls of {}, \
+         clocks and random numbers can",
+        trial.name,
+        need.name(),
+        can.join(", ")
+    ))
+    .into())
 }
 
 fn record(trial: &Trial, folder: &Path, name: &str, args: &SceneArgs) -> Result<ExitCode> {
