@@ -28,7 +28,8 @@ pub fn at(name: &str, text: &str, span: Range<usize>, message: &str) -> String {
         .unwrap_or_default();
     let number = 1 + text.get(..begin).unwrap_or_default().matches('\n').count();
     let column = text.get(begin..start).unwrap_or_default().chars().count();
-    let end = floor(text, span.end.clamp(start, begin + line.len()).max(start));
+    // An end of line, of which there are two, is no part of it.
+    let end = floor(text, span.end.min(begin + line.len()).max(start));
     let width = text.get(start..end).unwrap_or_default().chars().count().max(1);
     // A long line is shown from where it matters.
     let skipped = if column >= COLUMNS_MAX {
@@ -201,6 +202,10 @@ mod tests {
         // Whatever is asked for, there is an answer.
         for span in [0..0, 5..500, 21..22, 500..600] {
             assert!(at("x", text, span, "no").contains('^'));
+        }
+        for at_byte in 0..8 {
+            let shown = at("x", "a = 1\r\nb", at_byte..at_byte + 1, "no");
+            assert!(shown.contains('^'), "{shown}");
         }
         let long = format!("{}é!", "x".repeat(1_000));
         let shown = at("x", &long, 1_002..1_003, "no");
