@@ -668,7 +668,7 @@ pub fn as_far_as(wanted: &Call, got: Call) -> Call {
             family: only(&wanted.family, got.family),
             timeout_ms: only(&wanted.timeout_ms, got.timeout_ms),
             max_body_bytes: only(&wanted.max_body_bytes, got.max_body_bytes),
-            tls: narrow(wanted.tls.as_ref(), got.tls, same_tls),
+            tls: within(wanted.tls.as_ref(), got.tls, same_tls),
         }),
         tcp: narrow(wanted.tcp.as_ref(), got.tcp, |wanted, got| Tcp {
             host: only(&wanted.host, got.host),
@@ -676,7 +676,7 @@ pub fn as_far_as(wanted: &Call, got: Call) -> Call {
             family: only(&wanted.family, got.family),
             timeout_ms: only(&wanted.timeout_ms, got.timeout_ms),
             max_bytes: only(&wanted.max_bytes, got.max_bytes),
-            tls: narrow(wanted.tls.as_ref(), got.tls, same_tls),
+            tls: within(wanted.tls.as_ref(), got.tls, same_tls),
             steps: only(&wanted.steps, got.steps),
         }),
         docker: narrow(wanted.docker.as_ref(), got.docker, |wanted, got| Docker {
@@ -707,6 +707,11 @@ fn narrow<T>(wanted: Option<&T>, got: Option<T>, both: impl FnOnce(&T, T) -> T) 
         (Some(wanted), Some(got)) => Some(both(wanted, got)),
         (_, got) => got,
     }
+}
+
+/// The same of what counts only where it is written.
+fn within<T>(wanted: Option<&T>, got: Option<T>, both: impl FnOnce(&T, T) -> T) -> Option<T> {
+    wanted.zip(got).map(|(wanted, got)| both(wanted, got))
 }
 
 fn only<T>(wanted: &Option<T>, got: Option<T>) -> Option<T> {
