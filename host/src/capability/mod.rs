@@ -115,6 +115,12 @@ impl Lease {
         self.course.as_ref().and_then(|course| course.time())
     }
 
+    /// Whether the guest's own time decides when the job is over: time that does not go on by itself.
+    #[must_use]
+    pub fn has_own_end(&self) -> bool {
+        self.guest_time().is_some_and(|time| !time.really_sleeps())
+    }
+
     /// Where the execution begins, if it can be repeated.
     #[must_use]
     pub fn origin(&self) -> Option<Origin> {

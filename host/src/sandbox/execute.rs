@@ -42,6 +42,9 @@ use std::{
 use tokio::task::coop;
 use wasmtime::{PoolConcurrencyLimitError, Store, component::Instance};
 
+/// What an execution that is played gets by the host's clock beyond its time by its own.
+const PLAYED_SPARE: Duration = Duration::from_secs(60);
+
 /// Executes jobs on one thread's runtime, in the engine of one seat.
 pub struct Executor {
     seat: usize,
@@ -260,7 +263,7 @@ impl Executor {
             ),
             (End::TimedOut, None) => {
                 // A deadline that was seen late says nothing about the target.
-                let late = ended.at.since(ends) > capability::LATE;
+                let late = !lease.has_own_end() && ended.at.since(ends) > capability::LATE;
                 let outcome = if ended.waited && !late {
                     Outcome::DeadlineWaiting
                 } else {
@@ -450,6 +453,16 @@ impl Watch<'_> {
             .is_some_and(|lease| lease.waiting.on_target(self.clock.mono()))
     }
 
+    /// When it is cut by the host's clock. Where time does not go on by itself the guest's own clock cuts it, and this
+    /// is only for the host's sake: a machine that is busy must not decide what comes of it.
+    fn ends_for_sure(self) -> Mono {
+        if self.lease.is_some_and(Lease::has_own_end) {
+            self.ends.after(PLAYED_SPARE)
+        } else {
+            self.ends
+        }
+    }
+
     /// Whether its time is up by a clock of its own.
     fn is_over(self) -> bool {
         self.lease
@@ -466,7 +479,7 @@ async fn bounded<T>(
     watch: Watch<'_>,
     begun: Mono,
 ) -> Ended<T> {
-    let Watch { clock, ends, .. } = watch;
+    let (clock, ends) = (watch.clock, watch.ends_for_sure());
     let mut begun = Some(begun);
     let mut timer = pin!(None);
     poll_fn(move |context| {
@@ -549,6 +562,7 @@ fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::capability::course::{Ask, GuestTime, Notes, Origin, Repeat, Script, Scripted, Stage};
 
     /// What a call may do in one poll.
     async fn polled(what: impl AsyncFnOnce()) -> (Result<(), String>, Duration) {
@@ -572,6 +586,50 @@ mod tests {
             End::Failed(_) | End::TimedOut => panic!("neither returned nor panicked"),
         };
         (ended, outside.meter.spent())
+    }
+
+    /// What is played ends by its own time; that the machine has other things to do meanwhile is none of its business.
+    #[tokio::test]
+    async fn a_played_execution_is_not_cut_by_the_hosts_clock() {
+        struct Silent;
+        impl Script for Silent {
+            fn next(&mut self, _: &Ask) -> Scripted {
+                unreachable!("nothing is asked for")
+            }
+        }
+        let (clock, hand) = Clock::manual(Mono(1), Wall(0));
+        let origin = Origin {
+            wall: Wall(0),
+            seed: [0; 16],
+        };
+        let course = |really_sleeps| {
+            let time = Arc::new(GuestTime::new(origin, really_sleeps));
+            Arc::new(if really_sleeps {
+                Course::Noted(Notes::new(Clock::system(), 1, Repeat::Time(time)))
+            } else {
+                Course::Played(Stage::new(time, Box::new(Silent)))
+            })
+        };
+        for (really_sleeps, cut) in [(true, true), (false, false)] {
+            let outside = store::Outside::new(clock.clone(), Duration::MAX);
+            let lease =
+                nothing(std::path::Path::new("a"), Mono(1), clock.mono()).along(Some(course(really_sleeps)));
+            let call = pin!(async {
+                // Its time is up when it is looked at next.
+                hand.advance(Duration::from_secs(1));
+                for _ in 0..100 {
+                    tokio::task::yield_now().await;
+                }
+                Ok(())
+            });
+            let watch = Watch {
+                clock: &clock,
+                ends: lease.ends,
+                lease: Some(&lease),
+            };
+            let ended = bounded(call, &outside, watch, clock.mono()).await;
+            assert_eq!(matches!(ended.end, End::TimedOut), cut);
+        }
     }
 
     #[tokio::test]

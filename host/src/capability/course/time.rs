@@ -97,6 +97,12 @@ impl GuestTime {
         self.origin
     }
 
+    /// Whether a guest that sleeps does so: its time goes on with the host's.
+    #[must_use]
+    pub fn really_sleeps(&self) -> bool {
+        self.really_sleeps
+    }
+
     /// Time since the beginning.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
