@@ -169,35 +169,55 @@ fn write(folder: &Path, happened: &Happened, now: Wall) -> Result<PathBuf> {
         now.0
     );
     let path = folder.join(name);
+    // First: on a disk that is full there is room for the newest only where the oldest were.
+    make_room(folder)?;
+    put(&path, &text)?;
+    Ok(path)
+}
+
+/// Writes all of it, or leaves nothing.
+fn put(path: &Path, text: &str) -> Result<()> {
     let mut file = std::fs::OpenOptions::new()
         .write(true)
         .create(true)
         .truncate(true)
         .mode(0o600)
-        .open(&path)?;
-    file.write_all(text.as_bytes())?;
-    make_room(folder)?;
-    Ok(path)
+        .open(path)
+        .with_context(|| path.display().to_string())?;
+    file.write_all(text.as_bytes())
+        .inspect_err(|_| {
+            // Half of a trace is none. What can't be removed goes with the oldest.
+            let _ = std::fs::remove_file(path);
+        })
+        .with_context(|| path.display().to_string())
 }
 
-/// Removes the oldest.
+/// Removes the oldest, so that there is room for one more.
 fn make_room(folder: &Path) -> Result<()> {
     let mut traces = Vec::new();
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?;
-        if entry
-            .path()
-            .extension()
-            .is_some_and(|extension| extension == "toml")
+        let path = entry.path();
+        if path.extension().is_some_and(|extension| extension == "toml")
+            // Whoever looks through traces removes some.
+            && let Some(about) = there(entry.metadata())?
         {
-            traces.push((entry.metadata()?.modified()?, entry.path()));
+            traces.push((about.modified()?, path));
         }
     }
     traces.sort();
-    for (_, path) in traces.iter().take(traces.len().saturating_sub(KEPT_MAX)) {
-        std::fs::remove_file(path)?;
+    for (_, path) in traces.iter().take((traces.len() + 1).saturating_sub(KEPT_MAX)) {
+        there(std::fs::remove_file(path))?;
     }
     Ok(())
+}
+
+/// None where a file has gone meanwhile.
+fn there<T>(result: std::io::Result<T>) -> std::io::Result<Option<T>> {
+    match result {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        result => result.map(Some),
+    }
 }
 
 #[cfg(test)]
@@ -246,7 +266,19 @@ mod tests {
             file.set_modified(when).unwrap();
         }
         make_room(folder.path()).unwrap();
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), KEPT_MAX);
-        assert!(!folder.path().join("2.toml").exists() && folder.path().join("3.toml").exists());
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), KEPT_MAX - 1);
+        assert!(!folder.path().join("3.toml").exists() && folder.path().join("4.toml").exists());
+    }
+
+    #[test]
+    fn a_trace_that_can_t_be_written_leaves_nothing() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let path = folder.path().join("full.toml");
+        // Takes every byte and keeps none of them.
+        std::os::unix::fs::symlink("/dev/full", &path).unwrap();
+        assert!(put(&path, "x").is_err());
+        assert!(path.symlink_metadata().is_err());
+        put(&path, "x").unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "x");
     }
 }
