@@ -89,7 +89,7 @@ pub struct Measured {
     pub size_bytes: usize,
     /// Runs of each kind.
     pub count: u32,
-    /// Runs that came to no good end, and why the first of them did not.
+    /// Runs of either kind that came to no good end, and why the first of them did not.
     pub bad: Option<(usize, String)>,
     /// Compiling it, in a process of its own, and loading what came of it.
     pub compile: Duration,
@@ -170,11 +170,13 @@ pub fn bench(
             };
             // The first of them makes the instance.
             let rans = run(count.saturating_add(1), &scene)?;
-            Some(Runs::of(rans.get(1..).unwrap_or_default()))
+            Some(rans)
         }
     };
+    let reused = reused.as_deref().map(|rans| rans.get(1..).unwrap_or_default());
     let bad: Vec<&Ran> = fresh
         .iter()
+        .chain(reused.unwrap_or_default())
         .filter(|ran| {
             !matches!(
                 ran.outcome,
@@ -195,7 +197,7 @@ pub fn bench(
         load: trial.loading,
         first: first.first().map_or(Duration::ZERO, |ran| ran.usage.wall),
         fresh: Runs::of(&fresh),
-        reused,
+        reused: reused.map(Runs::of),
     })
 }
 
