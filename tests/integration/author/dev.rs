@@ -106,26 +106,63 @@ fn a_change_builds_and_tries_and_shows_what_is_different() {
     assert_eq!(dev.ends(), 0);
 }
 
-#[test]
-fn the_end_ends_the_build_too() {
-    let plugin = built_by("echo $$ > target-pid; sleep 1000\n");
-    let dev = Loop::start(&plugin);
-    let pid = wait::until(
-        "the build",
-        || {
-            std::fs::read_to_string(plugin.file("target-pid"))
-                .ok()?
-                .trim()
-                .parse()
-                .ok()
-        },
-        String::new,
-    );
-    dev.signal(Signal::SIGTERM);
-    assert_eq!(dev.ends(), 0);
+/// The number that stands in a file which a script writes.
+fn number_in(plugin: &Plugin, name: &str) -> i32 {
+    let read = || {
+        std::fs::read_to_string(plugin.file(name))
+            .ok()?
+            .trim()
+            .parse()
+            .ok()
+    };
+    wait::until(name, read, String::new)
+}
+
+fn is_gone(pid: i32) {
     wait::until(
         "the end of the build",
         || kill(Pid::from_raw(pid), None).is_err().then_some(()),
         String::new,
     );
+}
+
+#[test]
+fn the_end_ends_the_build_too() {
+    let plugin = built_by("echo $$ > target-pid; sleep 1000\n");
+    let dev = Loop::start(&plugin);
+    let pid = number_in(&plugin, "target-pid");
+    dev.signal(Signal::SIGTERM);
+    assert_eq!(dev.ends(), 0);
+    is_gone(pid);
+}
+
+#[test]
+fn a_build_that_does_not_want_to_end_is_killed_when_the_end_is_asked_for_again() {
+    let plugin = built_by("trap '' TERM; echo $$ > target-pid; sleep 1000\n");
+    let dev = Loop::start(&plugin);
+    let pid = number_in(&plugin, "target-pid");
+    // Two kinds, since one that waits already swallows a second of its kind.
+    dev.signal(Signal::SIGTERM);
+    dev.signal(Signal::SIGINT);
+    assert_eq!(dev.ends(), 0);
+    is_gone(pid);
+}
+
+#[test]
+fn what_is_saved_during_a_build_is_built_next() {
+    // The first build waits for a file, by which time something was saved that it has read before.
+    let plugin = built_by(&format!(
+        "if [ ! -e target/go ]; then cat parts/note; mkdir -p target; echo 1 > target/waits; \
+         while [ ! -e target/go ]; do sleep 0.05; done; fi\n{BUILD}"
+    ));
+    std::fs::write(plugin.file("parts/note"), "one").unwrap();
+    let dev = Loop::start(&plugin);
+    number_in(&plugin, "target/waits");
+    std::fs::write(plugin.file("parts/note"), "two").unwrap();
+    std::fs::write(plugin.file("target/go"), "").unwrap();
+    dev.says("    ok");
+    dev.says("building: sh build.sh");
+    dev.says("as before: ok");
+    dev.signal(Signal::SIGINT);
+    assert_eq!(dev.ends(), 0);
 }

@@ -98,17 +98,14 @@ pub fn dev(args: &DevArgs) -> Result<ExitCode> {
             },
             Err(error) => say(&format!("{error:#}"))?,
         }
-        loop {
+        // Before anything is waited for: the news of what was saved during the build came then.
+        while sources.look()? == built_from {
             match news.recv() {
                 Ok(News::Stop) | Err(_) => return Ok(ExitCode::SUCCESS),
-                Ok(News::Built(_)) => continue,
-                Ok(News::Changed) => {}
+                Ok(News::Built(_) | News::Changed) => {}
             }
             if !settled(&news) {
                 return Ok(ExitCode::SUCCESS);
-            }
-            if sources.look()? != built_from {
-                break;
             }
         }
     }
@@ -167,9 +164,11 @@ fn round(
             // What changes meanwhile is seen when it is compared.
             News::Changed => {}
             News::Stop => {
+                // Who asks twice has waited long enough.
+                let signal = if stopped { Signal::KILL } else { Signal::TERM };
                 stopped = true;
                 // The child may have ended just now.
-                let _ = kill_process_group(group, Signal::TERM);
+                let _ = kill_process_group(group, signal);
             }
         }
     };
@@ -213,7 +212,7 @@ fn wait(mut child: Child, sender: &Sender<News>) {
     let _ = sender.send(News::Built(child.wait()));
 }
 
-/// Has the loop end at Ctrl-C and SIGTERM.
+/// Has the loop end at Ctrl-C and SIGTERM, and told of each.
 fn stop_on_signal(sender: Sender<News>) -> Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -227,12 +226,16 @@ fn stop_on_signal(sender: Sender<News>) -> Result<()> {
         .name("signals".to_owned())
         .spawn(move || {
             runtime.block_on(async {
-                tokio::select! {
-                    _ = interrupted.recv() => {}
-                    _ = terminated.recv() => {}
+                loop {
+                    tokio::select! {
+                        _ = interrupted.recv() => {}
+                        _ = terminated.recv() => {}
+                    }
+                    if sender.send(News::Stop).is_err() {
+                        return;
+                    }
                 }
             });
-            let _ = sender.send(News::Stop);
         })?;
     Ok(())
 }

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use sha2::{Digest as _, Sha256};
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     path::{Path, PathBuf},
 };
 
@@ -36,7 +36,6 @@ pub type Contents = BTreeMap<PathBuf, [u8; 32]>;
 pub struct Sources {
     root: PathBuf,
     watcher: RecommendedWatcher,
-    watched: BTreeSet<PathBuf>,
 }
 
 impl Sources {
@@ -52,29 +51,28 @@ impl Sources {
         let mut sources = Self {
             root: root.to_owned(),
             watcher,
-            watched: BTreeSet::new(),
         };
         // Watched before anything is read, so that no change falls between.
         sources.look()?;
         Ok(sources)
     }
 
-    /// What is there now. Folders that are new are watched from here on.
+    /// What is there now, and watched from here on: every folder anew, since one that went and came back under its
+    /// name is another one.
     pub fn look(&mut self) -> Result<Contents> {
         let mut contents = Contents::new();
         let mut folders = vec![self.root.clone()];
-        let mut present = BTreeSet::new();
+        let mut watched = 0;
         while let Some(folder) = folders.pop() {
-            if present.len() >= FOLDERS_MAX {
+            if watched >= FOLDERS_MAX {
                 tracing::warn!("more than {FOLDERS_MAX} folders; the rest is not watched");
                 break;
             }
-            if !self.watched.contains(&folder) {
-                self.watcher
-                    .watch(&folder, RecursiveMode::NonRecursive)
-                    .with_context(|| format!("{} can't be watched", folder.display()))?;
+            match self.watcher.watch(&folder, RecursiveMode::NonRecursive) {
+                Err(error) if has_gone(&error) && folder != self.root => continue,
+                watching => watching.with_context(|| format!("{} can't be watched", folder.display()))?,
             }
-            present.insert(folder.clone());
+            watched += 1;
             // One that has gone meanwhile has nothing in it.
             for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
                 let path = entry.path();
@@ -90,8 +88,15 @@ impl Sources {
                 }
             }
         }
-        self.watched = present;
         Ok(contents)
+    }
+}
+
+fn has_gone(error: &notify::Error) -> bool {
+    match &error.kind {
+        notify::ErrorKind::PathNotFound => true,
+        notify::ErrorKind::Io(error) => error.kind() == std::io::ErrorKind::NotFound,
+        _ => false,
     }
 }
 
@@ -136,6 +141,17 @@ mod tests {
         std::fs::write(path("src/c.rs"), "two").unwrap();
         let after = sources.look().unwrap();
         assert_ne!(after, before);
+        // A folder that goes and comes back is watched again.
+        std::fs::remove_dir_all(path("src")).unwrap();
+        assert_eq!(sources.look().unwrap(), before);
+        std::fs::create_dir(path("src")).unwrap();
+        std::fs::write(path("src/c.rs"), "two").unwrap();
+        assert_eq!(sources.look().unwrap(), after);
+        // One that goes between two looks, too.
+        std::fs::rename(path("src"), path("target/src")).unwrap();
+        std::fs::create_dir(path("src")).unwrap();
+        std::fs::write(path("src/c.rs"), "two").unwrap();
+        assert_eq!(sources.look().unwrap(), after);
         while changed.try_recv().is_ok() {}
         std::fs::write(path("src/c.rs"), "three").unwrap();
         changed.recv().unwrap();
