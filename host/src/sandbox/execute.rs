@@ -615,10 +615,12 @@ mod tests {
             let lease =
                 nothing(std::path::Path::new("a"), Mono(1), clock.mono()).along(Some(course(really_sleeps)));
             let call = pin!(async {
-                // Its time is up when it is looked at next.
+                // Its time is up when it is looked at next, and the timer of one that is cut by that has gone off when
+                // this one does.
                 hand.advance(Duration::from_secs(1));
-                for _ in 0..100 {
-                    tokio::task::yield_now().await;
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                if cut {
+                    std::future::pending::<()>().await;
                 }
                 Ok(())
             });
