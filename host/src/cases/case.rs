@@ -7,11 +7,12 @@ use super::{
     format::{Attempt, Call, Code, Expect, File, Incident, Intervention, Limits, Recorded, Subject},
     scene::{self, Scene},
     script::{CaseScript, Progress, Wrong, written},
+    secrets,
     words::{Hex, Moment, Size, Span, Word},
 };
 use crate::{
     capability::{
-        course::{Called, Course, GuestTime, Origin, Seed, Stage},
+        course::{Called, Course, GuestTime, Origin, REDACTED, Seed, Stage},
         log::Line,
     },
     domain::{job, limits, outcome::Outcome, plugin::Facts, spec::Kind},
@@ -190,9 +191,16 @@ impl Case {
         }
     }
 
-    /// What did not go as the case says.
+    /// What did not go as the case says, with the component of that digest.
     #[must_use]
-    pub fn failures(&self, playing: &Playing, outcome: &Outcome, log: &[Line], fuel: u64) -> Vec<Failed> {
+    pub fn failures(
+        &self,
+        playing: &Playing,
+        digest: &str,
+        outcome: &Outcome,
+        log: &[Line],
+        fuel: u64,
+    ) -> Vec<Failed> {
         let progress = playing.progress.lock().unwrap_or_else(PoisonError::into_inner);
         let mut failed: Vec<Failed> = progress
             .wrong
@@ -217,7 +225,12 @@ impl Case {
             None => expect::compare(&self.expect, came),
         };
         failed.extend(diff.map(Failed::Came));
-        let recorded = self.recorded.as_ref().and_then(|recorded| recorded.fuel);
+        // Another component may come to the same end by another way.
+        let recorded = self
+            .recorded
+            .as_ref()
+            .filter(|recorded| recorded.digest == digest)
+            .and_then(|recorded| recorded.fuel);
         if let Some(recorded) = recorded.filter(|recorded| *recorded != fuel && failed.is_empty()) {
             failed.push(Failed::Fuel(recorded, fuel));
         }
@@ -348,19 +361,33 @@ pub struct Record<'a> {
 }
 
 impl Record<'_> {
-    /// As a case that can be played. `head`: lines that say what it is.
+    /// As a case that can be played, without what nobody may read: the scene's secrets, and what the plugin's schema or
+    /// a setting's name makes one. `head`: lines that say what it is.
     ///
     /// # Errors
     /// The settings can't be written as TOML: they hold a null.
     pub fn text(&self, head: &str) -> Result<String, String> {
         let Scene { code, .. } = self.scene;
-        let settings = self.scene.secrets.redact(&self.scene.settings);
-        let settings: toml::Table = serde_json::from_str(&settings)
-            .map_err(|error| format!("these settings can't be written as TOML: {error}"))?;
+        let unwritable =
+            |error: serde_json::Error| format!("these settings can't be written as TOML: {error}");
+        let mut settings: serde_json::Value =
+            serde_json::from_str(&self.scene.settings).map_err(unwritable)?;
+        let before = settings.clone();
+        let marked = secrets::hide(&self.facts.schema, &mut settings)?;
+        let whole = before == settings && self.scene.secrets.is_empty();
+        let settings = settings.to_string();
+        let settings = marked.redact(&settings);
+        let settings: toml::Table =
+            serde_json::from_str(&self.scene.secrets.redact(&settings)).map_err(unwritable)?;
         let caps = self.scene.limits;
         let own = |kind: Kind| self.scene.kind == kind;
-        let expect = expect::came(self.outcome, self.log);
-        let file = File {
+        let mut outcome = self.outcome.clone();
+        marked.redact_outcome(&mut outcome);
+        let mut log = self.log.to_vec();
+        log.iter_mut()
+            .for_each(|line| marked.redact_in(&mut line.message));
+        let expect = expect::came(&outcome, &log);
+        let mut file = File {
             kind: Some(Word(self.scene.kind)),
             clock: Some(Moment(self.origin.wall)),
             seed: Some(Hex(self.origin.seed.to_vec())),
@@ -368,8 +395,7 @@ impl Record<'_> {
                 plugin: self.facts.name.to_string(),
                 version: self.facts.version.clone(),
                 digest: self.facts.digest.to_string(),
-                // What was redacted has another length, and so it takes another amount.
-                fuel: self.scene.secrets.is_empty().then_some(self.fuel),
+                fuel: None,
                 calls_cut: self.calls_cut,
             }),
             subject: Subject {
@@ -407,14 +433,29 @@ impl Record<'_> {
                 .calls
                 .iter()
                 .filter(|called| !called.refused)
-                .map(|called| Spanned::new(0..0, calls::noted(called)))
+                .map(|called| Spanned::new(0..0, calls::noted(&called.without(&marked))))
                 .collect(),
             expect: Some(Spanned::new(0..0, expect)),
         };
-        let body = toml::to_string(&file).map_err(|error| format!("can't be written as TOML: {error}"))?;
+        let written =
+            |file: &File| toml::to_string(file).map_err(|error| format!("can't be written as TOML: {error}"));
+        let mut body = written(&file)?;
+        // What was replaced, also in an answer, has another length, and so what is played takes another amount.
+        if whole && !holds_replaced(&body) {
+            if let Some(recorded) = &mut file.recorded {
+                recorded.fuel = Some(self.fuel);
+            }
+            body = written(&file)?;
+        }
         let head: String = head.lines().map(|line| format!("# {line}\n")).collect();
         Ok(head + &body)
     }
+}
+
+/// Whether something stands there in place of what nobody may read, as text or as bytes in hexadecimal.
+fn holds_replaced(body: &str) -> bool {
+    let hex: String = REDACTED.bytes().map(|byte| format!("{byte:02x}")).collect();
+    body.contains(REDACTED) || body.contains(&hex)
 }
 
 fn capped(caps: limits::Limits) -> Limits {

@@ -1,6 +1,6 @@
 //! The difference of two texts, line by line.
 
-/// Lines of each side that are compared; beyond that they are only shown.
+/// Lines of each side that are compared and shown. Of what comes behind them it is only said whether it differs.
 const LINES_MAX: usize = 400;
 
 /// One line.
@@ -20,8 +20,8 @@ pub type Diff = Vec<Line>;
 /// From what is wanted to what is there, by the longest common subsequence.
 #[must_use]
 pub fn lines(wanted: &str, got: &str) -> Diff {
-    let wanted: Vec<&str> = wanted.lines().take(LINES_MAX).collect();
-    let got: Vec<&str> = got.lines().take(LINES_MAX).collect();
+    let (wanted, wanted_rest) = split(wanted);
+    let (got, got_rest) = split(got);
     // longest[i][j]: of the two from there on.
     let mut longest = vec![vec![0_usize; got.len() + 1]; wanted.len() + 1];
     let at = |table: &[Vec<usize>], i: usize, j: usize| {
@@ -43,7 +43,13 @@ pub fn lines(wanted: &str, got: &str) -> Diff {
     let mut diff = Vec::new();
     loop {
         match (wanted.get(i), got.get(j)) {
-            (None, None) => return diff,
+            (None, None) => {
+                if wanted_rest != got_rest {
+                    diff.push(Line::Wanted(more(&wanted_rest)));
+                    diff.push(Line::Got(more(&got_rest)));
+                }
+                return diff;
+            }
             (Some(one), Some(two)) if one == two => {
                 diff.push(Line::Same((*one).to_owned()));
                 i += 1;
@@ -62,6 +68,17 @@ pub fn lines(wanted: &str, got: &str) -> Diff {
     }
 }
 
+/// The lines that are compared, and what comes behind them.
+fn split(text: &str) -> (Vec<&str>, Vec<&str>) {
+    let mut lines: Vec<&str> = text.lines().collect();
+    let rest = lines.split_off(lines.len().min(LINES_MAX));
+    (lines, rest)
+}
+
+fn more(rest: &[&str]) -> String {
+    format!("({} more lines)", rest.len())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,5 +95,9 @@ mod tests {
             .collect();
         assert_eq!(shown, " a-b+x c-d");
         assert!(lines("", "").is_empty());
+        let long = "a\n".repeat(LINES_MAX);
+        let differ = lines(&long, &(long.clone() + "b"));
+        assert_eq!(differ.last(), Some(&Line::Got("(1 more lines)".to_owned())));
+        assert_eq!(lines(&(long.clone() + "b"), &(long + "b")).len(), LINES_MAX);
     }
 }

@@ -12,9 +12,11 @@ mod expect;
 mod format;
 mod scene;
 mod script;
+mod secrets;
 mod words;
 
 pub use case::{Case, FILE_BYTES_MAX, Failed, Playing, Record, recorded_in};
 pub use format::Recorded;
 pub use scene::{Code, Scene};
 pub use script::refusing;
+pub use secrets::{Values, marked};

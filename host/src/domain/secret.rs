@@ -296,6 +296,29 @@ fn quoted(value: &str) -> String {
         .to_owned()
 }
 
+/// Whether what is called so is a secret, to judge by its name: a setting, or a field of a header.
+#[must_use]
+pub fn is_by_name(name: &str) -> bool {
+    const ENDS: [&str; 9] = [
+        "password",
+        "passwd",
+        "passphrase",
+        "secret",
+        "token",
+        "apikey",
+        "privatekey",
+        "authorization",
+        "cookie",
+    ];
+    // `x-api-key`, `api_key` and `apiKey` are one.
+    let plain: String = name
+        .chars()
+        .filter(char::is_ascii_alphanumeric)
+        .map(|c| c.to_ascii_lowercase())
+        .collect();
+    ENDS.iter().any(|end| plain.ends_with(end))
+}
+
 /// Why this can be no secret, for people; goes on after "the secret".
 #[must_use]
 pub fn wrong(value: &str) -> Option<String> {

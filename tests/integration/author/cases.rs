@@ -28,6 +28,27 @@ fn failures(json: &Value, name: &str) -> String {
 }
 
 #[test]
+fn flags_that_would_change_nothing_are_a_mistake() {
+    let plugin = Plugin::http(&[]);
+    for words in [
+        &[
+            "plugin",
+            "test",
+            plugin.path(),
+            "--settings",
+            "{\"url\":\"http://a/\"}",
+        ][..],
+        &["plugin", "test", plugin.path(), "--timeout", "5s"],
+        &["plugin", "dev", plugin.path(), "--fuel", "7"],
+    ] {
+        let run = pulse_host(words);
+        assert_eq!((run.code, run.out.as_str()), (2, ""), "{words:?}: {run:?}");
+        let part = format!("{} would change nothing", words[3]);
+        assert!(run.err.contains(&part), "{}", run.err);
+    }
+}
+
+#[test]
 fn every_answer_and_failure_of_the_network_can_be_scripted() {
     let with = |rest: &str| format!("{URL}[[call]]\nhttp.url = \"http://shop.example/\"\n{rest}");
     let plugin = Plugin::http(&[

@@ -54,8 +54,19 @@ fn a_recording_plays_without_its_server_and_says_what_is_another() {
     std::fs::write(&file, text.replace("hello", "hullo!")).unwrap();
     let run = pulse_host(&["plugin", "test", plugin.path(), "--replay", path]);
     assert_eq!(run.code, 1, "{run:?}");
-    // Of another component it is played all the same, with a word about it.
-    std::fs::write(&file, text.replace("digest = \"", "digest = \"0")).unwrap();
+    // Of another component it is played all the same, with a word about it; it may take another amount of fuel.
+    let table: toml::Table = text.parse().unwrap();
+    let fuel = format!("fuel = {}", table["recorded"]["fuel"]);
+    let other = text.replace(&fuel, "fuel = 1");
+    std::fs::write(&file, &other).unwrap();
+    let run = pulse_host(&["plugin", "test", plugin.path(), "--replay", path]);
+    assert_eq!(run.code, 1, "{run:?}");
+    assert!(
+        run.out.contains("fuel, and 1 when it was recorded"),
+        "{}",
+        run.out
+    );
+    std::fs::write(&file, other.replace("digest = \"", "digest = \"0")).unwrap();
     let run = pulse_host(&["plugin", "test", plugin.path(), "--replay", path]);
     assert_eq!(run.code, 0, "{run:?}");
     assert!(
@@ -106,6 +117,9 @@ fn secrets_are_in_no_recording_and_it_plays_all_the_same() {
         );
     }
     assert!(text.contains("\"x-echo: [secret]\""), "{text}");
+    // What was replaced has another length, and so it would take another amount.
+    let table: toml::Table = text.parse().unwrap();
+    assert!(table["recorded"].get("fuel").is_none(), "{text}");
     let run = pulse_host(&["plugin", "test", plugin.path()]);
     assert_eq!(run.code, 0, "{run:?}");
 }

@@ -3,7 +3,7 @@
 use super::pulse_host;
 use crate::support::{
     host::{self, Config, Host},
-    http::{Server, status},
+    http::{Reply, Server, status},
 };
 use std::path::PathBuf;
 
@@ -51,6 +51,32 @@ fn a_monitor_that_fails_on_leaves_one_trace() {
     server.wait_for_more(10);
     assert_eq!(host.logged("to repeat it offline"), 1);
     host.stop();
+}
+
+#[test]
+fn settings_that_are_secrets_by_their_names_are_in_no_trace() {
+    let server =
+        Server::start(|_| Reply::Answer(503, vec![("set-cookie", "from=abc".into())], String::new()));
+    let host = Host::start(&Config::new(format!(
+        "[[monitor]]\nname = \"secretive\"\npulse = {{ plugin = \"http\", settings = {{ url = {:?}, \
+         headers = {{ cookie = \"a=b\", authorization = \"Bearer hunter2\", x-other = \"Bearer hunter2\" }} }} }}\n",
+        server.url("/")
+    )));
+    let line = host.wait_for_log("to repeat it offline: pulse-host replay ");
+    let path = line.split("pulse-host replay ").nth(1).unwrap();
+    let path = path.split_whitespace().next().unwrap();
+    let text = std::fs::read_to_string(path).unwrap();
+    // Short ones, too; and they do not only stand in the settings.
+    for secret in ["a=b", "Bearer", "from=abc"] {
+        assert!(!text.contains(secret), "{secret} in {text}");
+    }
+    assert!(text.contains("cookie = \"[secret]\""), "{text}");
+    assert_eq!(server.requests()[0].header("cookie"), Some("a=b"));
+    host.stop();
+    let plugins = host::plugins();
+    let run = pulse_host(&["replay", path, "--plugins", plugins.to_str().unwrap()]);
+    assert_eq!((run.code, run.err.as_str()), (0, ""), "{run:?}\n{text}");
+    std::fs::remove_file(path).unwrap();
 }
 
 /// A guest that is noted sees the clocks that it sees otherwise: one that waits by its clock comes to the same end.

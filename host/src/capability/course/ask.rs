@@ -92,6 +92,49 @@ impl Ask {
         ask
     }
 
+    /// The same as one line says it: what is asked of whom, and nothing that is sent.
+    pub(super) fn outlined(&self) -> Self {
+        match self {
+            Self::Http(request) => Self::Http(http::Request {
+                method: one_line(&request.method),
+                url: one_line(&request.url),
+                headers: Vec::new(),
+                body: None,
+                tls: None,
+                ..*request
+            }),
+            Self::Tcp(request) => Self::Tcp(tcp::Request {
+                host: one_line(&request.host),
+                tls: None,
+                steps: Vec::new(),
+                ..*request
+            }),
+            Self::Restart { name, stop_timeout_s } => Self::Restart {
+                name: one_line(name),
+                stop_timeout_s: *stop_timeout_s,
+            },
+            Self::Start { name } => Self::Start { name: one_line(name) },
+            Self::Stop { name, stop_timeout_s } => Self::Stop {
+                name: one_line(name),
+                stop_timeout_s: *stop_timeout_s,
+            },
+            Self::Inspect { name } => Self::Inspect { name: one_line(name) },
+            Self::Append { path, .. } => Self::Append {
+                path: one_line(path),
+                line: String::new(),
+            },
+        }
+    }
+
+    /// How many header fields and steps it has.
+    pub(super) fn items(&self) -> usize {
+        match self {
+            Self::Http(request) => request.headers.len(),
+            Self::Tcp(request) => request.steps.len(),
+            _ => 0,
+        }
+    }
+
     /// What of it the host refuses whatever is granted and reachable, because it is malformed.
     pub(super) fn refusal(&self) -> Option<Reply> {
         match self {
@@ -144,11 +187,9 @@ impl Ask {
     ) {
         match self {
             Self::Http(request) => {
+                text(&mut request.method);
                 text(&mut request.url);
-                request
-                    .headers
-                    .iter_mut()
-                    .for_each(|header| text(&mut header.value));
+                each_field(&mut request.headers, text);
                 request.body.iter_mut().for_each(&mut *bytes);
                 request
                     .tls
@@ -179,6 +220,24 @@ impl Ask {
                 text(line);
             }
         }
+    }
+}
+
+fn each_field(headers: &mut [http::Header], text: &mut dyn FnMut(&mut String)) {
+    for header in headers {
+        text(&mut header.name);
+        text(&mut header.value);
+    }
+}
+
+fn each_fact(facts: &mut crate::capability::net::TlsFacts, text: &mut dyn FnMut(&mut String)) {
+    text(&mut facts.version);
+    text(&mut facts.cipher);
+    facts.alpn.iter_mut().for_each(&mut *text);
+    for certificate in &mut facts.certificates {
+        text(&mut certificate.subject);
+        text(&mut certificate.issuer);
+        certificate.names.iter_mut().for_each(&mut *text);
     }
 }
 
@@ -237,6 +296,19 @@ impl Reply {
         })
     }
 
+    /// How many header fields, certificates and names in them it has.
+    pub(super) fn items(&self) -> usize {
+        let of = |facts: &Option<crate::capability::net::TlsFacts>| {
+            let certificates = facts.iter().flat_map(|facts| &facts.certificates);
+            certificates.fold(0, |sum, one| sum + 1 + one.names.len())
+        };
+        match self {
+            Self::Http(Ok(response)) => response.headers.len() + of(&response.tls),
+            Self::Tcp(Ok(response)) => of(&response.tls),
+            _ => 0,
+        }
+    }
+
     /// Every text and every run of bytes in it that a peer, or this host in its place, has said.
     pub(super) fn each_part(
         &mut self,
@@ -250,18 +322,22 @@ impl Reply {
         match self {
             Self::Http(Ok(response)) => {
                 text(&mut response.url);
-                response
-                    .headers
-                    .iter_mut()
-                    .for_each(|header| text(&mut header.value));
+                each_field(&mut response.headers, text);
                 bytes(&mut response.body);
+                response.tls.iter_mut().for_each(|facts| each_fact(facts, text));
             }
-            Self::Tcp(Ok(response)) => bytes(&mut response.received),
+            Self::Tcp(Ok(response)) => {
+                bytes(&mut response.received);
+                response.tls.iter_mut().for_each(|facts| each_fact(facts, text));
+            }
             Self::Http(Err(failure)) | Self::Tcp(Err(failure)) => failed(failure, text),
             Self::Docker(Ok(())) | Self::Files(Ok(())) => {}
             Self::Container(Ok(container)) => {
+                text(&mut container.id);
+                text(&mut container.name);
                 text(&mut container.image);
                 text(&mut container.state);
+                container.health.iter_mut().for_each(text);
             }
             Self::Docker(Err(failure)) | Self::Container(Err(failure)) => {
                 let (docker::Error::Denied(message)

@@ -11,7 +11,7 @@ mod play;
 mod time;
 
 pub use ask::{Ask, Reply};
-pub use notes::{Called, Notes, Repeat};
+pub use notes::{Called, Notes, REDACTED, Repeat, redact_user};
 pub use play::{Script, Scripted, Stage};
 pub use time::{GuestTime, Origin, Random, Seed, fresh_seed};
 

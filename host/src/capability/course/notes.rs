@@ -7,7 +7,7 @@ use super::{Ask, GuestTime, Origin, Reply};
 use crate::{
     capability::{Lease, Lender},
     clock::Clock,
-    domain::secret::Secrets,
+    domain::secret::{self, Secrets},
 };
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -16,19 +16,8 @@ use std::{
 
 /// What stands in place of what nobody may read.
 pub const REDACTED: &str = "[secret]";
-/// What a call takes beside its texts.
+/// What a call takes beside its texts, and each header field, step and certificate of it.
 const CALL_BYTES: usize = 128;
-/// Header fields whose values are secrets.
-const SECRET_FIELDS: [&str; 8] = [
-    "authorization",
-    "proxy-authorization",
-    "cookie",
-    "set-cookie",
-    "x-api-key",
-    "x-auth-token",
-    "api-key",
-    "private-token",
-];
 
 /// One call that was noted.
 #[derive(Clone, Debug)]
@@ -41,6 +30,19 @@ pub struct Called {
     pub took: Duration,
     /// The host refused it because it was malformed: it never left the sandbox.
     pub refused: bool,
+}
+
+impl Called {
+    /// The same without these secrets.
+    #[must_use]
+    pub fn without(&self, secrets: &Secrets) -> Self {
+        let mut called = self.clone();
+        redact_ask(&mut called.ask, secrets);
+        if let Some(reply) = &mut called.reply {
+            redact_reply(reply, secrets);
+        }
+        called
+    }
 }
 
 /// What can be repeated of an execution that is noted.
@@ -124,13 +126,18 @@ impl Notes {
 
     /// Notes what was asked for, so that it is there whatever becomes of it.
     fn begin(&self, ask: &Ask, lease: &Lease, refused: bool) -> Option<usize> {
-        let mut ask = ask.clone();
-        redact_ask(&mut ask, &lease.tenant().secrets);
         let mut noted = self.noted();
-        let size = CALL_BYTES + size(|text, bytes| ask.each_part(text, bytes));
-        noted.bytes += size;
         // Behind a gap nothing could be repeated.
-        if noted.bytes > self.bytes_max || noted.cut > 0 {
+        if noted.cut > 0 {
+            noted.cut += 1;
+            return None;
+        }
+        // What never leaves the sandbox stands in no case, and may be as long as the guest's memory.
+        let mut ask = if refused { ask.outlined() } else { ask.clone() };
+        redact_ask(&mut ask, &lease.tenant().secrets);
+        let size = CALL_BYTES * (1 + ask.items()) + size(|text, bytes| ask.each_part(text, bytes));
+        noted.bytes = noted.bytes.saturating_add(size);
+        if noted.bytes > self.bytes_max {
             noted.cut += 1;
             return None;
         }
@@ -149,9 +156,9 @@ impl Notes {
         };
         let mut reply = reply.clone();
         redact_reply(&mut reply, &lease.tenant().secrets);
-        let size = size(|text, bytes| reply.each_part(text, bytes));
+        let size = CALL_BYTES * reply.items() + size(|text, bytes| reply.each_part(text, bytes));
         let mut noted = self.noted();
-        noted.bytes += size;
+        noted.bytes = noted.bytes.saturating_add(size);
         if noted.bytes > self.bytes_max {
             noted.calls.truncate(place);
             noted.cut += 1;
@@ -212,17 +219,14 @@ fn redact_reply(reply: &mut Reply, secrets: &Secrets) {
 
 fn redact_fields(headers: &mut [crate::capability::http::Header]) {
     for header in headers {
-        if SECRET_FIELDS
-            .iter()
-            .any(|field| header.name.eq_ignore_ascii_case(field))
-        {
+        if secret::is_by_name(&header.name) {
             REDACTED.clone_into(&mut header.value);
         }
     }
 }
 
 /// User and password before a URL's host.
-fn redact_user(url: &mut String) {
+pub fn redact_user(url: &mut String) {
     let Some((scheme, rest)) = url.split_once("://") else {
         return;
     };
@@ -256,6 +260,11 @@ fn redact_bytes(bytes: &mut Vec<u8>, secrets: &Secrets) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::capability::{
+        http::{self, Header},
+        net::IpFamily,
+        tcp, testing,
+    };
 
     #[test]
     fn users_before_a_host_are_nobodys_business() {
@@ -268,6 +277,65 @@ mod tests {
             redact_user(&mut text);
             assert_eq!(text, shown);
         }
+    }
+
+    fn request(method: &str, headers: Vec<Header>) -> Ask {
+        Ask::Http(http::Request {
+            method: method.to_owned(),
+            url: "http://127.0.0.1/".to_owned(),
+            headers,
+            body: None,
+            max_redirects: 0,
+            family: IpFamily::Any,
+            tls: None,
+            timeout_ms: None,
+            max_body_bytes: None,
+        })
+    }
+
+    #[test]
+    fn whatever_a_guest_can_grow_counts_and_a_refused_call_is_a_line() {
+        let lease = testing::lease().done();
+        let long = "x".repeat(100 << 10);
+        let field = |name: &str| Header {
+            name: name.to_owned(),
+            value: String::new(),
+        };
+        let tcp = Ask::Tcp(tcp::Request {
+            host: "127.0.0.1".to_owned(),
+            port: 1,
+            family: IpFamily::Any,
+            timeout_ms: None,
+            max_bytes: None,
+            tls: None,
+            steps: vec![tcp::Step::Expect(tcp::Expectation::Line); 10_000],
+        });
+        for ask in [
+            request(&long, Vec::new()),
+            request("GET", vec![field(&long)]),
+            request("GET", vec![field(""); 10_000]),
+            tcp,
+        ] {
+            let notes = || Notes::new(Clock::system(), 64 << 10, Repeat::Nothing);
+            let called = notes();
+            assert!(called.begin(&ask, &lease, false).is_none());
+            assert_eq!(called.take().1, 1);
+            let refused = notes();
+            assert!(refused.begin(&ask, &lease, true).is_some());
+            assert!(refused.noted().bytes < 4 << 10);
+        }
+    }
+
+    #[test]
+    fn secrets_are_found_in_names_and_methods() {
+        let secrets = Secrets::new([("token".into(), "hunter2hunter2".into())].into()).unwrap();
+        let field = Header {
+            name: "x-hunter2hunter2".to_owned(),
+            value: String::new(),
+        };
+        let mut ask = request("hunter2hunter2", vec![field]);
+        redact_ask(&mut ask, &secrets);
+        assert!(!format!("{ask:?}").contains("hunter2"), "{ask:?}");
     }
 
     #[test]

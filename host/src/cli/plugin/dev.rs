@@ -1,6 +1,11 @@
 //! `plugin dev`: watch a plugin's folder, build it when something in it changed, try it, and show what is different now.
 
-use super::{run, scene::SceneArgs, sources::Sources, test};
+use super::{
+    run,
+    scene::{SceneArgs, Usage},
+    sources::Sources,
+    test,
+};
 use crate::{
     app::Trial,
     capability::course::{Course, Notes, Repeat},
@@ -72,6 +77,14 @@ struct Seen {
 
 pub fn dev(args: &DevArgs) -> Result<ExitCode> {
     let manifest_path = args.dir.join(plugins::MANIFEST);
+    let given = args.scene.given();
+    if !given.is_empty() && !args.scene.says_what() {
+        let text = format!(
+            "{} would change nothing while the cases run; with --settings, --kind or --grant one run takes their place",
+            given.join(", ")
+        );
+        return Err(Usage(text).into());
+    }
     // What is wrong with it is said before anything is watched; later it is a mistake that is being mended.
     manifest(&manifest_path)?;
     let (sender, news) = channel();
@@ -248,7 +261,7 @@ fn try_out(args: &DevArgs) -> Result<Seen> {
         ..Seen::default()
     };
     let files = test::files(&test::folder(&args.dir), &[]);
-    if let (false, Ok(files)) = (args.scene.is_given(), files) {
+    if let (false, Ok(files)) = (args.scene.says_what(), files) {
         let report = test::run_all(&args.dir, trial, &files)?;
         for (name, text, fuel) in report.each()? {
             seen.came.insert(name.clone(), text);

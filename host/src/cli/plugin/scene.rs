@@ -2,7 +2,7 @@
 
 use crate::{
     app::{self, Trial},
-    cases::{Scene, excerpt},
+    cases::{self, Scene, excerpt},
     config::{self, parse_duration, parse_size},
     domain::{
         color::Color,
@@ -18,7 +18,6 @@ use anyhow::Result;
 use clap::{Args, ValueEnum};
 use serde_json::Value;
 use std::{
-    collections::BTreeMap,
     fmt,
     io::Read as _,
     path::{Path, PathBuf},
@@ -26,6 +25,8 @@ use std::{
     time::Duration,
 };
 
+/// The settings unless the flag says otherwise.
+const NO_SETTINGS: &str = "{}";
 /// Bytes of settings.
 const SETTINGS_BYTES_MAX: u64 = 1 << 20;
 /// The engine's socket unless the flag says otherwise.
@@ -35,7 +36,7 @@ const DOCKER_SOCKET: &str = "/var/run/docker.sock";
 #[derive(Debug, Args)]
 pub struct SceneArgs {
     /// The settings: JSON, @FILE, or - for standard input
-    #[arg(long, value_name = "JSON", default_value = "{}")]
+    #[arg(long, value_name = "JSON", default_value = NO_SETTINGS)]
     pub settings: String,
     /// Which export to call; needed where the plugin has several
     #[arg(long, value_enum, value_name = "KIND")]
@@ -59,9 +60,9 @@ pub struct SceneArgs {
     /// CPU time [default: 200ms]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     cpu: Option<Duration>,
-    /// Wall time
-    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration)]
-    timeout: Duration,
+    /// Wall time [default: 5s]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    timeout: Option<Duration>,
     /// Memory [default: 32MiB]
     #[arg(long, value_name = "SIZE", value_parser = memory)]
     memory: Option<u64>,
@@ -123,9 +124,29 @@ fn usage<T>(message: impl Into<String>) -> Result<T> {
 }
 
 impl SceneArgs {
-    /// Whether the flags say anything of what is to be run.
-    pub fn is_given(&self) -> bool {
-        self.settings != "{}" || !self.grant.is_empty() || self.kind.is_some()
+    /// The flags that were given.
+    pub fn given(&self) -> Vec<&'static str> {
+        let flags = [
+            ("--settings", self.settings != NO_SETTINGS),
+            ("--kind", self.kind.is_some()),
+            ("--attempt", self.attempt != 1),
+            ("--color", self.color != Color::Red),
+            ("--grant", !self.grant.is_empty()),
+            ("--secret", !self.secret.is_empty()),
+            ("--fuel", self.fuel.is_some()),
+            ("--cpu", self.cpu.is_some()),
+            ("--timeout", self.timeout.is_some()),
+            ("--memory", self.memory.is_some()),
+        ];
+        flags
+            .into_iter()
+            .filter_map(|(flag, given)| given.then_some(flag))
+            .collect()
+    }
+
+    /// Whether they say what is to be run, and not only how.
+    pub fn says_what(&self) -> bool {
+        self.settings != NO_SETTINGS || !self.grant.is_empty() || self.kind.is_some()
     }
 
     /// Memory that the sandbox must be able to give.
@@ -150,7 +171,7 @@ impl SceneArgs {
             cpu: self.cpu.unwrap_or(default.cpu),
             memory_bytes: self.memory.unwrap_or(default.memory_bytes),
         };
-        scene.timeout = self.timeout;
+        scene.timeout = self.timeout.unwrap_or(scene.timeout);
         scene.attempt = self.attempt;
         if self.color != scene.code.color {
             let name = self.color.name();
@@ -245,10 +266,9 @@ fn settings(facts: &Facts, name: &str, text: &str) -> Result<Value> {
     usage(shown)
 }
 
-/// Values that nobody may read: of the settings that were named, of those that the schema marks (`writeOnly`, or the
-/// format `password`), and of those whose name says so.
+/// Values that nobody may read: of the settings that were named, and of those that are marked.
 fn secrets(facts: &Facts, settings: &Value, named: &[String]) -> Result<Secrets> {
-    let mut values = BTreeMap::new();
+    let mut values = cases::marked(&facts.schema, settings);
     for path in named {
         let pointer = format!("/{}", path.replace('.', "/"));
         match settings.pointer(&pointer) {
@@ -262,50 +282,9 @@ fn secrets(facts: &Facts, settings: &Value, named: &[String]) -> Result<Secrets>
             None => return usage(format!("--secret {path}: there is no such setting")),
         }
     }
-    marked(&facts.schema, settings, "", &mut values);
     match Secrets::new(values) {
         Ok(secrets) => Ok(secrets),
         Err(error) => usage(format!("the secrets can't be searched for: {error}")),
-    }
-}
-
-fn marked(schema: &Value, settings: &Value, path: &str, into: &mut BTreeMap<Box<str>, Box<str>>) {
-    const NAMES: [&str; 6] = [
-        "password",
-        "secret",
-        "token",
-        "api-key",
-        "private-key",
-        "authorization",
-    ];
-    let Value::Object(entries) = settings else {
-        return;
-    };
-    for (name, value) in entries {
-        let property = schema
-            .get("properties")
-            .and_then(|properties| properties.get(name));
-        let path = if path.is_empty() {
-            name.clone()
-        } else {
-            format!("{path}.{name}")
-        };
-        match value {
-            Value::String(text) => {
-                let is = |key: &str, wanted: &Value| {
-                    property.and_then(|property| property.get(key)) == Some(wanted)
-                };
-                let plain = name.to_ascii_lowercase().replace('_', "-");
-                let says = NAMES.iter().any(|word| plain.ends_with(word));
-                let secret =
-                    says || is("writeOnly", &Value::Bool(true)) || is("format", &Value::from("password"));
-                if secret && secret::wrong(text).is_none() {
-                    into.insert(path.into(), text.as_str().into());
-                }
-            }
-            Value::Object(_) => marked(property.unwrap_or(&Value::Null), value, &path, into),
-            _ => {}
-        }
     }
 }
 

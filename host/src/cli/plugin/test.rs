@@ -60,6 +60,14 @@ pub struct TestArgs {
 }
 
 pub fn test(args: &TestArgs) -> Result<ExitCode> {
+    let given = args.scene.given();
+    if args.record.is_none() && !given.is_empty() {
+        let text = format!(
+            "{} would change nothing: a case says itself what is run; with --record NAME one is made of a run by flags",
+            given.join(", ")
+        );
+        return Err(Usage(text).into());
+    }
     let trial = Trial::load(&args.path, args.scene.memory_bytes())?;
     if let Some(name) = &args.record {
         return record(&trial, &folder(&args.path), name, &args.scene);
@@ -198,9 +206,10 @@ pub fn run_all(path: &Path, trial: Trial, files: &[PathBuf]) -> Result<Report> {
 }
 
 fn run_one(trial: &Trial, case: &Case) -> Result<(Vec<Failed>, Ran)> {
+    let digest = &*trial.plugin()?.facts.digest;
     let playing = case.play();
     let ran = trial.run(&case.scene, Some(&playing.course))?;
-    let failed = case.failures(&playing, &ran.outcome, &ran.log, ran.usage.fuel);
+    let failed = case.failures(&playing, digest, &ran.outcome, &ran.log, ran.usage.fuel);
     Ok((failed, ran))
 }
 
