@@ -20,6 +20,6 @@ pub use load::{Places, Prepared, inspect, load_for_inspection, prepare};
 pub use lock::{Survey, survey};
 pub use probe::{Probed, Refused, probe_monitor, probe_plugin};
 pub use tenants::{Amounts, Figures, figures, shown_age};
-pub use trial::{MEMORY_BYTES_MAX, Ran, Trial, log_line};
+pub use trial::{MEMORY_BYTES_MAX, Ran, Trial};
 pub use verify::{Check, verify};
 pub use wrong::{Wrong, tenants_json, tenants_text};

@@ -5,7 +5,7 @@
 
 use crate::{
     capability::course::{Course, Notes, Origin, Repeat, fresh_seed},
-    cases::{Record, Scene},
+    cases::{RECORDED_BYTES_MAX, Record, Scene},
     clock::Clock,
     domain::time::{Mono, Wall},
     sandbox::{Happened, Keeper, Noting},
@@ -27,8 +27,6 @@ use tokio::sync::Semaphore;
 pub const FOLDER: &str = "traces";
 /// Traces that are kept; the oldest go.
 pub const KEPT_MAX: usize = 64;
-/// Of the calls of one execution.
-pub const BYTES_MAX: usize = 64 << 10;
 /// Executions that are noted at the same time.
 const NOTED_MAX: usize = 32;
 /// Traces that wait to be written.
@@ -93,7 +91,7 @@ impl Keeper for Traces {
         let wall = self.clock.wall();
         let notes = Notes::new(
             self.clock.clone(),
-            BYTES_MAX,
+            RECORDED_BYTES_MAX,
             Repeat::Numbers(Origin { wall, seed }),
         );
         Some(Noting {
@@ -140,7 +138,7 @@ fn write(folder: &Path, happened: &Happened, now: Wall) -> Result<PathBuf> {
     let cut = if calls_cut > 0 {
         format!(
             "\n{calls_cut} of its calls were not kept, for want of room ({} KiB).",
-            BYTES_MAX >> 10
+            RECORDED_BYTES_MAX >> 10
         )
     } else {
         String::new()

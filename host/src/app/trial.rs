@@ -2,10 +2,7 @@
 
 use super::load::compiler;
 use crate::{
-    capability::{
-        course::Course,
-        log::{self, Line},
-    },
+    capability::{course::Course, log::Line},
     cases::Scene,
     clock::Clock,
     config::Draft,
@@ -203,10 +200,4 @@ fn sandbox_for(memory_bytes: u64, data_dir: Option<&Path>) -> Result<Arc<Sandbox
     settings.engines = NonZeroUsize::MIN;
     settings.slots = 16;
     Sandbox::new(settings, Clock::system())
-}
-
-/// One line of a log, as it is written into cases and compared there.
-#[must_use]
-pub fn log_line(line: &log::Line) -> String {
-    format!("{}: {}", line.level.name(), line.message)
 }

@@ -49,6 +49,13 @@ pub struct Line {
     pub message: String,
 }
 
+/// As it is written into cases and compared there.
+impl std::fmt::Display for Line {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.level.name(), self.message)
+    }
+}
+
 /// The log lines of one execution.
 #[derive(Debug, Default)]
 pub struct LogBook {

@@ -25,6 +25,8 @@ use toml::Spanned;
 
 /// Bytes of a case.
 pub const FILE_BYTES_MAX: u64 = 1 << 20;
+/// What is kept of the calls of one execution that is recorded.
+pub const RECORDED_BYTES_MAX: usize = 64 << 10;
 /// Calls of a case.
 const CALLS_MAX: usize = 1_000;
 

@@ -16,7 +16,7 @@ use crate::{
 pub fn came(outcome: &Outcome, log: &[Line]) -> Expect {
     let mut came = Expect {
         outcome: Some(outcome.class().to_owned()),
-        log: Some(log.iter().map(log_line).collect()),
+        log: Some(log.iter().map(Line::to_string).collect()),
         ..Expect::default()
     };
     match outcome {
@@ -69,11 +69,6 @@ fn measured(measurements: &[outcome::Measurement]) -> Vec<Measurement> {
             unit: Some(one.unit.clone()),
         })
         .collect()
-}
-
-/// A line of a log as a case writes it.
-pub fn log_line(line: &Line) -> String {
-    format!("{}: {}", line.level.name(), line.message)
 }
 
 /// What is wrong with an expectation, whatever comes.

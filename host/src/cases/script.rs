@@ -7,8 +7,7 @@ use super::{
 };
 use crate::capability::{
     ErrorCode, Failure, Phase, Taint,
-    course::{Ask, Reply, Script, Scripted},
-    docker, files,
+    course::{Ask, Script, Scripted},
 };
 use crate::domain::outcome::Denial;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -109,31 +108,16 @@ fn unexpected(ask: &Ask) -> Scripted {
 /// Denies a call, and taints the execution as a missing grant does.
 #[must_use]
 pub fn refusing(ask: &Ask, why: &str) -> Scripted {
-    let taint = Some(Taint::Denied(Denial {
-        capability: ask.capability(),
-        wanted: ask.wanted(),
-        grant: why.to_owned(),
-    }));
-    let failure = || Failure {
+    let reply = ask.failed(Failure {
         code: ErrorCode::Denied,
         phase: Phase::Prepare,
         message: why.to_owned(),
-        taint: taint.clone(),
-    };
-    let docker = || docker::Failure {
-        error: docker::Error::Denied(why.to_owned()),
-        taint: taint.clone(),
-    };
-    let reply = match ask {
-        Ask::Http(_) => Reply::Http(Err(failure())),
-        Ask::Tcp(_) => Reply::Tcp(Err(failure())),
-        Ask::Inspect { .. } => Reply::Container(Err(docker())),
-        Ask::Restart { .. } | Ask::Start { .. } | Ask::Stop { .. } => Reply::Docker(Err(docker())),
-        Ask::Append { .. } => Reply::Files(Err(files::Failure {
-            error: files::Error::Denied(why.to_owned()),
-            taint: taint.clone(),
+        taint: Some(Taint::Denied(Denial {
+            capability: ask.capability(),
+            wanted: ask.wanted(),
+            grant: why.to_owned(),
         })),
-    };
+    });
     Scripted {
         reply: Some(reply),
         after: std::time::Duration::ZERO,

@@ -174,3 +174,31 @@ fn put(text: &str) -> Result<()> {
 fn put_json(value: &impl serde::Serialize) -> Result<()> {
     put(&format!("{}\n", serde_json::to_string_pretty(value)?))
 }
+
+/// As a shell takes it for one word.
+fn quoted(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:,@+".contains(c);
+    if !text.is_empty() && text.chars().all(plain) && !text.starts_with('-') {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_quoted_where_a_shell_would_break_them() {
+        for (text, word) in [
+            ("a/b-1", "a/b-1"),
+            ("it's here", r"'it'\''s here'"),
+            ("~a", "'~a'"),
+            ("-a", "'-a'"),
+            ("", "''"),
+        ] {
+            assert_eq!(quoted(text), word);
+        }
+    }
+}

@@ -1,6 +1,8 @@
 //! A lent call and its answer, as plain values.
 
-use crate::capability::{Failure, Lease, Lender, Taint, docker, files, http, log::one_line, tcp};
+use crate::capability::{
+    ErrorCode, Failure, Lease, Lender, Phase, Taint, docker, files, http, log::one_line, tcp,
+};
 use crate::domain::secret::Secrets;
 
 /// A lent call, as the guest made it.
@@ -147,6 +149,44 @@ impl Ask {
             Self::Append { path, line } => {
                 files::refusal(path, line).map(|failure| Reply::Files(Err(failure)))
             }
+        }
+    }
+
+    /// What it means for this interface that the call failed so: that it was denied, or that no answer came.
+    #[must_use]
+    pub fn failed(&self, failure: Failure) -> Reply {
+        let denied = failure.code == ErrorCode::Denied;
+        let sent = failure.phase != Phase::Prepare;
+        let docker = |failure: Failure| docker::Failure {
+            error: if denied {
+                docker::Error::Denied(failure.message)
+            } else {
+                docker::Error::Unavailable(failure.message)
+            },
+            taint: failure.taint,
+        };
+        match self {
+            Self::Http(_) => Reply::Http(Err(failure)),
+            Self::Tcp(_) => Reply::Tcp(Err(failure)),
+            Self::Inspect { .. } => Reply::Container(Err(docker(failure))),
+            Self::Restart { .. } | Self::Start { .. } | Self::Stop { .. } => {
+                Reply::Docker(Err(if sent && !denied {
+                    docker::Error::EffectUnknown(failure.message).into()
+                } else {
+                    docker(failure)
+                }))
+            }
+            Self::Append { .. } => Reply::Files(Err(if denied {
+                files::Failure {
+                    error: files::Error::Denied(failure.message),
+                    taint: failure.taint,
+                }
+            } else {
+                files::Failure {
+                    error: files::Error::Io(failure.message.clone()),
+                    taint: Some(Taint::Host(failure.message)),
+                }
+            })),
         }
     }
 

@@ -2,9 +2,9 @@
 
 use super::{Ask, GuestTime, Reply};
 use crate::capability::{
-    ErrorCode, Failure, Lease, Phase, Taint,
+    ErrorCode, Failure, Lease, Phase,
     call::{Call, Stage as Place},
-    docker, files, http, tcp,
+    http, tcp,
 };
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -48,7 +48,7 @@ impl Stage {
         }
         let call = match Call::begin(lease, self.time.clock(), ask.timeout_ms()) {
             Ok(call) => call,
-            Err(failure) => return failed(ask, failure),
+            Err(failure) => return ask.failed(failure),
         };
         let scripted = {
             let mut script = self.script.lock().unwrap_or_else(PoisonError::into_inner);
@@ -65,33 +65,9 @@ impl Stage {
                 call.enter(Place::Processing);
                 self.time.advance(span);
                 let failure = call.timed_out(self.time.clock().mono(), span);
-                failed(ask, failure)
+                ask.failed(failure)
             }
         }
-    }
-}
-
-/// What the failure of a call that was sent means for each interface.
-fn failed(ask: &Ask, failure: Failure) -> Reply {
-    let sent = failure.phase != Phase::Prepare;
-    match ask {
-        Ask::Http(_) => Reply::Http(Err(failure)),
-        Ask::Tcp(_) => Reply::Tcp(Err(failure)),
-        Ask::Inspect { .. } => Reply::Container(Err(docker::Failure {
-            error: docker::Error::Unavailable(failure.message),
-            taint: failure.taint,
-        })),
-        Ask::Restart { .. } | Ask::Start { .. } | Ask::Stop { .. } if sent => {
-            Reply::Docker(Err(docker::Error::EffectUnknown(failure.message).into()))
-        }
-        Ask::Restart { .. } | Ask::Start { .. } | Ask::Stop { .. } => Reply::Docker(Err(docker::Failure {
-            error: docker::Error::Unavailable(failure.message),
-            taint: failure.taint,
-        })),
-        Ask::Append { .. } => Reply::Files(Err(files::Failure {
-            error: files::Error::Io(failure.message.clone()),
-            taint: Some(Taint::Host(failure.message)),
-        })),
     }
 }
 

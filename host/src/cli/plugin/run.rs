@@ -194,7 +194,7 @@ pub fn steady(ran: &Ran, calls: &[Called]) -> String {
         ));
     }
     for line in &ran.log {
-        text.push_str(&format!("log {}: {}\n", line.level.name(), line.message));
+        text.push_str(&format!("log {line}\n"));
     }
     if let Outcome::Denied(denial) = &ran.outcome {
         text.extend(flag(denial).map(|flag| format!("allow it with {flag}\n")));

@@ -3,6 +3,7 @@
 use crate::{
     app::{self, Trial},
     cases::{self, Scene, excerpt},
+    cli::quoted,
     config::{self, parse_duration, parse_size},
     domain::{
         color::Color,
@@ -367,16 +368,6 @@ pub fn flag(denial: &Denial) -> Option<String> {
         _ => return None,
     };
     Some(format!("--grant {key}={}", quoted(&value)))
-}
-
-/// As a shell takes it for one word.
-fn quoted(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:,@+".contains(c);
-    if text.chars().all(plain) {
-        text.to_owned()
-    } else {
-        format!("'{}'", text.replace('\'', "'\\''"))
-    }
 }
 
 #[cfg(test)]

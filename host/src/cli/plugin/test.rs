@@ -4,7 +4,7 @@ use super::scene::{SceneArgs, Usage};
 use crate::{
     app::{self, Ran, Trial},
     capability::course::{Course, GuestTime, Notes, Origin, Repeat, fresh_seed},
-    cases::{Case, Failed, Record, diff::Line},
+    cases::{Case, Failed, RECORDED_BYTES_MAX, Record, diff::Line},
     cli::{
         Output,
         paint::{GREEN, Paint, RED},
@@ -36,8 +36,6 @@ wrong.";
 
 /// The folder of cases beside a component.
 pub const FOLDER: &str = "tests";
-/// What is recorded of the calls of one execution.
-pub const TRACE_BYTES_MAX: usize = 64 << 10;
 
 #[derive(Debug, Args)]
 pub struct TestArgs {
@@ -280,7 +278,7 @@ fn record(trial: &Trial, folder: &Path, name: &str, args: &SceneArgs) -> Result<
         ..scene
     };
     let repeat = Repeat::Time(Arc::new(GuestTime::new(origin, true)));
-    let course = Arc::new(Course::Noted(Notes::new(clock, TRACE_BYTES_MAX, repeat)));
+    let course = Arc::new(Course::Noted(Notes::new(clock, RECORDED_BYTES_MAX, repeat)));
     let ran = trial.run(&scene, Some(&course))?;
     let (calls, calls_cut) = course.noted();
     let plugin = trial.plugin()?;
@@ -305,7 +303,7 @@ fn record(trial: &Trial, folder: &Path, name: &str, args: &SceneArgs) -> Result<
     if calls_cut > 0 {
         put(&format!(
             "  only {} KiB of calls are kept: {} more are missing\n",
-            TRACE_BYTES_MAX >> 10,
+            RECORDED_BYTES_MAX >> 10,
             calls_cut
         ))?;
     }
@@ -369,7 +367,7 @@ impl Report {
             }
             if let Some(ran) = tested.ran.as_ref().filter(|_| !tested.failed.is_empty()) {
                 for line in &ran.log {
-                    writeln!(out, "        log {}", app::log_line(line))?;
+                    writeln!(out, "        log {line}")?;
                 }
             }
         }

@@ -4,7 +4,11 @@
 
 mod project;
 
-use crate::{cli::put, domain::spec::Kind, plugins};
+use crate::{
+    cli::{put, quoted},
+    domain::spec::Kind,
+    plugins,
+};
 use anyhow::{Context as _, Result, bail};
 use clap::{
     Args,
@@ -82,21 +86,10 @@ pub fn new(args: &NewArgs) -> Result<ExitCode> {
          README.md there says what is what, and how to go on.\n",
         files.len(),
         folder.display(),
-        quoted(&folder),
+        quoted(&folder.display().to_string()),
         args.lang.install(),
     ))?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// A path as a shell takes it.
-fn quoted(path: &Path) -> String {
-    let text = path.display().to_string();
-    let plain = |letter: char| letter.is_ascii_alphanumeric() || "/._-+~".contains(letter);
-    if text.chars().all(plain) && !text.starts_with('-') {
-        text
-    } else {
-        format!("'{}'", text.replace('\'', r"'\''"))
-    }
 }
 
 fn write_all(folder: &Path, files: &Files) -> Result<()> {
@@ -195,11 +188,5 @@ mod tests {
             put_in_place(&from, &to).unwrap_err().kind(),
             ErrorKind::AlreadyExists
         );
-    }
-
-    #[test]
-    fn paths_are_quoted_where_a_shell_would_break_them() {
-        assert_eq!(quoted(Path::new("a/b-1")), "a/b-1");
-        assert_eq!(quoted(Path::new("it's here")), r"'it'\''s here'");
     }
 }

@@ -1,0 +1,282 @@
+//! What comes of a call by what a case says, with what it leaves out.
+
+use super::{
+    super::{
+        format::{Answer, Call, Denied, Error, ErrorName, Timings, TlsFacts},
+        words::Hex,
+    },
+    header,
+};
+use crate::{
+    capability::{
+        ErrorCode, Failure, Phase, Taint,
+        course::{Ask, Reply, Scripted},
+        docker, files, http, net, tcp,
+    },
+    domain::outcome::Denial,
+};
+use std::time::Duration;
+
+/// What comes of the call, asked for like this.
+pub fn scripted(call: &Call, ask: &Ask) -> Scripted {
+    let reply = (call.never != Some(true)).then(|| reply(call, ask));
+    let timed = match &reply {
+        Some(Reply::Http(Ok(response))) => Some(response.timings),
+        Some(Reply::Tcp(Ok(response))) => Some(response.timings),
+        _ => None,
+    };
+    let after = match (call.after, timed) {
+        (Some(span), _) => span.0,
+        (None, Some(timings)) => Duration::from_micros(
+            [
+                timings.resolve_us,
+                timings.connect_us,
+                timings.tls_us,
+                timings.processing_us,
+                timings.transfer_us,
+            ]
+            .iter()
+            .fold(0, |sum: u64, part| sum.saturating_add(*part)),
+        ),
+        (None, None) => Duration::ZERO,
+    };
+    Scripted { reply, after }
+}
+
+fn reply(call: &Call, ask: &Ask) -> Reply {
+    if let Some(denied) = &call.denied {
+        return refused(denied, ask);
+    }
+    let empty = Answer::default();
+    let answer = call.answer.as_ref().unwrap_or(&empty);
+    let error = call.error.as_ref();
+    let message = error.and_then(|error| error.message.clone());
+    let taint = |message: &str, own: bool| {
+        let tainted = error.and_then(|error| error.tainted).unwrap_or(own);
+        tainted.then(|| Taint::Host(message.to_owned()))
+    };
+    let net = |error: &Error| {
+        let code = match error.code {
+            ErrorName::Net(code) => code,
+            _ => ErrorCode::Host,
+        };
+        let message = message.clone().unwrap_or_else(|| code.name().replace('-', " "));
+        Failure {
+            code,
+            phase: error.phase.map_or_else(|| usual_phase(code), |phase| phase.0),
+            taint: taint(&message, code == ErrorCode::Host),
+            message,
+        }
+    };
+    let docker = |error: &Error| {
+        use docker::Error as E;
+        let message = message.clone().unwrap_or_else(|| "scripted".to_owned());
+        docker::Failure {
+            taint: taint(&message, false),
+            error: match error.code {
+                ErrorName::NotFound => E::NotFound(message),
+                ErrorName::Unavailable => E::Unavailable(message),
+                ErrorName::EffectUnknown => E::EffectUnknown(message),
+                _ => E::Rejected(message),
+            },
+        }
+    };
+    match ask {
+        Ask::Http(request) => Reply::Http(match error {
+            Some(error) => Err(net(error)),
+            None => Ok(response(answer, request)),
+        }),
+        Ask::Tcp(request) => Reply::Tcp(match error {
+            Some(error) => Err(net(error)),
+            None => Ok(dialogue(answer, request)),
+        }),
+        Ask::Inspect { name } => Reply::Container(match (error, &answer.container) {
+            (Some(error), _) => Err(docker(error)),
+            (None, Some(container)) => Ok(docker::Container {
+                id: container.id.clone(),
+                name: if container.name.is_empty() {
+                    name.clone()
+                } else {
+                    container.name.clone()
+                },
+                image: container.image.clone(),
+                state: container.state.clone(),
+                exit_code: container.exit_code,
+                health: container.health.clone(),
+            }),
+            (None, None) => Err(docker::Error::NotFound(format!("no such container: {name}")).into()),
+        }),
+        Ask::Restart { .. } | Ask::Start { .. } | Ask::Stop { .. } => {
+            Reply::Docker(error.map_or(Ok(()), |error| Err(docker(error))))
+        }
+        Ask::Append { .. } => Reply::Files(error.map_or(Ok(()), |error| {
+            use files::Error as E;
+            let message = message.clone().unwrap_or_else(|| "scripted".to_owned());
+            Err(files::Failure {
+                taint: taint(&message, false),
+                error: match error.code {
+                    ErrorName::InvalidPath => E::InvalidPath(message),
+                    ErrorName::InvalidLine => E::InvalidLine(message),
+                    _ => E::Io(message),
+                },
+            })
+        })),
+    }
+}
+
+/// Where a failure shows as a rule.
+fn usual_phase(code: ErrorCode) -> Phase {
+    match code {
+        ErrorCode::Denied | ErrorCode::InvalidRequest | ErrorCode::Host => Phase::Prepare,
+        ErrorCode::NameNotFound | ErrorCode::ResolveFailed => Phase::Resolve,
+        ErrorCode::ConnectionRefused | ErrorCode::Unreachable => Phase::Connect,
+        ErrorCode::CertificateExpired
+        | ErrorCode::CertificateNameMismatch
+        | ErrorCode::CertificateUntrusted
+        | ErrorCode::TlsFailed => Phase::Tls,
+        ErrorCode::ConnectionReset
+        | ErrorCode::Timeout
+        | ErrorCode::Protocol
+        | ErrorCode::TooManyRedirects => Phase::Processing,
+    }
+}
+
+fn refused(denied: &Denied, ask: &Ask) -> Reply {
+    let capability = ask.capability();
+    let known = ["http", "tcp", "udp", "docker", "files"].into_iter();
+    let denial = Denial {
+        capability: denied
+            .capability
+            .as_ref()
+            .and_then(|name| known.into_iter().find(|known| known == name))
+            .unwrap_or(capability),
+        wanted: denied.wanted.clone().unwrap_or_else(|| ask.wanted()),
+        grant: denied.grant.clone().unwrap_or_else(|| {
+            format!(
+                "grants.{}",
+                if capability == "files" {
+                    "directories"
+                } else {
+                    capability
+                }
+            )
+        }),
+    };
+    let message = denied
+        .message
+        .clone()
+        .unwrap_or_else(|| format!("no grant covers {}; to allow it: {}", denial.wanted, denial.grant));
+    ask.failed(Failure {
+        code: ErrorCode::Denied,
+        phase: denied.phase.map_or(Phase::Prepare, |phase| phase.0),
+        message,
+        taint: Some(Taint::Denied(denial)),
+    })
+}
+
+/// Of an answer that says nothing about it, as in the SDK's harness: 1 ms to connect, 20 ms to process and 4 ms to
+/// transfer.
+const TIMINGS: Timings = Timings {
+    resolve_us: 0,
+    connect_us: 1_000,
+    tls_us: 0,
+    processing_us: 20_000,
+    transfer_us: 4_000,
+};
+
+const PEER: &str = "192.0.2.7";
+
+fn response(answer: &Answer, request: &http::Request) -> http::Response {
+    let port = if request.url.starts_with("https:") {
+        443
+    } else {
+        80
+    };
+    http::Response {
+        status: answer.status.unwrap_or(200),
+        version: answer.version.clone().unwrap_or_else(|| "HTTP/1.1".to_owned()),
+        headers: answer
+            .headers
+            .iter()
+            .flatten()
+            .map(|field| header(field))
+            .collect(),
+        body: bytes(answer.body.as_ref(), answer.body_hex.as_ref()),
+        body_truncated: answer.body_truncated.unwrap_or(false),
+        url: answer.url.clone().unwrap_or_else(|| request.url.clone()),
+        redirects: answer.redirects.unwrap_or(0),
+        peer: answer.peer.clone().unwrap_or_else(|| format!("{PEER}:{port}")),
+        timings: took(answer.timings),
+        tls: answer.tls.as_ref().map(handshake),
+    }
+}
+
+fn dialogue(answer: &Answer, request: &tcp::Request) -> tcp::Response {
+    let received = bytes(answer.received.as_ref(), answer.received_hex.as_ref());
+    tcp::Response {
+        peer: answer
+            .peer
+            .clone()
+            .unwrap_or_else(|| format!("{PEER}:{}", request.port)),
+        unmet: answer.unmet.or_else(|| unmet(&request.steps, &received)),
+        received,
+        timings: took(answer.timings),
+        tls: answer.tls.as_ref().map(handshake),
+    }
+}
+
+/// The first step whose expectation the bytes don't meet: each looks behind what the one before it found.
+fn unmet(steps: &[tcp::Step], received: &[u8]) -> Option<u32> {
+    let mut rest = received;
+    for (index, step) in (0..).zip(steps) {
+        let needle: &[u8] = match step {
+            tcp::Step::Expect(tcp::Expectation::Contains(needle)) => needle,
+            tcp::Step::Expect(tcp::Expectation::Line) => b"\n",
+            _ => continue,
+        };
+        let Some(at) = memchr::memmem::find(rest, needle) else {
+            return Some(index);
+        };
+        rest = rest.get(at + needle.len()..).unwrap_or_default();
+    }
+    None
+}
+
+fn took(timings: Option<Timings>) -> net::Timings {
+    let timings = timings.unwrap_or(TIMINGS);
+    net::Timings {
+        resolve_us: timings.resolve_us,
+        connect_us: timings.connect_us,
+        tls_us: timings.tls_us,
+        processing_us: timings.processing_us,
+        transfer_us: timings.transfer_us,
+    }
+}
+
+fn handshake(facts: &TlsFacts) -> net::TlsFacts {
+    net::TlsFacts {
+        version: facts.version.clone(),
+        cipher: facts.cipher.clone(),
+        alpn: facts.alpn.clone(),
+        certificates: facts
+            .certificates
+            .iter()
+            .map(|certificate| net::Certificate {
+                subject: certificate.subject.clone(),
+                issuer: certificate.issuer.clone(),
+                names: certificate.names.clone(),
+                not_before: certificate.not_before,
+                not_after: certificate.not_after,
+                sha256: certificate.sha256.clone(),
+            })
+            .collect(),
+    }
+}
+
+fn bytes(text: Option<&String>, hex: Option<&Hex>) -> Vec<u8> {
+    match (text, hex) {
+        (_, Some(hex)) => hex.0.clone(),
+        (Some(text), None) => text.clone().into_bytes(),
+        (None, None) => Vec::new(),
+    }
+}

@@ -1,0 +1,278 @@
+//! A lent call, and what came of it, as a case writes them.
+
+use super::super::{
+    format::{
+        Answer, Call, Certificate, Container, Denied, Docker, Error, ErrorName, Files, Http, Step, Tcp,
+        Timings, Tls, TlsFacts,
+    },
+    words::{Hex, Span, Word},
+};
+use crate::{
+    capability::{
+        Failure, Phase, Taint,
+        course::{Ask, Called, Reply},
+        docker, files, http, net, tcp,
+    },
+    domain::outcome::Denial,
+};
+
+/// What a call is written like: everything that was asked for.
+pub fn asked(ask: &Ask) -> Call {
+    let mut call = Call::default();
+    match ask {
+        Ask::Http(request) => {
+            let (body, body_hex) = request.body.as_deref().map_or((None, None), text_or_hex);
+            call.http = Some(Http {
+                method: Some(request.method.clone()),
+                url: Some(request.url.clone()),
+                headers: (!request.headers.is_empty()).then(|| fields(&request.headers)),
+                body,
+                body_hex,
+                max_redirects: Some(request.max_redirects),
+                family: Some(family(request.family).to_owned()),
+                timeout_ms: request.timeout_ms,
+                max_body_bytes: request.max_body_bytes,
+                tls: request.tls.as_ref().map(tls),
+            });
+        }
+        Ask::Tcp(request) => {
+            call.tcp = Some(Tcp {
+                host: Some(request.host.clone()),
+                port: Some(request.port),
+                family: Some(family(request.family).to_owned()),
+                timeout_ms: request.timeout_ms,
+                max_bytes: request.max_bytes,
+                tls: request.tls.as_ref().map(tls),
+                steps: Some(request.steps.iter().map(step).collect()),
+            });
+        }
+        Ask::Restart { name, stop_timeout_s } => {
+            call.docker = Some(Docker {
+                restart: Some(name.clone()),
+                stop_timeout_s: Some(*stop_timeout_s),
+                ..Docker::default()
+            });
+        }
+        Ask::Stop { name, stop_timeout_s } => {
+            call.docker = Some(Docker {
+                stop: Some(name.clone()),
+                stop_timeout_s: Some(*stop_timeout_s),
+                ..Docker::default()
+            });
+        }
+        Ask::Start { name } => {
+            call.docker = Some(Docker {
+                start: Some(name.clone()),
+                ..Docker::default()
+            });
+        }
+        Ask::Inspect { name } => {
+            call.docker = Some(Docker {
+                inspect: Some(name.clone()),
+                ..Docker::default()
+            });
+        }
+        Ask::Append { path, line } => {
+            call.files = Some(Files {
+                path: Some(path.clone()),
+                line: Some(line.clone()),
+            });
+        }
+    }
+    call
+}
+
+/// A call that was noted, with what came of it.
+pub fn noted(called: &Called) -> Call {
+    let mut call = asked(&called.ask);
+    call.after = Some(Span(called.took));
+    let net = |call: &mut Call, failure: &Failure| match &failure.taint {
+        Some(Taint::Denied(denial)) => {
+            call.denied = Some(denied(denial, Some(failure.phase), &failure.message));
+        }
+        taint => {
+            call.error = Some(Error {
+                code: ErrorName::Net(failure.code),
+                phase: Some(Word(failure.phase)),
+                message: Some(failure.message.clone()),
+                tainted: taint.as_ref().map(|_| true),
+            });
+        }
+    };
+    let docker = |call: &mut Call, failure: &docker::Failure| {
+        use docker::Error as E;
+        let (code, message) = match &failure.error {
+            E::Denied(message) => (None, message),
+            E::NotFound(message) => (Some(ErrorName::NotFound), message),
+            E::Rejected(message) => (Some(ErrorName::Rejected), message),
+            E::Unavailable(message) => (Some(ErrorName::Unavailable), message),
+            E::EffectUnknown(message) => (Some(ErrorName::EffectUnknown), message),
+        };
+        own_error(call, code, message, failure.taint.as_ref());
+    };
+    match &called.reply {
+        None => call.never = Some(true),
+        Some(Reply::Http(Ok(response))) => call.answer = Some(http_answer(response)),
+        Some(Reply::Tcp(Ok(response))) => call.answer = Some(tcp_answer(response)),
+        Some(Reply::Http(Err(failure)) | Reply::Tcp(Err(failure))) => net(&mut call, failure),
+        Some(Reply::Docker(Ok(())) | Reply::Files(Ok(()))) => call.answer = Some(Answer::default()),
+        Some(Reply::Container(Ok(container))) => {
+            call.answer = Some(Answer {
+                container: Some(Container {
+                    id: container.id.clone(),
+                    name: container.name.clone(),
+                    image: container.image.clone(),
+                    state: container.state.clone(),
+                    exit_code: container.exit_code,
+                    health: container.health.clone(),
+                }),
+                ..Answer::default()
+            });
+        }
+        Some(Reply::Docker(Err(failure)) | Reply::Container(Err(failure))) => docker(&mut call, failure),
+        Some(Reply::Files(Err(failure))) => {
+            use files::Error as E;
+            let (code, message) = match &failure.error {
+                E::Denied(message) => (None, message),
+                E::InvalidPath(message) => (Some(ErrorName::InvalidPath), message),
+                E::InvalidLine(message) => (Some(ErrorName::InvalidLine), message),
+                E::Io(message) => (Some(ErrorName::Io), message),
+            };
+            own_error(&mut call, code, message, failure.taint.as_ref());
+        }
+    }
+    call
+}
+
+fn step(step: &tcp::Step) -> Step {
+    match step {
+        tcp::Step::Send(bytes) => match text_or_hex(bytes) {
+            (Some(text), _) => Step::Send(text),
+            (None, hex) => Step::SendHex(hex.unwrap_or(Hex(Vec::new()))),
+        },
+        tcp::Step::Expect(tcp::Expectation::Contains(bytes)) => match text_or_hex(bytes) {
+            (Some(text), _) => Step::Contains(text),
+            (None, hex) => Step::ContainsHex(hex.unwrap_or(Hex(Vec::new()))),
+        },
+        tcp::Step::Expect(tcp::Expectation::Line) => Step::Line(true),
+        tcp::Step::StartTls(options) => Step::Starttls(tls(options)),
+    }
+}
+
+fn tls(options: &net::TlsOptions) -> Tls {
+    let certificate = options.client_certificate.as_ref();
+    Tls {
+        ca: options.ca.clone(),
+        client_chain: certificate.map(|certificate| certificate.chain.clone()),
+        client_key: certificate.map(|certificate| certificate.key.clone()),
+        server_name: options.server_name.clone(),
+        insecure: Some(options.insecure),
+    }
+}
+
+fn family(family: net::IpFamily) -> &'static str {
+    match family {
+        net::IpFamily::Any => "any",
+        net::IpFamily::V4 => "v4",
+        net::IpFamily::V6 => "v6",
+    }
+}
+
+fn fields(headers: &[http::Header]) -> Vec<String> {
+    headers
+        .iter()
+        .map(|header| format!("{}: {}", header.name, header.value))
+        .collect()
+}
+
+fn text_or_hex(bytes: &[u8]) -> (Option<String>, Option<Hex>) {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => (Some(text.to_owned()), None),
+        Err(_) => (None, Some(Hex(bytes.to_vec()))),
+    }
+}
+
+fn own_error(call: &mut Call, code: Option<ErrorName>, message: &str, taint: Option<&Taint>) {
+    match (code, taint) {
+        (None, Some(Taint::Denied(denial))) => call.denied = Some(denied(denial, None, message)),
+        (code, taint) => {
+            call.error = Some(Error {
+                code: code.unwrap_or(ErrorName::Rejected),
+                phase: None,
+                message: Some(message.to_owned()),
+                tainted: taint.map(|_| true),
+            });
+        }
+    }
+}
+
+fn denied(denial: &Denial, phase: Option<Phase>, message: &str) -> Denied {
+    Denied {
+        phase: phase.filter(|phase| *phase != Phase::Prepare).map(Word),
+        capability: Some(denial.capability.to_owned()),
+        wanted: Some(denial.wanted.clone()),
+        grant: Some(denial.grant.clone()),
+        message: Some(message.to_owned()),
+    }
+}
+
+fn http_answer(response: &http::Response) -> Answer {
+    let (body, body_hex) = text_or_hex(&response.body);
+    Answer {
+        status: Some(response.status),
+        version: Some(response.version.clone()),
+        headers: Some(fields(&response.headers)),
+        body,
+        body_hex,
+        body_truncated: Some(response.body_truncated),
+        url: Some(response.url.clone()),
+        redirects: Some(response.redirects),
+        peer: Some(response.peer.clone()),
+        timings: Some(timings(response.timings)),
+        tls: response.tls.as_ref().map(tls_facts),
+        ..Answer::default()
+    }
+}
+
+fn tcp_answer(response: &tcp::Response) -> Answer {
+    let (received, received_hex) = text_or_hex(&response.received);
+    Answer {
+        received,
+        received_hex,
+        unmet: response.unmet,
+        peer: Some(response.peer.clone()),
+        timings: Some(timings(response.timings)),
+        tls: response.tls.as_ref().map(tls_facts),
+        ..Answer::default()
+    }
+}
+
+fn timings(timings: net::Timings) -> Timings {
+    Timings {
+        resolve_us: timings.resolve_us,
+        connect_us: timings.connect_us,
+        tls_us: timings.tls_us,
+        processing_us: timings.processing_us,
+        transfer_us: timings.transfer_us,
+    }
+}
+
+fn tls_facts(facts: &net::TlsFacts) -> TlsFacts {
+    TlsFacts {
+        version: facts.version.clone(),
+        cipher: facts.cipher.clone(),
+        alpn: facts.alpn.clone(),
+        certificates: facts
+            .certificates
+            .iter()
+            .map(|certificate| Certificate {
+                subject: certificate.subject.clone(),
+                issuer: certificate.issuer.clone(),
+                names: certificate.names.clone(),
+                not_before: certificate.not_before,
+                not_after: certificate.not_after,
+                sha256: certificate.sha256.clone(),
+            })
+            .collect(),
+    }
+}
