@@ -10,7 +10,13 @@ struct Manifest {
     version: String,
     kinds: Vec<String>,
     component: String,
+    #[serde(default)]
     needs: Vec<String>,
+    /// What the host makes of these two, it says when it loads the plugin.
+    #[serde(default, rename = "unused")]
+    _unused: Vec<String>,
+    #[serde(default, rename = "build")]
+    _build: Option<toml::Value>,
     #[serde(default)]
     requests: Requests,
 }
