@@ -216,6 +216,13 @@ mod tests {
     }
 
     #[test]
+    fn what_only_the_host_makes_something_of_is_no_mistake() {
+        let bare = GOOD.replace("needs = [\"http\"]", "unused = [\"wasi-sockets\"]");
+        let built = format!("{bare}\n[build]\ncommand = [\"sh\", \"build.sh\"]");
+        assert_eq!(check_manifest::<Example>(&built, "| `url` | | Where. |"), Ok(()));
+    }
+
+    #[test]
     fn an_unknown_key_is_refused() {
         let bad = format!("{GOOD}\nneed = []");
         assert!(check_manifest::<Example>(&bad, "").unwrap_err().contains("need"));
