@@ -173,7 +173,7 @@ fn clocks_random_numbers_and_sleep_come_out_the_same() {
 fn who_does_what_no_case_can_hold_is_told_that_he_can_t_be_recorded() {
     host::warm_up();
     for (path, need) in [
-        (guest("native"), "wasi-sockets"),
+        (guest("native"), "wasi-http"),
         (host::plugins().join("dns"), "dns"),
         (host::plugins().join("tls"), "tls"),
     ] {

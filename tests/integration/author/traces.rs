@@ -79,19 +79,29 @@ fn settings_that_are_secrets_by_their_names_are_in_no_trace() {
     std::fs::remove_file(path).unwrap();
 }
 
+/// A check that waits 20 ms by its clock, and may compute for as long as a busy machine makes it.
+const WAITS: &str = r#"[defaults]
+interval = "200ms"
+retry-interval = "100ms"
+failure-threshold = 2
+[plugins.chaos]
+grants.http = ["http://127.0.0.1:1"]
+grants.tcp = ["127.0.0.1:1"]
+grants.networks = ["loopback"]
+grants.directories = [{ path = ".", access = "append" }]
+grants.docker = { containers = ["web"] }
+limits = { fuel = 1_000_000_000, cpu = "2s" }
+[[monitor]]
+name = "waits"
+pulse = { plugin = "chaos", timeout = "30s", settings = { do = "spin-ms", ms = 20, then = "unhealthy" } }
+"#;
+
 /// A guest that is noted sees the clocks that it sees otherwise: one that waits by its clock comes to the same end.
 #[test]
 fn a_check_that_waits_by_its_clock_ends_while_it_is_noted() {
     let folder = tempfile::TempDir::new().unwrap();
     let path = folder.path().join("pulse-host.toml");
-    std::fs::write(
-        &path,
-        "[defaults]\ninterval = \"200ms\"\nretry-interval = \"100ms\"\nfailure-threshold = 2\n\
-         [plugins.chaos.limits]\nfuel = 5_000_000_000\ncpu = \"20s\"\n\
-         [[monitor]]\nname = \"waits\"\n\
-         pulse = { plugin = \"chaos\", timeout = \"30s\", settings = { do = \"spin-ms\", ms = 20, then = \"unhealthy\" } }\n",
-    )
-    .unwrap();
+    std::fs::write(&path, WAITS).unwrap();
     let mut command = host::command();
     command
         .arg("--plugins")
