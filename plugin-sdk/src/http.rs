@@ -195,7 +195,7 @@ impl Request {
     /// ```
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout_ms = Some(u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX));
+        self.timeout_ms = Some(time::whole_ms(timeout));
         self
     }
 

@@ -3,6 +3,12 @@
 
 use std::time::Duration;
 
+/// A timeout in whole milliseconds, as lent calls take it: 1 at least, since 0 is refused, and what is left of a job may be
+/// less than that.
+pub(crate) fn whole_ms(timeout: Duration) -> u32 {
+    u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX).max(1)
+}
+
 /// Milliseconds since the Unix epoch, by the host's clock.
 ///
 /// ```

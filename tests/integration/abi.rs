@@ -60,7 +60,8 @@ fn the_interface_is_frozen() {
         "wit/plugin or wit/host says something else than what plugins were built for.\n\
          - A type of 0.1.0 never changes, and no function goes: do it in a new version of the package, beside the old one\n\
          \x20 (host/src/sandbox/abi/next shows how).\n\
-         - A function or an interface may be added. If that is all you did, accept it:\n\n\
+         - To pulse:host a function or an interface may be added; to pulse:plugin only an interface, since the host calls\n\
+         \x20 every function of those that plugins export. If that is all you did, accept it:\n\n\
          \x20   sed -i s/{DIGEST}/{digest}/ tests/integration/abi.rs\n"
     );
 }

@@ -196,6 +196,8 @@ impl ActionFailure {
                 | ErrorCode::CertificateUntrusted => Self::Permanent(words),
                 _ => Self::Retryable(words),
             },
+            // The first of several may have done what was asked, whatever the last one says.
+            Failure::Status(response) if response.redirects > 0 => Self::EffectUnknown(words),
             Failure::Status(response) => match response.status {
                 // Refused before anything was done: it came too slowly, too early, too often, or the receiver is
                 // not taking any.
@@ -273,6 +275,13 @@ mod tests {
         let denied = exchange(ErrorCode::Denied, Phase::Prepare);
         assert_eq!(is(&denied, &direct), "permanent");
         assert_eq!(is(&Failure::Body(String::new()), &direct), "unknown");
+        let mut busy = response(503, "");
+        assert_eq!(
+            is(&Failure::Status(Box::new(busy.clone())), &following),
+            "retryable"
+        );
+        busy.redirects = 1;
+        assert_eq!(is(&Failure::Status(Box::new(busy)), &following), "unknown");
     }
 
     #[test]

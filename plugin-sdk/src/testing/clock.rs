@@ -70,6 +70,13 @@ pub(super) fn within<T>(
     timeout_ms: Option<u32>,
     call: impl FnOnce() -> Result<T, Error>,
 ) -> Result<T, Error> {
+    if timeout_ms == Some(0) {
+        return Err(net_error(
+            ErrorCode::InvalidRequest,
+            Phase::Prepare,
+            "timeout-ms is 0; it is at least 1",
+        ));
+    }
     let began = now();
     let ends = [
         timeout_ms.map(|ms| began.saturating_add(Duration::from_millis(ms.into()))),

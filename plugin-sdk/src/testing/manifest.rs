@@ -10,7 +10,13 @@ struct Manifest {
     version: String,
     kinds: Vec<String>,
     component: String,
+    #[serde(default)]
     needs: Vec<String>,
+    /// What the host makes of these two, it says when it loads the plugin.
+    #[serde(default, rename = "unused")]
+    _unused: Vec<String>,
+    #[serde(default, rename = "build")]
+    _build: Option<toml::Value>,
     #[serde(default)]
     requests: Requests,
 }
@@ -207,6 +213,13 @@ mod tests {
         assert_eq!(check("@settings.url"), Ok(()));
         assert_eq!(check("https://*.example.com"), Ok(()));
         assert!(check("@settings.address").unwrap_err().contains("`address`"));
+    }
+
+    #[test]
+    fn what_only_the_host_makes_something_of_is_no_mistake() {
+        let bare = GOOD.replace("needs = [\"http\"]", "unused = [\"wasi-sockets\"]");
+        let built = format!("{bare}\n[build]\ncommand = [\"sh\", \"build.sh\"]");
+        assert_eq!(check_manifest::<Example>(&built, "| `url` | | Where. |"), Ok(()));
     }
 
     #[test]

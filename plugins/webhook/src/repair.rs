@@ -4,12 +4,7 @@
 //! surely refused, is called undone.
 
 use crate::settings::Settings;
-use pulse_plugin_sdk::{
-    ActionFailure, ActionReport, Intervention, InterventionJob, Measurement,
-    http::Response,
-    net::{Error, ErrorCode},
-    time,
-};
+use pulse_plugin_sdk::{ActionFailure, ActionReport, Intervention, InterventionJob, Measurement, time};
 
 /// The plugin's intervention.
 pub struct Repair;
@@ -26,9 +21,14 @@ impl Intervention for Repair {
                 "idempotency-key",
                 pulse_plugin_sdk::text::header_value(&job.idempotency_key),
             );
-        match request.send() {
-            Ok(response) => answered(&response),
-            Err(error) => Err(failed(&error, job.settings.follow_redirects > 0)),
+        match request.call() {
+            Ok(response) => {
+                let mut report = ActionReport::done(response.words());
+                let took = response.timings.total();
+                report.measurements.push(Measurement::seconds("duration", took));
+                Ok(report)
+            }
+            Err(failure) => Err(ActionFailure::from_failure(&failure, &request)),
         }
     }
 }
@@ -46,47 +46,12 @@ fn value(job: &InterventionJob<Settings>, name: &str) -> Option<String> {
     })
 }
 
-fn answered(response: &Response) -> Result<ActionReport, ActionFailure> {
-    let words = response.words();
-    match response.status {
-        200..=299 => {
-            let mut report = ActionReport::done(words);
-            let took = response.timings.total();
-            report.measurements.push(Measurement::seconds("duration", took));
-            Ok(report)
-        }
-        // Refused before anything was done: the request came too slowly, too early, too often, or the receiver
-        // is not taking any.
-        408 | 425 | 429 | 503 => Err(ActionFailure::Retryable(words)),
-        // Not a thing that this receiver does.
-        501 | 505 => Err(ActionFailure::Permanent(words)),
-        // It began and broke, a proxy lost sight of it, or it was done: many applications answer a form so.
-        302 | 303 | 500..=599 => Err(ActionFailure::EffectUnknown(words)),
-        // The request belongs elsewhere, or is refused.
-        _ => Err(ActionFailure::Permanent(words)),
-    }
-}
-
-/// Where redirects are followed, an error may be that of a later hop, after the first one did what was asked.
-fn failed(error: &Error, redirects: bool) -> ActionFailure {
-    let words = error.message.clone();
-    match error.code {
-        ErrorCode::InvalidRequest => ActionFailure::Permanent(words),
-        _ if redirects || error.after_sending() => ActionFailure::EffectUnknown(words),
-        ErrorCode::Denied
-        | ErrorCode::CertificateExpired
-        | ErrorCode::CertificateNameMismatch
-        | ErrorCode::CertificateUntrusted => ActionFailure::Permanent(words),
-        _ => ActionFailure::Retryable(words),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::Exports;
     use pulse_plugin_sdk::{
-        net::Phase,
+        net::{ErrorCode, Phase},
         testing::{self, Host},
     };
     use serde_json::{Value, json};

@@ -129,11 +129,19 @@ pub fn note_seen(
     plugins: &BTreeMap<String, Record>,
 ) -> (Vec<Announcement>, Result<(), String>) {
     let path = data_dir.join(SEEN_FILE);
-    // It is a note of the host's own: one that can't be read is worth as much as none, and would never be written again.
-    let mut seen = LockFile::read_as(&path, SEEN_COMMENT).unwrap_or_else(|_| {
-        let _ = std::fs::remove_file(&path);
-        LockFile::empty(&path, SEEN_COMMENT)
-    });
+    let mut seen = match LockFile::read_as(&path, SEEN_COMMENT) {
+        Ok(seen) => seen,
+        // It is a note of the host's own: one that says nothing is worth as much as none, and would never be written again.
+        Err(error @ LockError::Broken { .. }) => {
+            tracing::warn!(
+                "what plugins there were before is not known any more, and is noted anew: {error}"
+            );
+            let _ = std::fs::remove_file(&path);
+            LockFile::empty(&path, SEEN_COMMENT)
+        }
+        // Next time it can be read again, and then tells what changed.
+        Err(error) => return (Vec::new(), Err(error.to_string())),
+    };
     let mut announcements = Vec::new();
     for (name, now) in plugins {
         if let Some(before) = seen.records.get(name) {
