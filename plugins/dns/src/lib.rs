@@ -250,7 +250,7 @@ fn last_alias(response: &dns::Response) -> Option<&dns::Answer> {
     // In a circle there is no end.
     aliases()
         .find(|alias| !leads_on(alias))
-        .or_else(|| aliases().last())
+        .or_else(|| aliases().next_back())
 }
 
 #[allow(clippy::cast_precision_loss, reason = "there are at most 128 records")]
