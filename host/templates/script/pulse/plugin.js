@@ -1,4 +1,4 @@
-// @ts-check
+__CHECK__
 // Checks a URL: whether it answers, and with the status that is expected.
 import { budgetMs, definePulse, healthy, randomId, request, setting, unhealthy } from "./pulse.js";
 
