@@ -6,7 +6,7 @@ use super::{
     Lender, WaitGuard,
     call::{Call, Stage},
     egress,
-    error::{ErrorCode, Failure},
+    error::Failure,
     net::IpFamily,
     socket::Options,
     stream::Stream,
@@ -102,13 +102,7 @@ async fn connect(
             Err(_) => call.timed_out(due, share),
         }
         .at(peer);
-        // Of several failures the first tells most, but one that only says that this family or network is not
-        // to be had here tells least.
-        let vague = |failure: &Failure| matches!(failure.code, ErrorCode::Unreachable | ErrorCode::Host);
-        told = match told {
-            Some(first) if !vague(&first) || vague(&failure) => Some(first),
-            _ => Some(failure),
-        };
+        told = Some(failure.or_what_tells_more(told));
     }
     Err(told.unwrap_or_else(|| Failure::host(call.phase(), "no address to connect to")))
 }

@@ -41,6 +41,8 @@ const RESEND_AFTER: Duration = Duration::from_millis(800);
 const SENDS_MAX: u32 = 3;
 /// Without extensions no datagram is longer; what is, is read as far as this.
 const DATAGRAM_BYTES: usize = 4 << 10;
+/// Datagrams of one server that are no answer, before it is left alone.
+pub(super) const NOISE_MAX: u32 = 64;
 
 /// What to ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -187,7 +189,7 @@ async fn ask(lender: &Lender, call: &Call<'_>, request: Request) -> Result<Respo
             Err(_) => call.timed_out(due, share),
         }
         .at(server);
-        told = told.or(Some(failure));
+        told = Some(failure.or_what_tells_more(told));
     }
     let failure = told.unwrap_or_else(|| Failure::host(Phase::Resolve, "there is no name server to ask"));
     if own && failure.taint.is_none() {
@@ -199,7 +201,8 @@ async fn ask(lender: &Lender, call: &Call<'_>, request: Request) -> Result<Respo
 fn question(request: &Request) -> Result<Message, Failure> {
     let name = match (request.kind, request.name.parse::<IpAddr>()) {
         (Kind::Ptr, Ok(address)) => Name::from(address),
-        _ => Name::from_utf8(&request.name)
+        // Underscores stand in names of services, and within labels as well.
+        _ => Name::from_str_relaxed(&request.name)
             .map_err(|error| Failure::invalid(format!("`{}` is no name: {error}", request.name)))?,
     };
     let mut name = name;
@@ -270,6 +273,7 @@ async fn datagram(
     socket.connect(server).await.map_err(failed)?;
     let account = &permit.tenant.account;
     let mut buffer = vec![0; DATAGRAM_BYTES];
+    let mut noise = 0;
     for send in 1..=SENDS_MAX {
         if let Some(pace) = &mut pace {
             poll_fn(|cx| pace.poll_ready(cx)).await;
@@ -279,6 +283,10 @@ async fn datagram(
         account.add_sent(bytes.len() as u64);
         let heard = async {
             loop {
+                // Who sends without being asked is read no faster than the tenant may.
+                if let Some(pace) = &mut pace {
+                    poll_fn(|cx| pace.poll_ready(cx)).await;
+                }
                 let length = socket.recv(&mut buffer).await.map_err(failed)?;
                 account.add_received(length as u64);
                 if let Some(pace) = &mut pace {
@@ -291,6 +299,11 @@ async fn datagram(
                     .filter(|answer| fits(question, answer))
                 {
                     return Ok(answer);
+                }
+                noise += 1;
+                if noise > NOISE_MAX {
+                    let what = format!("more than {NOISE_MAX} datagrams came that are no answer");
+                    return Err(Failure::new(ErrorCode::Protocol, call.phase(), what));
                 }
             }
         };

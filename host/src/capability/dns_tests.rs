@@ -1,18 +1,19 @@
 use super::{
     ErrorCode, Failure, Taint,
-    dns::{Kind, Request, Response, Transport},
+    dns::{Kind, NOISE_MAX, Request, Response, Transport},
     resolve::Resolver,
     testing::{LeaseMaker, bench, lease, patiently},
 };
 use crate::domain::{
     grant::{HostPattern, Network, TcpGrant},
+    tenant::{Quotas, Tenant},
     time::Mono,
 };
 use hickory_resolver::proto::{
     op::{Message, ResponseCode},
     rr::{Name, RData, Record, RecordType, rdata},
 };
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, UdpSocket},
@@ -43,6 +44,15 @@ async fn server() -> SocketAddr {
                 forged.metadata.id = forged.metadata.id.wrapping_add(1);
                 udp.send_to(&forged.to_vec().unwrap(), peer).await.unwrap();
                 udp.send_to(b"noise", peer).await.unwrap();
+            }
+            let (noise, bytes) = match label.as_str() {
+                "drowned" => (NOISE_MAX + 1, 5),
+                "noisy" => (NOISE_MAX, 5),
+                "heavy" => (1, 1_200),
+                _ => (0, 0),
+            };
+            for _ in 0..noise {
+                udp.send_to(&vec![b'n'; bytes], peer).await.unwrap();
             }
             let mut answer = answer(&asked);
             if label == "long" {
@@ -135,6 +145,12 @@ async fn answers_as_zone_files_have_them() {
         ("web.example", Kind::Txt, "web.example 300 TXT v=spf1 -all\\u{7}"),
         ("alias.example", Kind::A, "alias.example 300 CNAME web.example."),
         (
+            "inner_score.example",
+            Kind::A,
+            "inner_score.example 300 A 192.0.2.7",
+        ),
+        ("_dmarc.example", Kind::A, "_dmarc.example 300 A 192.0.2.7"),
+        (
             "192.0.2.7",
             Kind::Ptr,
             "7.2.0.192.in-addr.arpa 300 PTR web.example.",
@@ -178,10 +194,40 @@ async fn what_is_too_long_comes_over_tcp_and_is_bounded() {
 #[tokio::test]
 async fn a_datagram_that_is_lost_is_sent_again_and_a_forged_one_is_no_answer() {
     let server = server().await;
-    for name in ["lossy.example", "forged.example"] {
+    for name in ["lossy.example", "forged.example", "noisy.example"] {
         let response = ask(server, name, Kind::A).await.unwrap();
         assert_eq!(response.answers[0].data, "192.0.2.7", "{name}");
     }
+}
+
+#[tokio::test]
+async fn a_server_that_sends_noise_is_left_alone_after_a_while_and_read_no_faster_than_the_tenant_may() {
+    let server = server().await;
+    let failure = ask(server, "drowned.example", Kind::A).await.unwrap_err();
+    assert_eq!(failure.code, ErrorCode::Protocol, "{failure}");
+
+    let tenant = Arc::new(Tenant::new(
+        "a",
+        Quotas {
+            bytes_per_second: Some(100),
+            ..Quotas::default()
+        },
+    ));
+    let message = patiently(async |timeout_ms| {
+        let mut request = request(Some(server), "heavy.example", Kind::A);
+        request.timeout_ms = Some(timeout_ms);
+        let lease = any().tenant(&tenant).done();
+        let failure = bench().lender.dns(&lease, request).await.unwrap_err();
+        match failure.taint {
+            Some(Taint::Quota(message)) => Some(message),
+            _ => None,
+        }
+    })
+    .await;
+    assert!(
+        message.contains("the tenant `a` has sent and received"),
+        "{message}"
+    );
 }
 
 #[tokio::test]

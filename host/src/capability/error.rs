@@ -194,6 +194,16 @@ impl Failure {
         self
     }
 
+    /// Of the failures of several addresses the one to report: the first tells most, but one that only says that this
+    /// family or network is not to be had here tells least. `told` is what the addresses before came to.
+    pub(super) fn or_what_tells_more(self, told: Option<Self>) -> Self {
+        let vague = |failure: &Self| matches!(failure.code, ErrorCode::Unreachable | ErrorCode::Host);
+        match told {
+            Some(first) if !vague(&first) || vague(&self) => first,
+            _ => self,
+        }
+    }
+
     /// What an error of the operating system's means in that phase.
     pub(super) fn io(phase: Phase, error: &io::Error) -> Self {
         if let Some(tls) = find::<rustls::Error>(error) {
@@ -344,6 +354,25 @@ mod tests {
             Phase::Connect,
             &io::Error::from_raw_os_error(errno.raw_os_error()),
         )
+    }
+
+    #[test]
+    fn of_several_failures_the_first_that_is_not_of_this_network_is_told() {
+        let told = |errnos: &[Errno]| {
+            let mut told = None;
+            for (index, errno) in (1..).zip(errnos) {
+                let failure = io(*errno).at(SocketAddr::from(([127, 0, 0, index], 53)));
+                told = Some(failure.or_what_tells_more(told));
+            }
+            told.unwrap().message
+        };
+        let (refused, reset) = (Errno::CONNREFUSED, Errno::CONNRESET);
+        let (unreachable, own) = (Errno::NETUNREACH, Errno::MFILE);
+        assert!(told(&[refused, reset]).starts_with("127.0.0.1:53: "));
+        assert!(told(&[unreachable, refused, reset]).starts_with("127.0.0.2:53: "));
+        assert!(told(&[own, unreachable, reset]).starts_with("127.0.0.3:53: "));
+        assert!(told(&[unreachable, own]).starts_with("127.0.0.1:53: "));
+        assert!(told(&[refused, own]).starts_with("127.0.0.1:53: "));
     }
 
     #[test]

@@ -75,7 +75,8 @@ impl Configs {
         if let Some(config) = self.find(&key) {
             return Ok(config);
         }
-        let config = Arc::new(self.make(options, inside).await?);
+        let verifier = self.verifier(options).await?;
+        let config = Arc::new(self.make(options, inside, verifier)?);
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() >= CONFIGS_MAX {
             kept.pop_front();
@@ -95,10 +96,7 @@ impl Configs {
             judge: self.verifier(options).await?,
             refusal: OnceLock::new(),
         });
-        let mut config = self.make(options, Inside::Bytes).await?;
-        config
-            .dangerous()
-            .set_certificate_verifier(Arc::clone(&judge) as Arc<dyn ServerCertVerifier>);
+        let mut config = self.make(options, Inside::Bytes, Arc::clone(&judge) as _)?;
         config.alpn_protocols = alpn;
         Ok((config, judge))
     }
@@ -109,10 +107,14 @@ impl Configs {
         Some(Arc::clone(&found.1))
     }
 
-    async fn make(&self, options: &TlsOptions, inside: Inside) -> Result<ClientConfig, Failure> {
+    fn make(
+        &self,
+        options: &TlsOptions,
+        inside: Inside,
+        verifier: Arc<dyn ServerCertVerifier>,
+    ) -> Result<ClientConfig, Failure> {
         let provider = Arc::clone(&self.provider);
         let time: Arc<dyn TimeProvider> = Arc::clone(&self.time) as _;
-        let verifier = self.verifier(options).await?;
         let builder = ClientConfig::builder_with_details(provider, time)
             .with_safe_default_protocol_versions()
             .map_err(|error| Failure::host(Phase::Prepare, error.to_string()))?

@@ -159,21 +159,9 @@ fn report(settings: &Settings, response: &dns::Response) -> Report {
 fn wrong(settings: &Settings, response: &dns::Response, found: &[&dns::Answer]) -> Option<Report> {
     let name = text::excerpt(&settings.name, 200);
     let server = text::excerpt(&response.server, 100);
-    match response.rcode.as_str() {
-        "NOERROR" if settings.absent => {
-            return Some(Report::unhealthy(
-                "name-exists",
-                format!("{name} exists, according to {server}"),
-            ));
-        }
-        "NXDOMAIN" if settings.absent => return None,
-        "NOERROR" => {}
-        "NXDOMAIN" => {
-            return Some(Report::unhealthy(
-                "no-such-name",
-                format!("there is no name {name}, according to {server}"),
-            ));
-        }
+    let exists = match response.rcode.as_str() {
+        "NOERROR" => true,
+        "NXDOMAIN" => false,
         rcode => {
             let rcode = text::excerpt(rcode, 50);
             return Some(Report::unhealthy(
@@ -181,12 +169,43 @@ fn wrong(settings: &Settings, response: &dns::Response, found: &[&dns::Answer]) 
                 format!("{server} answered {rcode} for {name}"),
             ));
         }
-    }
+    };
+    // Before anything else that it says is believed.
     if settings.authoritative && !response.authoritative {
         return Some(Report::unhealthy(
             "not-authoritative",
             format!("{server} does not answer for the zone of {name} itself"),
         ));
+    }
+    // The code is about the last name of a chain of aliases (RFC 6604, section 3); the first one exists.
+    let target = last_alias(response).map(|alias| text::excerpt(&alias.data, 200));
+    match (exists, target) {
+        (true, _) if settings.absent => {
+            return Some(Report::unhealthy(
+                "name-exists",
+                format!("{name} exists, according to {server}"),
+            ));
+        }
+        (false, Some(target)) if settings.absent => {
+            return Some(Report::unhealthy(
+                "name-exists",
+                format!("{name} exists, as an alias of {target}, which does not, according to {server}"),
+            ));
+        }
+        (false, None) if settings.absent => return None,
+        (true, _) => {}
+        (false, Some(target)) => {
+            return Some(Report::unhealthy(
+                "no-such-name",
+                format!("{name} is an alias, and there is no name {target}, according to {server}"),
+            ));
+        }
+        (false, None) => {
+            return Some(Report::unhealthy(
+                "no-such-name",
+                format!("there is no name {name}, according to {server}"),
+            ));
+        }
     }
     let has: Vec<String> = found.iter().map(|answer| settings.plain(&answer.data)).collect();
     let expected: Vec<String> = settings.expect.iter().map(|data| settings.plain(data)).collect();
@@ -219,6 +238,19 @@ fn wrong(settings: &Settings, response: &dns::Response, found: &[&dns::Answer]) 
         ));
     }
     None
+}
+
+/// The alias at which a chain of them ends, in whatever order they came.
+fn last_alias(response: &dns::Response) -> Option<&dns::Answer> {
+    let aliases = || response.answers.iter().filter(|answer| answer.kind == "CNAME");
+    let leads_on = |alias: &dns::Answer| {
+        let target = alias.data.trim_end_matches('.');
+        aliases().any(|next| next.name.eq_ignore_ascii_case(target))
+    };
+    // In a circle there is no end.
+    aliases()
+        .find(|alias| !leads_on(alias))
+        .or_else(|| aliases().next_back())
 }
 
 #[allow(clippy::cast_precision_loss, reason = "there are at most 128 records")]
@@ -384,6 +416,63 @@ mod tests {
                 assert!(report.summary.contains(code));
             }
         }
+    }
+
+    #[test]
+    fn an_alias_exists_even_where_what_it_stands_for_does_not() {
+        let dangling = |authoritative| {
+            let mut response = testing::dns_response(&[
+                ("web.example", "CNAME", "gone.example."),
+                ("shop.example", "CNAME", "Web.example."),
+            ]);
+            response.rcode = "NXDOMAIN".into();
+            response.authoritative = authoritative;
+            response
+        };
+        for (more, expected, words) in [
+            (
+                json!({}),
+                "no-such-name",
+                "shop.example is an alias, and there is no name gone.example., according to 192.0.2.53:53",
+            ),
+            (
+                json!({"absent": true}),
+                "name-exists",
+                "shop.example exists, as an alias of gone.example., which does not, according to 192.0.2.53:53",
+            ),
+        ] {
+            let report = check(&more, dangling(false));
+            assert_eq!(
+                (reason(&report), report.summary.as_str()),
+                (expected, words),
+                "{more}"
+            );
+        }
+        let mut round = testing::dns_response(&[
+            ("shop.example", "CNAME", "web.example."),
+            ("web.example", "CNAME", "shop.example."),
+        ]);
+        round.rcode = "NXDOMAIN".into();
+        assert_eq!(reason(&check(&json!({}), round)), "no-such-name");
+    }
+
+    #[test]
+    fn what_others_told_the_server_is_not_believed_where_it_must_answer_itself() {
+        for code in ["NOERROR", "NXDOMAIN"] {
+            for more in [
+                json!({"authoritative": true}),
+                json!({"authoritative": true, "absent": true}),
+            ] {
+                let report = check(&more, rcode(code));
+                assert_eq!(reason(&report), "not-authoritative", "{code} {more}");
+            }
+        }
+        let mut own = rcode("NXDOMAIN");
+        own.authoritative = true;
+        let report = check(&json!({"authoritative": true, "absent": true}), own);
+        assert_eq!(report.status, Status::Healthy, "{}", report.summary);
+        let report = check(&json!({"authoritative": true}), rcode("SERVFAIL"));
+        assert_eq!(reason(&report), "server-failure");
     }
 
     #[test]

@@ -53,15 +53,14 @@ struct Payload<'a> {
 }
 
 impl<'a> Event<'a> {
-    /// The event of an alert. None where PagerDuty has none for it: maintenance outside any episode would open an
-    /// alert that nothing ever resolves.
+    /// The event of an alert. None where PagerDuty has none for it: maintenance would open an alert, or one that was
+    /// resolved by hand again, and call people about it.
     pub fn of(job: &'a CodeJob<Settings>) -> Option<Self> {
         let settings = &job.settings;
         let event_action = match job.color {
             Color::Yellow | Color::Red | Color::Purple => Action::Trigger,
             Color::Cyan if settings.acknowledge_repairs => Action::Acknowledge,
             Color::Cyan => Action::Trigger,
-            Color::Gray if job.incident.is_some() => Action::Trigger,
             Color::Gray => return None,
             Color::Green => Action::Resolve,
         };
@@ -196,12 +195,13 @@ mod tests {
     fn what_each_color_does() {
         let all = |settings: &Value| {
             Color::ALL.map(|color| {
-                let event = event(&job(color, settings));
+                let job = job(color, settings);
+                let event = serde_json::to_value(Event::of(&job)?).unwrap();
                 let word = |value: &Value| value.as_str().unwrap().to_owned();
-                (word(&event["event_action"]), word(&event["payload"]["severity"]))
+                Some((word(&event["event_action"]), word(&event["payload"]["severity"])))
             })
         };
-        let same = |action: &str, severity: &str| (action.to_owned(), severity.to_owned());
+        let same = |action: &str, severity: &str| Some((action.to_owned(), severity.to_owned()));
         assert_eq!(
             all(&json!({})),
             [
@@ -209,21 +209,22 @@ mod tests {
                 same("trigger", "critical"),
                 same("trigger", "info"),
                 same("resolve", "info"),
-                same("trigger", "info"),
+                None,
                 same("trigger", "error"),
             ],
             "yellow, red, cyan, green, gray, purple"
         );
         let own =
             all(&json!({"acknowledge-repairs": true, "severities": {"yellow": "info", "red": "error"}}));
-        assert_eq!(own[0].1, "info");
-        assert_eq!(own[1].1, "error");
-        assert_eq!(own[2].0, "acknowledge");
+        assert_eq!(own[0], same("trigger", "info"));
+        assert_eq!(own[1], same("trigger", "error"));
+        assert_eq!(own[2], same("acknowledge", "info"));
     }
 
     #[test]
-    fn maintenance_outside_any_episode_has_no_event() {
+    fn maintenance_calls_nobody_within_an_episode_or_outside() {
         let mut job = job(Color::Gray, &json!({}));
+        assert!(job.incident.is_some() && Event::of(&job).is_none());
         job.incident = None;
         assert!(Event::of(&job).is_none());
     }

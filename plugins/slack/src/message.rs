@@ -1,7 +1,8 @@
 //! The message: a line of text with what it stands for where blocks can't be shown, and a colored attachment.
 //! <https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks>
 //!
-//! Invariant: what the alert says is shown as it stands. Nothing in it mentions anybody or makes a link.
+//! Invariant: what the alert says mentions nobody, and in the blocks it is shown as it stands. Only in the text for
+//! notifications, which knows no `verbatim`, a bare URL still becomes a link to that very URL.
 
 use crate::settings::Settings;
 use pulse_plugin_sdk::{CodeJob, Color, text};
@@ -27,15 +28,15 @@ pub fn of(job: &CodeJob<Settings>) -> Value {
     let line = format!("{mention}{} {word}{reminder}: {title}", emoji(job.color));
     let mut attached = Vec::new();
     if !job.body.trim().is_empty() {
-        attached.push(section("mrkdwn", &body(&job.body)));
+        attached.push(section(&body(&job.body)));
     }
     attached.push(json!({
         "type": "context",
-        "elements": [{ "type": "mrkdwn", "text": context(job) }],
+        "elements": [mrkdwn(&context(job))],
     }));
     let mut message = json!({
         "text": line,
-        "blocks": [section("mrkdwn", &format!("{mention}{} *{word}*{reminder}: *{title}*", emoji(job.color)))],
+        "blocks": [section(&format!("{mention}{} *{word}*{reminder}: *{title}*", emoji(job.color)))],
         "attachments": [{ "color": color(job.color), "blocks": attached }],
         // What a URL in an alert leads to is nobody's to preview.
         "unfurl_links": false,
@@ -51,8 +52,13 @@ pub fn of(job: &CodeJob<Settings>) -> Value {
     message
 }
 
-fn section(kind: &str, words: &str) -> Value {
-    json!({ "type": "section", "text": { "type": kind, "text": words } })
+fn section(words: &str) -> Value {
+    json!({ "type": "section", "text": mrkdwn(words) })
+}
+
+/// Without `verbatim` Slack makes links of URLs and of names of channels, and mentions of some names.
+fn mrkdwn(words: &str) -> Value {
+    json!({ "type": "mrkdwn", "text": words, "verbatim": true })
 }
 
 /// The body, line by line as it is. It is cut where escaping has made it too long.
@@ -139,14 +145,22 @@ mod tests {
                 "text": ":red_circle: RED: shop is red",
                 "blocks": [{
                     "type": "section",
-                    "text": {"type": "mrkdwn", "text": ":red_circle: *RED*: *shop is red*"},
+                    "text": {"type": "mrkdwn", "text": ":red_circle: *RED*: *shop is red*", "verbatim": true},
                 }],
                 "attachments": [{
                     "color": "#d3232f",
                     "blocks": [
-                        {"type": "section", "text": {"type": "mrkdwn", "text": "HTTP 503, expected 2xx\nfor 1 minute"}},
+                        {"type": "section", "text": {
+                            "type": "mrkdwn",
+                            "text": "HTTP 503, expected 2xx\nfor 1 minute",
+                            "verbatim": true,
+                        }},
                         {"type": "context", "elements": [
-                            {"type": "mrkdwn", "text": "default/shop · team=core · incident 01jdf0"},
+                            {
+                                "type": "mrkdwn",
+                                "text": "default/shop · team=core · incident 01jdf0",
+                                "verbatim": true,
+                            },
                         ]},
                     ],
                 }],

@@ -4,6 +4,7 @@
 //! Invariant: with `CI` set nothing is skipped.
 
 mod broken;
+mod helper;
 mod receiver;
 mod table;
 mod toolchains;

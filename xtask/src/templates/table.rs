@@ -24,12 +24,15 @@ fn sources(language: Language) -> &'static str {
 }
 
 /// Lines that say something, without tests.
-fn lines(text: &str) -> usize {
+fn lines(language: Language, text: &str) -> usize {
     let code = text.split("#[cfg(test)]").next().unwrap_or_default();
-    code.lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty() && !line.starts_with("//") && *line != "*/")
-        .count()
+    // The templates in Python have no text that would begin a line so.
+    let comments: &[&str] = match language {
+        Language::Python => &["#", "\"\"\""],
+        _ => &["//"],
+    };
+    let says = |line: &&str| !line.is_empty() && !comments.iter().any(|mark| line.starts_with(mark));
+    code.lines().map(str::trim).filter(says).count()
 }
 
 /// One row.
@@ -54,7 +57,7 @@ pub fn row(program: &Path, language: Language, kind: &str, built: &Built) -> Res
     Ok(format!(
         "| {} | {kind} | {} | {} KB | {:.1} s | {} s | {} ms | {} µs | {} | {} KiB |",
         language.name(),
-        lines(&text),
+        lines(language, &text),
         shown("/size_bytes", 1e3, 0),
         built.took.as_secs_f64(),
         shown("/compile_seconds", 1.0, 2),
@@ -71,9 +74,10 @@ mod tests {
 
     #[test]
     fn tests_blanks_and_comments_are_no_source_lines() {
-        assert_eq!(
-            lines("//! Says.\n\nfn a() {\n    // why\n    b();\n}\n\n#[cfg(test)]\nmod tests {}\n"),
-            3
-        );
+        let rust = "//! Says.\n\n#[a]\nfn a() {\n    // why\n    b();\n}\n\n#[cfg(test)]\nmod tests {}\n";
+        assert_eq!(lines(Language::Rust, rust), 4);
+        assert_eq!(lines(Language::C, "#include \"a.h\"\n// why\nint a;\n"), 2);
+        let python = "\"\"\"Says.\"\"\"\n\ndef a():\n    # why\n    b(1)  # c\n";
+        assert_eq!(lines(Language::Python, python), 2);
     }
 }

@@ -1,9 +1,9 @@
 //! One template: begun, built, looked at, run, run again, and broken.
 
 use super::{
-    Language, broken,
+    Language, broken, helper,
     receiver::{Received, Receiver},
-    toolchains::Environment,
+    toolchains::{self, Environment},
 };
 use crate::{shell, stopwatch, stopwatch::Stopwatch};
 use anyhow::{Context as _, Result, bail, ensure};
@@ -48,6 +48,12 @@ impl Trial<'_> {
             shell::run(npm.current_dir(&folder))?;
         }
         let took = self.build(&folder)?;
+        if self.language == Language::Rust {
+            let mut test = Command::new("cargo");
+            test.args(["test", "--quiet"]).current_dir(&folder);
+            shell::run(test.envs(self.environment.iter().cloned()))?;
+        }
+        helper::hold(self.language, &folder, self.folder)?;
         shell::run(
             self.host(&["plugin", "inspect", "."])
                 .current_dir(&folder)
@@ -79,12 +85,16 @@ impl Trial<'_> {
             "--lang",
             self.language.name(),
         ];
-        shell::run(
-            self.host(&new)
-                .arg("--dir")
-                .arg(folder)
-                .stdout(std::process::Stdio::null()),
-        )?;
+        let said = shell::output(self.host(&new).arg("--dir").arg(folder))?;
+        let readme = std::fs::read_to_string(folder.join("README.md"))?;
+        for package in toolchains::packages(self.language) {
+            for (whose, text) in [("plugin new", &said), ("README.md", &readme)] {
+                ensure!(
+                    text.contains(package),
+                    "{whose} does not install {package}, which is tried here"
+                );
+            }
+        }
         // What is there is never written over.
         let again = shell::works(self.host(&new).arg("--dir").arg(folder));
         ensure!(!again, "plugin new took a folder that was there");
@@ -119,13 +129,20 @@ impl Trial<'_> {
 
     /// What it makes of the answers that it gets.
     fn answers(&self, folder: &Path, receiver: &Receiver) -> Result<()> {
-        let expected = match self.kind {
-            "pulse" => [(200, "healthy"), (500, "unhealthy")],
-            "intervention" => [(202, "done"), (500, "effect-unknown")],
-            _ => [(200, "delivered"), (500, "retryable")],
+        let expected: &[(u16, &str)] = match self.kind {
+            "pulse" => &[(200, "healthy"), (500, "unhealthy")],
+            "intervention" => &[
+                (202, "done"),
+                (500, "effect-unknown"),
+                (303, "effect-unknown"),
+                (503, "retryable"),
+                (501, "permanent"),
+                (404, "permanent"),
+            ],
+            _ => &[(200, "delivered"), (500, "retryable"), (404, "permanent")],
         };
         let mut seen = Vec::new();
-        for (status, result) in expected {
+        for &(status, result) in expected {
             let began = stopwatch::now_ms();
             let ran = self.once(folder, &receiver.url(status))?;
             ensure!(
@@ -188,6 +205,11 @@ impl Trial<'_> {
             ensure!(!text(&body, key).is_empty(), "the body has no {key}: {body}");
         }
         if self.kind == "code" {
+            let at = text(&body, "happened-at");
+            ensure!(
+                at.len() == "2026-11-24T06:40:00.000Z".len() && at.contains('T') && at.ends_with('Z'),
+                "`happened-at` is not written as by the other templates: {body}"
+            );
             ensure!(text(&body, "color") == "red", "the body has no color: {body}");
         }
         Ok(())

@@ -39,7 +39,7 @@ impl<'a> Progress<'a> {
         } else if !self.terminal && waited >= self.told + TOLD_EVERY {
             self.told = waited;
             tracing::info!(
-                "still compiling {}, {} s so far; checks go on",
+                "still compiling {}, {} s so far",
                 self.path.display(),
                 waited.as_secs()
             );

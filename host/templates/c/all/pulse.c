@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <time.h>
 
 // The bindings make sure by this name that the component's type is linked in. Here build.sh embeds it.
 void __component_type_object_force_link_plugin(void) {}
@@ -57,6 +58,14 @@ void text_put_json(text *to, plugin_string_t value) {
     else text_put(to, "\\%c", byte);
   }
   text_add(to, "\"", 1);
+}
+
+void text_put_time(text *to, uint64_t ms) {
+  time_t at = (time_t)(ms / 1000);
+  const struct tm *utc = gmtime(&at);
+  if (utc == NULL) abort();
+  text_put(to, "%04d-%02d-%02dT%02d:%02d:%02d.%03uZ", utc->tm_year + 1900, utc->tm_mon + 1, utc->tm_mday, utc->tm_hour,
+           utc->tm_min, utc->tm_sec, (unsigned)(ms % 1000));
 }
 
 plugin_string_t text_give(text *from) {

@@ -23,6 +23,8 @@ void text_add(text *to, const char *bytes, size_t len);
 __attribute__((format(printf, 2, 3))) void text_put(text *to, const char *format, ...);
 // Adds a JSON string, with its quotes.
 void text_put_json(text *to, plugin_string_t value);
+// Adds a time in milliseconds since the Unix epoch, as RFC 3339 has it: 2026-11-24T06:40:00.000Z.
+void text_put_time(text *to, uint64_t ms);
 
 // Hands a text to the host, which frees it.
 plugin_string_t text_give(text *from);

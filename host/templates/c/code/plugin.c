@@ -59,8 +59,9 @@ bool exports_pulse_plugin_code_notify(exports_pulse_plugin_code_job_t *job,
   text_put_json(&body, job->subject.tenant);
   text_put(&body, ",\"incident\":");
   text_put_json(&body, job->incident_key);
-  text_put(&body, ",\"reminder\":%s,\"happened-at-ms\":%llu}", job->reminder ? "true" : "false",
-           (unsigned long long)job->happened_at);
+  text_put(&body, ",\"reminder\":%s,\"happened-at\":\"", job->reminder ? "true" : "false");
+  text_put_time(&body, job->happened_at);
+  text_put(&body, "\"}");
 
   pulse_host_http_request_t post = request("POST", &url, budget_ms(job->attempt));
   request_header(&post, "content-type", words("application/json"));

@@ -80,13 +80,23 @@ bool exports_pulse_plugin_intervention_run(exports_pulse_plugin_intervention_job
   pulse_host_net_error_t error;
   if (!pulse_host_http_send(&post, &response, &error)) return not_answered(failure, &error);
   int status = response.status;
-  plugin_string_t answered = words("the hook answered HTTP %d", status);
+  plugin_string_t answered = words("HTTP %d", status);
   if (status >= 200 && status < 300) {
     ret->summary = answered;
     return true;
   }
-  // Refused before anything was done; or it began and broke; or it is refused for good.
-  if (status == 408 || status == 425 || status == 429 || status == 503) return retryable(failure, answered);
-  if (status >= 500) return effect_unknown(failure, answered);
-  return permanent(failure, answered);
+  switch (status) {
+  // Refused before anything was done.
+  case 408: case 425: case 429: case 503:
+    return retryable(failure, answered);
+  // Not a thing that this hook does.
+  case 501: case 505:
+    return permanent(failure, answered);
+  // Many applications answer so once it is done.
+  case 302: case 303:
+    return effect_unknown(failure, answered);
+  // It began and broke; or it is refused for good.
+  default:
+    return status >= 500 ? effect_unknown(failure, answered) : permanent(failure, answered);
+  }
 }

@@ -35,7 +35,11 @@ def log(message: str, level: _log.Level = _log.Level.INFO) -> None:
 
 def setting(description: str, *, default: Any = MISSING, **words: Any) -> Any:
     """A field of the settings. Further words are those of JSON Schema: `minimum`, `format`, `enum`, …"""
-    return field(default=default, metadata={"description": description, **words})
+    metadata = {"description": description, **words}
+    if isinstance(default, list):
+        # A list of its own for each job: a dataclass takes none that all would share.
+        return field(default_factory=lambda: list(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
 
 
 _TYPES: dict[type, str] = {str: "string", int: "integer", float: "number", bool: "boolean"}
@@ -48,6 +52,10 @@ _fields = functools.cache(dataclasses.fields)
 
 def _key(name: str) -> str:
     return name.replace("_", "-")
+
+
+def _preset(one: dataclasses.Field[Any]) -> Any:
+    return one.default if one.default_factory is MISSING else one.default_factory()
 
 
 def _schema_of_type(hint: Any) -> dict[str, Any]:
@@ -63,14 +71,14 @@ def schema(settings: type) -> str:
     hints = _hints(settings)
     properties = {}
     for one in _fields(settings):
-        preset = {} if one.default is MISSING else {"default": one.default}
+        preset = {} if _preset(one) is MISSING else {"default": _preset(one)}
         properties[_key(one.name)] = {**_schema_of_type(hints[one.name]), **one.metadata, **preset}
     return json.dumps(
         {
             "$schema": "https://json-schema.org/draft/2020-12/schema",
             "type": "object",
             "properties": properties,
-            "required": [_key(one.name) for one in _fields(settings) if one.default is MISSING],
+            "required": [_key(one.name) for one in _fields(settings) if _preset(one) is MISSING],
             "additionalProperties": False,
         }
     )
@@ -100,7 +108,7 @@ def _read(settings: type[S], text: str) -> S:
         key = _key(one.name)
         value = given.get(key)
         if value is None:
-            if one.default is MISSING:
+            if _preset(one) is MISSING:
                 wrong.append(f"/{key}: is missing")
             continue
         complaint = _wrong_type(value, hints[one.name])

@@ -22,6 +22,7 @@ def notify(job: Job[Settings]) -> tuple[str, str | None]:
         "x-check-id": random_id(),
         "x-check-at": str(int(time.time() * 1000)),
     }
+    happened_at = datetime.fromtimestamp(job.happened_at / 1000, timezone.utc)
     body = json.dumps(
         {
             "color": job.color.name.lower(),
@@ -31,7 +32,7 @@ def notify(job: Job[Settings]) -> tuple[str, str | None]:
             "tenant": job.subject.tenant,
             "incident": job.incident_key,
             "reminder": job.reminder,
-            "happened-at": datetime.fromtimestamp(job.happened_at / 1000, timezone.utc).isoformat(),
+            "happened-at": happened_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         }
     )
     response = request(

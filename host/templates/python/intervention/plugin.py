@@ -33,14 +33,19 @@ def repair(job: Job[Settings]) -> str:
     response = request(
         "POST", job.settings.url, headers=headers, body=body.encode(), timeout_ms=budget_ms(job.attempt)
     )
-    answered = f"the hook answered HTTP {response.status}"
+    answered = f"HTTP {response.status}"
     if 200 <= response.status < 300:
         return answered
-    # Refused before anything was done; or it began and broke; or it is refused for good.
+    # Refused before anything was done.
     if response.status in (408, 425, 429, 503):
         raise ActionFailure("retryable", answered)
-    if response.status >= 500:
+    # Not a thing that this hook does.
+    if response.status in (501, 505):
+        raise ActionFailure("permanent", answered)
+    # Many applications answer so once it is done; or it began and broke.
+    if response.status in (302, 303) or response.status >= 500:
         raise ActionFailure("effect-unknown", answered)
+    # It is refused for good.
     raise ActionFailure("permanent", answered)
 
 

@@ -56,6 +56,18 @@ pub fn nowMs() u64 {
     return now.seconds * 1000 + now.nanoseconds / 1_000_000;
 }
 
+/// A time in milliseconds since the Unix epoch, as RFC 3339 has it: 2026-11-24T06:40:00.000Z.
+pub fn rfc3339(ms: u64) c.plugin_string_t {
+    const at: std.time.epoch.EpochSeconds = .{ .secs = ms / 1000 };
+    const year = at.getEpochDay().calculateYearDay();
+    const month = year.calculateMonthDay();
+    const day = at.getDaySeconds();
+    return text("{d:0>4}-{d:0>2}-{d:0>2}T{d:0>2}:{d:0>2}:{d:0>2}.{d:0>3}Z", .{
+        year.year,              month.month.numeric(),   month.day_index + 1,     day.getHoursIntoDay(),
+        day.getMinutesIntoHour(), day.getSecondsIntoMinute(), ms % 1000,
+    });
+}
+
 pub fn random() u64 {
     return c.wasi_random_random_get_random_u64();
 }

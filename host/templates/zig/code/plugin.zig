@@ -69,7 +69,7 @@ export fn exports_pulse_plugin_code_notify(
         .tenant = slice(job.subject.tenant),
         .incident = slice(job.incident_key),
         .reminder = job.reminder,
-        .@"happened-at-ms" = job.happened_at,
+        .@"happened-at" = slice(pulse.rfc3339(job.happened_at)),
     });
     const response = switch (pulse.send("POST", settings.url, &headers, body, pulse.budgetMs(job.attempt))) {
         .response => |response| response,

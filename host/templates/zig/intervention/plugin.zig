@@ -71,16 +71,20 @@ export fn exports_pulse_plugin_intervention_run(
             return false;
         },
     };
-    const answered = text("the hook answered HTTP {d}", .{status});
+    const answered = text("HTTP {d}", .{status});
     ret.* = std.mem.zeroes(c.exports_pulse_plugin_intervention_action_report_t);
     switch (status) {
         200...299 => {
             ret.summary = answered;
             return true;
         },
-        // Refused before anything was done; or it began and broke; or it is refused for good.
+        // Refused before anything was done.
         408, 425, 429, 503 => failure.* = retryable(answered),
-        500...502, 504...599 => failure.* = effectUnknown(answered),
+        // Not a thing that this hook does.
+        501, 505 => failure.* = permanent(answered),
+        // Many applications answer so once it is done; or it began and broke.
+        302, 303, 500, 502, 504, 506...599 => failure.* = effectUnknown(answered),
+        // It is refused for good.
         else => failure.* = permanent(answered),
     }
     return false;

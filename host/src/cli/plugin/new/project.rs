@@ -39,8 +39,8 @@ impl Language {
     fn layers(self) -> &'static [&'static str] {
         match self {
             Self::Rust => &["common", "rust"],
-            Self::Javascript => &["common", "world", "javascript-helper", "javascript"],
-            Self::Typescript => &["common", "world", "javascript-helper", "typescript"],
+            Self::Javascript => &["common", "world", "script", "javascript"],
+            Self::Typescript => &["common", "world", "script", "typescript"],
             Self::Python => &["common", "world", "python"],
             Self::C => &["common", "world", "c-bindings", "c"],
             Self::Zig => &["common", "world", "c-bindings", "zig"],
@@ -70,6 +70,25 @@ impl Language {
                 "unused = [\"wasi-sockets\"] # the interpreter imports it, and nothing calls it\n"
             }
             _ => "",
+        }
+    }
+
+    /// What asks for the types of a plugin to be checked where that is not done anyway, as a line of its source.
+    fn check(self) -> &'static str {
+        match self {
+            Self::Javascript => "// @ts-check\n",
+            _ => "",
+        }
+    }
+
+    /// A file of the templates by the name that it has in a project.
+    fn renamed(self, path: &'static str) -> &'static str {
+        match (self, path) {
+            // Under its own name it would be git's business in this repository too.
+            (_, "gitignore") => ".gitignore",
+            // What these plugins say is right in both languages.
+            (Self::Typescript, "plugin.js") => "plugin.ts",
+            _ => path,
         }
     }
 
@@ -111,13 +130,12 @@ pub fn files(name: &str, kind: Kind, language: Language) -> Files {
         ("__KIND__", kind.name()),
         ("__INSTALL__", language.install()),
         ("__UNUSED__\n", language.unused()),
+        ("__CHECK__\n", language.check()),
     ];
     for layer in language.layers() {
         for part in ["all", kind.name()] {
             for (path, bytes) in below(&format!("templates/{layer}/{part}/")) {
-                // Under its own name it would be git's business in this repository too.
-                let path = if path == "gitignore" { ".gitignore" } else { path };
-                files.insert(path.to_owned(), filled(bytes, &words));
+                files.insert(language.renamed(path).to_owned(), filled(bytes, &words));
             }
         }
     }
@@ -163,10 +181,44 @@ mod tests {
             }
             for (path, bytes) in &files {
                 let text = String::from_utf8_lossy(bytes);
-                for word in ["__NAME__", "__KIND__", "__INSTALL__", "__UNUSED__"] {
+                for word in ["__NAME__", "__KIND__", "__INSTALL__", "__UNUSED__", "__CHECK__"] {
                     assert!(!text.contains(word), "{language:?} {kind}: {path} has {word}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_plugin_in_javascript_and_in_typescript_is_the_same_but_for_who_checks_its_types() {
+        for kind in Kind::ALL {
+            let text =
+                |language, path: &str| String::from_utf8(files("x", kind, language)[path].to_vec()).unwrap();
+            let javascript = text(Language::Javascript, "plugin.js");
+            let typescript = text(Language::Typescript, "plugin.ts");
+            assert_eq!(javascript.strip_prefix("// @ts-check\n").unwrap(), typescript);
+            assert!(!files("x", kind, Language::Typescript).contains_key("plugin.js"));
+            let world = text(Language::Typescript, "wit/world.wit");
+            assert!(
+                world.contains(&format!("export pulse:plugin/{}@", kind.name())),
+                "{world}"
+            );
+        }
+    }
+
+    #[test]
+    fn no_name_of_a_plugin_is_that_of_the_sdk_s_package() {
+        let package = |bytes: &[u8]| {
+            let manifest: toml::Table = toml::from_str(std::str::from_utf8(bytes).unwrap()).unwrap();
+            manifest["package"]["name"].as_str().unwrap().to_owned()
+        };
+        for name in ["sdk", "pulse-plugin-sdk", "1"] {
+            let files = files(name, Kind::Pulse, Language::Rust);
+            let own = package(&files["Cargo.toml"]);
+            assert_ne!(own, package(&files["sdk/Cargo.toml"]));
+            assert!(
+                !own.starts_with(|first: char| first.is_ascii_digit()),
+                "cargo takes no `{own}`"
+            );
         }
     }
 

@@ -40,7 +40,7 @@ func Notify(job Job, settings Settings) (Receipt, error) {
 		"tenant":      job.Subject.Tenant,
 		"incident":    job.IncidentKey,
 		"reminder":    job.Reminder,
-		"happened-at": time.UnixMilli(int64(job.HappenedAt)).UTC().Format(time.RFC3339Nano),
+		"happened-at": time.UnixMilli(int64(job.HappenedAt)).UTC().Format("2006-01-02T15:04:05.000Z"),
 	})
 	if err != nil {
 		return Receipt{}, err

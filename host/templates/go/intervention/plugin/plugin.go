@@ -44,15 +44,20 @@ func Run(job Job, settings Settings) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
-	answered := fmt.Sprintf("the hook answered HTTP %d", response.Status)
+	answered := fmt.Sprintf("HTTP %d", response.Status)
 	switch status := response.Status; {
 	case status >= 200 && status < 300:
 		return Report{Summary: answered}, nil
-	// Refused before anything was done; or it began and broke; or it is refused for good.
+	// Refused before anything was done.
 	case status == 408 || status == 425 || status == 429 || status == 503:
 		return Report{}, Failed{Retryable(answered)}
-	case status >= 500:
+	// Not a thing that this hook does.
+	case status == 501 || status == 505:
+		return Report{}, Failed{Permanent(answered)}
+	// Many applications answer so once it is done; or it began and broke.
+	case status == 302 || status == 303 || status >= 500:
 		return Report{}, Failed{EffectUnknown(answered)}
 	}
+	// It is refused for good.
 	return Report{}, Failed{Permanent(answered)}
 }

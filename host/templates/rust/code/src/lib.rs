@@ -1,16 +1,12 @@
 //! Sends an alert as JSON.
 
-use pulse_plugin_sdk::{
-    Code, CodeJob, DeliveryFailure, Receipt, export_plugin, http,
-    net::{Error, ErrorCode},
-    time,
-};
+use pulse_plugin_sdk::{Code, CodeJob, DeliveryFailure, Receipt, export_plugin, http, time};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
 use std::{
     hash::{BuildHasher as _, RandomState},
-    time::{Duration, SystemTime},
+    time::SystemTime,
 };
 
 /// What an operator may set. These comments end up in the schema.
@@ -39,7 +35,7 @@ impl Code for Alert {
             "reminder": job.reminder,
             "happened-at": time::rfc3339(job.happened_at),
         });
-        let answer = http::Request::post(&job.settings.url)
+        let response = http::Request::post(&job.settings.url)
             .header("content-type", "application/json")
             // The same when this alert is sent again, so that the receiver can drop the repeat.
             .header("idempotency-key", &job.delivery_id)
@@ -50,32 +46,12 @@ impl Code for Alert {
             .header("x-check-at", now_ms().to_string())
             .body(body.to_string())
             .timeout(job.attempt.budget())
-            .send();
-        let response = answer.map_err(|error| not_answered(&error))?;
-        let answered = format!("HTTP {}", response.status);
-        match response.status {
-            200..=299 => Ok(Receipt {
-                id: response.header("x-request-id").map(str::to_owned),
-                summary: answered,
-            }),
-            408 | 425 | 429 | 500..=599 => {
-                let wish = response
-                    .header("retry-after")
-                    .and_then(|wish| wish.parse().ok());
-                Err(DeliveryFailure::retryable(
-                    answered,
-                    wish.map(Duration::from_secs),
-                ))
-            }
-            _ => Err(DeliveryFailure::permanent(answered)),
-        }
-    }
-}
-
-fn not_answered(error: &Error) -> DeliveryFailure {
-    match error.code {
-        ErrorCode::Denied | ErrorCode::InvalidRequest => DeliveryFailure::permanent(&error.message),
-        _ => DeliveryFailure::retryable(&error.message, None),
+            // What failed is sent again, after the time that the receiver wishes for, unless it refused for good.
+            .call()?;
+        Ok(Receipt {
+            id: response.header("x-request-id").map(str::to_owned),
+            summary: format!("HTTP {}", response.status),
+        })
     }
 }
 

@@ -1,9 +1,6 @@
 //! Calls a hook that repairs.
 
-use pulse_plugin_sdk::{
-    ActionFailure, ActionReport, Intervention, InterventionJob, export_plugin, http,
-    net::{Error, ErrorCode},
-};
+use pulse_plugin_sdk::{ActionFailure, ActionReport, Intervention, InterventionJob, export_plugin, http};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
@@ -35,7 +32,7 @@ impl Intervention for Hook {
             "reason": job.incident.reason,
             "summary": job.incident.summary,
         });
-        let answer = http::Request::post(&job.settings.url)
+        let request = http::Request::post(&job.settings.url)
             .header("content-type", "application/json")
             // The same when this attempt is delivered again, so that the hook does it once.
             .header("idempotency-key", &job.idempotency_key)
@@ -45,31 +42,12 @@ impl Intervention for Hook {
             )
             .header("x-check-at", now_ms().to_string())
             .body(body.to_string())
-            .timeout(job.attempt.budget())
-            .send();
-        let status = answer.map_err(|error| not_answered(&error))?.status;
-        let answered = format!("the hook answered HTTP {status}");
-        Err(match status {
-            200..=299 => return Ok(ActionReport::done(answered)),
-            // Refused before anything was done.
-            408 | 425 | 429 | 503 => ActionFailure::Retryable(answered),
-            // It began and broke.
-            500..=599 => ActionFailure::EffectUnknown(answered),
-            _ => ActionFailure::Permanent(answered),
-        })
-    }
-}
-
-fn not_answered(error: &Error) -> ActionFailure {
-    let words = error.message.clone();
-    match error.code {
-        _ if error.after_sending() => ActionFailure::EffectUnknown(words),
-        ErrorCode::Denied
-        | ErrorCode::InvalidRequest
-        | ErrorCode::CertificateExpired
-        | ErrorCode::CertificateNameMismatch
-        | ErrorCode::CertificateUntrusted => ActionFailure::Permanent(words),
-        _ => ActionFailure::Retryable(words),
+            .timeout(job.attempt.budget());
+        match request.call() {
+            Ok(response) => Ok(ActionReport::done(format!("HTTP {}", response.status))),
+            // Refused before anything was done, refused for good, or nobody knows what was done.
+            Err(failure) => Err(ActionFailure::from_failure(&failure, &request)),
+        }
     }
 }
 
@@ -100,6 +78,8 @@ mod tests {
         assert!(call(204).is_ok());
         assert!(matches!(call(503), Err(ActionFailure::Retryable(_))));
         assert!(matches!(call(500), Err(ActionFailure::EffectUnknown(_))));
+        assert!(matches!(call(303), Err(ActionFailure::EffectUnknown(_))));
+        assert!(matches!(call(501), Err(ActionFailure::Permanent(_))));
         assert!(matches!(call(404), Err(ActionFailure::Permanent(_))));
     }
 }

@@ -1,3 +1,4 @@
+__CHECK__
 // Calls a hook that repairs.
 import { ActionFailure, budgetMs, defineIntervention, randomId, request, setting } from "./pulse.js";
 
@@ -27,11 +28,15 @@ export const { plugin, intervention } = defineIntervention({
       summary: incident.summary,
     });
     const { status } = request("POST", settings.url, { headers, body, timeoutMs: budgetMs(attempt) });
-    if (status >= 200 && status < 300) return { summary: `the hook answered HTTP ${status}` };
-    const failed = `the hook answered HTTP ${status}`;
-    // Refused before anything was done; or it began and broke; or it is refused for good.
-    if ([408, 425, 429, 503].includes(status)) throw new ActionFailure("retryable", failed);
-    if (status >= 500) throw new ActionFailure("effect-unknown", failed);
-    throw new ActionFailure("permanent", failed);
+    const answered = `HTTP ${status}`;
+    if (status >= 200 && status < 300) return { summary: answered };
+    // Refused before anything was done.
+    if ([408, 425, 429, 503].includes(status)) throw new ActionFailure("retryable", answered);
+    // Not a thing that this hook does.
+    if ([501, 505].includes(status)) throw new ActionFailure("permanent", answered);
+    // Many applications answer so once it is done; or it began and broke.
+    if ([302, 303].includes(status) || status >= 500) throw new ActionFailure("effect-unknown", answered);
+    // It is refused for good.
+    throw new ActionFailure("permanent", answered);
   },
 });

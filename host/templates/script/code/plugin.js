@@ -1,4 +1,4 @@
-// @ts-check
+__CHECK__
 // Sends an alert as JSON.
 import { budgetMs, defineCode, DeliveryFailure, randomId, request, setting } from "./pulse.js";
 

@@ -171,13 +171,29 @@ const bytesOf = (body) => (typeof body === "string" ? utf8(body) : body);
 export const utf8 = (text) =>
   Uint8Array.from(unescape(encodeURIComponent(text.toWellFormed())), (letter) => letter.charCodeAt(0));
 
+// What is well-formed (RFC 3629, section 4), and else a byte.
+const UTF8 = new RegExp(
+  [
+    "[\\x00-\\x7f]+",
+    "[\\xc2-\\xdf][\\x80-\\xbf]",
+    "\\xe0[\\xa0-\\xbf][\\x80-\\xbf]",
+    "[\\xe1-\\xec\\xee\\xef][\\x80-\\xbf]{2}",
+    "\\xed[\\x80-\\x9f][\\x80-\\xbf]",
+    "\\xf0[\\x90-\\xbf][\\x80-\\xbf]{2}",
+    "[\\xf1-\\xf3][\\x80-\\xbf]{3}",
+    "\\xf4[\\x80-\\x8f][\\x80-\\xbf]{2}",
+    "([\\x80-\\xff])",
+  ].join("|"),
+  "g",
+);
+
 /** The text of bytes in UTF-8; what is none becomes U+FFFD, byte by byte. */
 export const textOf = (bytes) => {
   const letters = Array.from(bytes, (byte) => String.fromCharCode(byte)).join("");
   try {
     return decodeURIComponent(escape(letters));
   } catch {
-    return letters.replace(/[\x80-\xff]/g, "\ufffd");
+    return letters.replace(UTF8, (found, wrong) => (wrong ? "\ufffd" : decodeURIComponent(escape(found))));
   }
 };
 

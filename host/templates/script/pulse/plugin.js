@@ -1,3 +1,4 @@
+__CHECK__
 // Checks a URL: whether it answers, and with the status that is expected.
 import { budgetMs, definePulse, healthy, randomId, request, setting, unhealthy } from "./pulse.js";
 
