@@ -3,18 +3,28 @@
 use super::{
     load::Prepared,
     lock,
-    reload::{Reloader, Suspect},
+    reload::{Reloader, Seen, Suspect},
     tenants, traces, watch,
 };
 use crate::{
     clock::Clock,
     domain::{
+        access::HttpSettings,
+        board::{Board, Seat},
         event::{Event, Fact},
         host::{HostSettings, PerKind},
         spec::{Kind, MonitorSpec},
         tenant::Roster,
     },
+    http::{
+        self, Listening, Server,
+        tokens::{self, Door, DoorPlate, Tokens},
+    },
     journal::{self, counted},
+    operate::{
+        directory::{self, Directory},
+        reloads::Reloads,
+    },
     queue::{self, Bell, Inlet, ResultSender},
     sandbox::{self, Library, Sandbox, Shelf, Workers},
     scheduler::{Parts, Running, Scheduler, Unfinished, stats::Stats},
@@ -52,6 +62,7 @@ pub fn run(mut prepared: Prepared) -> Result<()> {
         .build()
         .context("the runtime of the main thread could not be started")?;
     let data_dir = config.host.data_dir.clone();
+    let front = Front::open(&config.host)?;
     let tenants = Roster::new(prepared.tenants());
     // Signals are caught before the first check runs, and before it is said that they are, so that no early Ctrl-C kills
     // it half-way.
@@ -78,30 +89,131 @@ pub fn run(mut prepared: Prepared) -> Result<()> {
             Ok(traces) => sandbox.kept_by(traces),
             Err(error) => tracing::warn!("no traces of incidents will be kept: {error}"),
         }
-        let host = Host::start(sandbox, library, plan, clock.clone())?;
+        let listed = front.is_some().then(|| plan.monitors.clone());
+        let mut host = Host::start(sandbox, library, plan, clock.clone())?;
+        let seen = Seen {
+            directory: front.as_ref().map(|_| directory::Shelf::default()),
+            tokens: front.as_ref().map_or_else(
+                || Arc::new(Tokens::new(&[], "")),
+                |front| Arc::clone(&front.tokens),
+            ),
+            reloads: Reloads::since(clock.wall()),
+        };
+        let (wishes, wished) = mpsc::channel(http::WISHES_MAX);
+        let served = match (front, &seen.directory) {
+            (Some(front), Some(directory)) => {
+                let parts = http::Parts {
+                    settings: front.settings,
+                    tokens: Arc::clone(&seen.tokens),
+                    clock: clock.clone(),
+                    board: Arc::clone(&host.board),
+                    directory: directory.clone(),
+                    control: host.scheduler.control(),
+                    stats: host.stats(),
+                    tenants: tenants.clone(),
+                    plugins: Arc::clone(&host.shelf),
+                    reloads: seen.reloads.clone(),
+                    wishes,
+                };
+                let server = Server::start(front.listening, parts)?;
+                // Beside what runs already.
+                let (shelf, seats) = (directory.clone(), std::mem::take(&mut host.seats));
+                let monitors = listed.unwrap_or_default();
+                let filled =
+                    tokio::task::spawn_blocking(move || shelf.replace(Directory::new(&monitors, &seats)));
+                filled
+                    .await
+                    .context("the directory of monitors could not be made")?;
+                server.filled();
+                Some((server, front.plate))
+            }
+            _ => None,
+        };
         let (suspicion, suspects) = mpsc::channel(watch::SUSPECTS_MAX);
         let reloader = Reloader::new(
             &prepared,
             Arc::clone(&host.shelf),
             host.scheduler.control(),
             tenants.clone(),
+            seen,
         );
         // What was read of the configuration is the scheduler's now.
         drop(prepared);
-        let reloads = tokio::spawn(watch::serve(reloader, Arc::clone(&host.shelf), hangup, suspects));
+        let reloads = tokio::spawn(watch::serve(
+            reloader,
+            Arc::clone(&host.shelf),
+            hangup,
+            suspects,
+            wished,
+        ));
         let figures = tokio::spawn(tenants::leave_figures(data_dir, tenants.clone(), clock));
         let hear = move |fact: &Fact| {
             // One that finds no room comes again with its next quarantine.
             let _ = Suspect::of(fact).map(|suspect| suspicion.try_send(suspect));
         };
-        let ended = host.serve(tenants, hear, stop, reloads.abort_handle()).await;
+        let ended = host
+            .serve(
+                tenants,
+                hear,
+                stop,
+                reloads.abort_handle(),
+                served.as_ref().map(|(server, _)| server),
+            )
+            .await;
         figures.abort();
+        if let Some((server, plate)) = served {
+            server.stop();
+            drop(plate);
+        }
         ended
     });
     // Dropping it would wait for the drain, which a second signal has called off.
     runtime.shutdown_background();
     ended?.report();
     Ok(())
+}
+
+/// What the API needs before anything runs.
+struct Front {
+    settings: HttpSettings,
+    listening: Listening,
+    tokens: Arc<Tokens>,
+    /// Tells the subcommands of this machine how to get in. None: it could not be written.
+    plate: Option<DoorPlate>,
+}
+
+impl Front {
+    /// Listens, if that is wanted.
+    fn open(settings: &HostSettings) -> Result<Option<Self>> {
+        let http = &settings.http;
+        let Some(listening) = Listening::bind(http)? else {
+            return Ok(None);
+        };
+        let local = tokens::fresh().context("no token could be made")?;
+        let address = listening.address;
+        let door = Door::new(address, listening.is_tls(), &local);
+        let plate = door
+            .put_up(&settings.data_dir)
+            .inspect_err(|error| {
+                tracing::warn!(
+                    "{}: how to reach this host can't be written there, so that its subcommands need --url and --token: {error}",
+                    settings.data_dir.display()
+                );
+            })
+            .ok();
+        tracing::info!("API and metrics: {}", door.url);
+        if !address.ip().is_loopback() && !listening.is_tls() {
+            tracing::warn!(
+                "{address} can be reached from other machines, without TLS: tokens are readable on their way; `cert` and `key` in [host.http] change that"
+            );
+        }
+        Ok(Some(Self {
+            settings: http.clone(),
+            listening,
+            tokens: Arc::new(Tokens::new(&http.tokens, &local)),
+            plate,
+        }))
+    }
 }
 
 /// What is to be watched, and how.
@@ -122,6 +234,9 @@ pub struct Host {
     events: async_channel::Receiver<Event>,
     clock: Clock,
     drain: Duration,
+    board: Arc<Board>,
+    /// Of all monitors, in the order of the plan.
+    seats: Vec<Seat>,
 }
 
 impl Host {
@@ -142,8 +257,10 @@ impl Host {
             clock.clone(),
         )
         .context("the workers could not be started")?;
-        let scheduler = Running::start(Scheduler::new(wiring.parts), wiring.bell)
-            .context("the scheduler's thread could not be started")?;
+        let mut scheduler = Scheduler::new(wiring.parts);
+        let (board, seats) = (scheduler.board(), scheduler.take_seats());
+        let scheduler =
+            Running::start(scheduler, wiring.bell).context("the scheduler's thread could not be started")?;
         Ok(Self {
             scheduler,
             shelf,
@@ -151,6 +268,8 @@ impl Host {
             events: wiring.events,
             clock,
             drain: settings.drain,
+            board,
+            seats,
         })
     }
 
@@ -167,6 +286,7 @@ impl Host {
         hear: impl FnMut(&Fact) + Send + 'static,
         stop: impl Future<Output = &'static str>,
         reloads: AbortHandle,
+        server: Option<&Server>,
     ) -> Result<Summary> {
         let journal = tokio::spawn(journal::keep(
             self.events.clone(),
@@ -178,6 +298,9 @@ impl Host {
         let signal = stop.await;
         // Whoever stops wants nothing new.
         reloads.abort();
+        if let Some(server) = server {
+            server.stopping();
+        }
         tracing::info!(
             "{signal}: no more checks; what runs has {:?} to end (once more to stop at once)",
             self.drain

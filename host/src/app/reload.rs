@@ -23,10 +23,15 @@ use crate::{
         tenant::{DEFAULT, Roster},
         time::Mono,
     },
+    http::tokens::Tokens,
     journal::counted,
+    operate::{
+        directory::{self, Directory},
+        reloads::Reloads,
+    },
     plugins::lock::LockFile,
     sandbox::{Library, Sandbox, Shelf},
-    scheduler::{Control, reload::Reloaded},
+    scheduler::{Control, control::Applied, reload::Reloaded},
 };
 use anyhow::{Result, anyhow};
 use std::{
@@ -94,6 +99,7 @@ pub(super) struct Reloader {
     shelf: Arc<Shelf>,
     control: Control,
     tenants: Roster,
+    seen: Seen,
     clock: Clock,
     /// As it was when the host started; most of it can't change while it runs.
     host: HostSettings,
@@ -102,16 +108,35 @@ pub(super) struct Reloader {
     rejections: Rejections,
 }
 
+/// What others see of the generation that runs.
+#[derive(Clone)]
+pub(super) struct Seen {
+    /// Its monitors. None: nobody looks them up.
+    pub directory: Option<directory::Shelf>,
+    /// Whom the API believes.
+    pub tokens: Arc<Tokens>,
+    /// What became of reloads.
+    pub reloads: Reloads,
+}
+
 /// What a reload came to.
 #[derive(Debug)]
 pub(super) struct Done {
+    /// What changed, or what is wrong.
+    pub told: Result<String, String>,
     /// The change of the shelf, for [`Shelf::forget`], and after what time.
     pub retired: Option<(u64, Duration)>,
 }
 
 impl Reloader {
     /// Of what was prepared and runs now.
-    pub fn new(prepared: &Prepared, shelf: Arc<Shelf>, control: Control, tenants: Roster) -> Self {
+    pub fn new(
+        prepared: &Prepared,
+        shelf: Arc<Shelf>,
+        control: Control,
+        tenants: Roster,
+        seen: Seen,
+    ) -> Self {
         Self {
             sources: prepared.sources.clone(),
             config_path: prepared.config_path.clone(),
@@ -121,6 +146,7 @@ impl Reloader {
             shelf,
             control,
             tenants,
+            seen,
             clock: prepared.clock.clone(),
             host: prepared.config.host.clone(),
             successors: HashMap::new(),
@@ -167,17 +193,24 @@ impl Reloader {
 
     /// Reads everything anew. What is wrong is logged and changes nothing. Blocks, for as long as compiling takes.
     pub fn reload(&mut self, why: &str) -> Done {
-        if self.config_path == Path::new("-") {
-            tracing::error!("{why}: nothing can be reloaded, the configuration came from standard input");
-            return Done { retired: None };
-        }
-        match self.try_reload(why) {
-            Ok(done) => done,
-            Err(error) => {
-                tracing::error!("{why}: nothing was changed, what ran before goes on: {error:#}");
-                Done { retired: None }
+        let done = if self.config_path == Path::new("-") {
+            let wrong = "nothing can be reloaded, the configuration came from standard input";
+            tracing::error!("{why}: {wrong}");
+            Done {
+                told: Err(wrong.to_owned()),
+                retired: None,
             }
-        }
+        } else {
+            self.try_reload(why).unwrap_or_else(|error| {
+                tracing::error!("{why}: nothing was changed, what ran before goes on: {error:#}");
+                Done {
+                    told: Err(format!("{error:#}")),
+                    retired: None,
+                }
+            })
+        };
+        self.seen.reloads.note(self.clock.wall(), done.told.clone());
+        done
     }
 
     fn try_reload(&mut self, why: &str) -> Result<Done> {
@@ -210,7 +243,8 @@ impl Reloader {
             .iter()
             .map(|(name, profile)| (name.clone(), Arc::clone(&profile.grants)));
         lock::announce(&gate, &library, &config.host, &grants.collect());
-        if config.host != self.host {
+        self.seen.tokens.replace(&config.host.http.tokens);
+        if !says_the_same(&config.host, &self.host) {
             tracing::warn!(
                 "[host] says something else than when the host started; that takes effect at the next start"
             );
@@ -221,20 +255,31 @@ impl Reloader {
         }
         let retired = (!changes.is_empty()).then(|| self.shelf.replace(library));
         self.tenants.replace(tenants);
-        let reloaded = self
+        // Each is a handle.
+        let listed = self
+            .seen
+            .directory
+            .as_ref()
+            .map(|shelf| (shelf, config.monitors.clone()));
+        let Applied { reloaded, seats } = self
             .control
             .reload(config.monitors, config.host_entry)
             .ok_or_else(|| anyhow!("the host is stopping"))?;
-        if reloaded.changes() > 0 || !changes.is_empty() {
-            tracing::info!("{why}: {}", told(&changes, reloaded));
-        } else {
-            tracing::info!("{why}: nothing has changed");
+        if let Some((shelf, monitors)) = listed {
+            shelf.replace(Directory::new(&monitors, &seats));
         }
+        let told = if reloaded.changes() > 0 || !changes.is_empty() {
+            told(&changes, reloaded)
+        } else {
+            "nothing has changed".to_owned()
+        };
+        tracing::info!("{why}: {told}");
         if retired.is_some() {
             self.keep_copies();
         }
         let longest = self.host.queue_wait + self.host.max_timeout + self.host.grace;
         Ok(Done {
+            told: Ok(told),
             retired: retired.map(|number| (number, longest)),
         })
     }
@@ -313,6 +358,13 @@ impl Reloader {
             locked.and_then(|lock| Some(lock.records.get(&*suspect.plugin)?.digest == *suspect.digest));
         record.unwrap_or(false)
     }
+}
+
+/// Whether what can't change while the host runs is the same.
+fn says_the_same(one: &HostSettings, other: &HostSettings) -> bool {
+    let mut alike = one.clone();
+    alike.http.tokens.clone_from(&other.http.tokens);
+    alike == *other
 }
 
 /// How a plugin differs from before.

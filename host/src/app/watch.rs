@@ -7,7 +7,7 @@ use super::{
     lock,
     reload::{Done, Reloader, Suspect},
 };
-use crate::{plugins, sandbox::Shelf};
+use crate::{http::Wish, plugins, sandbox::Shelf};
 use anyhow::{Context as _, Result};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _, event::ModifyKind};
 use std::{
@@ -40,6 +40,7 @@ pub(super) async fn serve(
     shelf: Arc<Shelf>,
     mut hangup: Signal,
     mut suspects: mpsc::Receiver<Suspect>,
+    mut wishes: mpsc::Receiver<Wish>,
 ) {
     let mut eyes = Eyes::open(reloader.data_dir());
     let Some((back, wanted)) = blocking(reloader, |reloader| {
@@ -58,6 +59,11 @@ pub(super) async fn serve(
         let cause = tokio::select! {
             Some(()) = hangup.recv() => Cause::Signal,
             Some(suspect) = suspects.recv() => Cause::Suspect(suspect),
+            Some(wish) = wishes.recv() => {
+                // What is read now is what all of them want, who have asked so far.
+                let others = std::iter::from_fn(|| wishes.try_recv().ok());
+                Cause::Asked(std::iter::once(wish).chain(others).collect())
+            }
             () = eyes.changed() => Cause::Files,
         };
         let of_files = matches!(cause, Cause::Files);
@@ -67,6 +73,15 @@ pub(super) async fn serve(
                 Cause::Signal => Some(reloader.reload("SIGHUP")),
                 Cause::Files => Some(reloader.reload("files changed")),
                 Cause::Suspect(suspect) => reloader.suspect(&suspect),
+                Cause::Asked(wishes) => {
+                    let by: Vec<&str> = wishes.iter().map(|wish| &*wish.by).collect();
+                    let done = reloader.reload(&format!("asked for by {}", by.join(", ")));
+                    for wish in wishes {
+                        // Who asked may have gone.
+                        let _ = wish.told.send(done.told.clone());
+                    }
+                    Some(done)
+                }
             };
             (done, clock.mono().since(begun), folders(reloader))
         });
@@ -78,7 +93,7 @@ pub(super) async fn serve(
         if of_files {
             eyes.rest = (took * REST).min(REST_MAX);
         }
-        if let Some((number, after)) = done.and_then(|Done { retired }| retired) {
+        if let Some((number, after)) = done.and_then(|Done { retired, .. }| retired) {
             let shelf = Arc::clone(&shelf);
             tokio::spawn(async move {
                 tokio::time::sleep(after).await;
@@ -93,6 +108,7 @@ enum Cause {
     Signal,
     Files,
     Suspect(Suspect),
+    Asked(Vec<Wish>),
 }
 
 /// Runs what blocks where nothing else waits for it.

@@ -12,7 +12,7 @@ mod expect;
 mod format;
 mod scene;
 mod script;
-mod secrets;
+pub mod secrets;
 mod words;
 
 pub use case::{Case, FILE_BYTES_MAX, Failed, Playing, RECORDED_BYTES_MAX, Record, recorded_in};

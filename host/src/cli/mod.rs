@@ -13,6 +13,7 @@ mod replay;
 mod run;
 mod table;
 mod tenants;
+mod token;
 
 use crate::{app::Places, plugins::lock::LockError, sandbox::compile, telemetry::LogFormat};
 use anyhow::Result;
@@ -58,6 +59,9 @@ enum Command {
     Probe(probe::ProbeArgs),
     /// Show the tenants: what they may use, and what they have used
     Tenants(tenants::TenantsArgs),
+    /// Make tokens for the API
+    #[command(subcommand)]
+    Token(token::TokenCommand),
     /// Execute a recording once more, offline
     Replay(replay::ReplayArgs),
     /// Look at plugins, and make them
@@ -140,6 +144,7 @@ pub fn main() -> ExitCode {
         Some(Command::CheckConfig(args)) => check_config::check_config(args),
         Some(Command::Probe(args)) => probe::probe(args),
         Some(Command::Tenants(args)) => tenants::tenants(args),
+        Some(Command::Token(command)) => token::token(command),
         Some(Command::Replay(args)) => replay::replay(&args),
         Some(Command::Plugin(command)) => plugin::plugin(command),
         Some(Command::Completions(args)) => completions::completions(args),

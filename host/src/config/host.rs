@@ -1,6 +1,7 @@
 //! `[host]`: how the host itself is tuned.
 
 use super::{
+    http,
     interpolate::Surroundings,
     layer::{KEYS_BUDGET, PartialLimits, read_budget},
     problem::Problem,
@@ -22,6 +23,7 @@ pub const KEYS_HOST: &[&str] = &[
     "data-dir",
     "drain",
     "grace",
+    "http",
     "interventions",
     "lock",
     "max-hold",
@@ -98,6 +100,9 @@ impl Host {
         }
         if let Some(node) = table.get("correlated-failure") {
             host.settings.correlated = read_correlated(reader, node);
+        }
+        if let Some(node) = table.get("http") {
+            host.settings.http = http::read(reader, node);
         }
         if let Some(node) = table.get("notify") {
             host.notify = read_notify(reader, node);

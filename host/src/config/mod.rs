@@ -22,6 +22,7 @@ mod expand;
 mod folder;
 mod grants;
 mod host;
+mod http;
 mod interpolate;
 mod keep;
 mod lane;
@@ -52,6 +53,8 @@ mod tests;
 
 pub use ad_hoc::{WrongSetting, ad_hoc, wrong_settings};
 pub use folder::open_in;
+#[cfg(test)]
+pub(crate) use http::digest as testing_digest;
 pub use paths::default_paths;
 pub use plugins::{dns_grant, http_grant, tcp_grant};
 pub use problem::Problems;

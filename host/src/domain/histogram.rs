@@ -62,6 +62,29 @@ impl Histogram {
         self.count
     }
 
+    /// The exact sum.
+    #[must_use]
+    pub fn sum(&self) -> Duration {
+        Duration::from_nanos(u64::try_from(self.sum_ns).unwrap_or(u64::MAX))
+    }
+
+    /// How many did not exceed each of these durations, which ascend. One that is up to 1/32 shorter than the bound may count
+    /// as longer.
+    pub fn up_to<'h>(
+        &'h self,
+        bounds: impl IntoIterator<Item = Duration> + 'h,
+    ) -> impl Iterator<Item = u64> + 'h {
+        let mut counts = (0_u64..).zip(self.counts.iter()).peekable();
+        let mut seen = 0;
+        bounds.into_iter().map(move |bound| {
+            let bound = nanos(bound);
+            while let Some((_, count)) = counts.next_if(|(index, _)| upper(*index) <= bound) {
+                seen += count;
+            }
+            seen
+        })
+    }
+
     /// The exact mean; zero if nothing was counted.
     #[must_use]
     pub fn mean(&self) -> Duration {
@@ -148,5 +171,13 @@ mod tests {
         let p99 = histogram.quantile(0.99).as_millis();
         assert!((990..=1000).contains(&p99), "{p99}");
         assert_eq!(histogram.max(), Duration::from_secs(1));
+        assert_eq!(histogram.sum(), Duration::from_micros(500_500_000));
+        let bounds = [1, 100, 500, 2000].map(Duration::from_millis);
+        let counts: Vec<u64> = histogram.up_to(bounds).collect();
+        assert!(
+            counts[0] <= 1 && (96..=100).contains(&counts[1]) && (484..=500).contains(&counts[2]),
+            "{counts:?}"
+        );
+        assert_eq!(counts[3], 1000);
     }
 }

@@ -1,6 +1,7 @@
 //! How the host itself is tuned: `[host]`, validated.
 
 use super::{
+    access::HttpSettings,
     limits::Limits,
     spec::{Budget, Kind},
 };
@@ -193,6 +194,8 @@ pub struct HostSettings {
     pub quarantine: Option<QuarantineSettings>,
     /// None: interventions are not paused, however much fails at once.
     pub correlated: Option<CorrelatedSettings>,
+    /// API and metrics.
+    pub http: HttpSettings,
 }
 
 impl HostSettings {
@@ -232,6 +235,7 @@ impl HostSettings {
             max_hold: Duration::from_secs(300),
             quarantine: Some(QuarantineSettings::default()),
             correlated: Some(CorrelatedSettings::default()),
+            http: HttpSettings::default(),
         }
     }
 }

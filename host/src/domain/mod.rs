@@ -4,7 +4,9 @@
 //! Architecture invariant: nothing here names the ECS, wasm, a runtime or any I/O, and nothing reads a clock;
 //! the time is always an argument.
 
+pub mod access;
 pub mod backoff;
+pub mod board;
 pub mod color;
 pub mod event;
 pub mod grant;
@@ -18,6 +20,7 @@ pub mod outbox;
 pub mod outcome;
 pub mod plugin;
 pub mod secret;
+pub mod selector;
 pub mod spec;
 pub mod tenant;
 pub mod time;

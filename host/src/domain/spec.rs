@@ -442,6 +442,22 @@ pub(crate) struct Draft {
 
 #[cfg(test)]
 impl Draft {
+    /// A check of the operator's with the plugin `http`, and nothing else.
+    pub(crate) fn check(name: &str) -> Self {
+        let profile = Profile {
+            plugin: "http".into(),
+            digest: "".into(),
+            limits: Limits::default(),
+            grants: Arc::default(),
+            reuse: 0,
+        };
+        let alone = MonitorSpec::alone(name, Arc::new(profile), "{}", Duration::from_secs(5));
+        Self {
+            name: name.to_owned(),
+            class: Class::clone(alone.class()),
+        }
+    }
+
     /// The monitor as it is now.
     pub(crate) fn ready(&self) -> MonitorSpec {
         MonitorSpec::new(Arc::new(self.class.clone()), None, &self.name, None)

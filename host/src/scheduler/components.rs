@@ -122,6 +122,8 @@ pub enum Phase {
     Needed,
     /// In a channel or running, under the number of its flight.
     Pending,
+    /// Of a pulse: somebody has said that it is not to run.
+    Paused,
 }
 
 /// One lane: a monitor's pulse, its intervention, or one of its sinks.
@@ -142,6 +144,8 @@ const WATCHED: u8 = 1;
 const HELD: u8 = 2;
 /// How it is counted among those that may fail together.
 const STANDING: u8 = 0b1100;
+/// Somebody looks at it: what its executions come to is kept for a while.
+const LOOKED: u8 = 0b1_0000;
 
 impl Lane {
     /// A lane with nothing to do, whose jobs wait in that queue of their kind.
@@ -194,6 +198,17 @@ impl Lane {
     /// It was put into that list, or is to be checked now.
     pub fn set_held(&mut self, held: bool) {
         self.set(HELD, held);
+    }
+
+    /// Whether somebody looks at it.
+    #[must_use]
+    pub fn is_looked_at(self) -> bool {
+        self.has(LOOKED)
+    }
+
+    /// Somebody looks at it from now on, or not any more.
+    pub fn set_looked_at(&mut self, looked: bool) {
+        self.set(LOOKED, looked);
     }
 
     /// How its monitor is counted among those that may fail together.
@@ -277,6 +292,14 @@ impl Lane {
         self.phase = Phase::Pending;
         self.attempt = attempt;
         self.at = u64::from(flight);
+        self.set(HELD, false);
+    }
+
+    /// It does not run until it is told to wait again. Not for a pending lane: its attempt is given up first.
+    pub fn pause(&mut self) {
+        debug_assert!(self.phase != Phase::Pending);
+        self.phase = Phase::Paused;
+        self.at = Mono::NEVER.0;
         self.set(HELD, false);
     }
 

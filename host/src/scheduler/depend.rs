@@ -14,7 +14,7 @@ use super::{
     follow::{follow, hold_codes, wait_for_pulse},
     resources::{Desk, Scratch},
 };
-use crate::domain::{health::Health, spec::MonitorSpec, time::Mono};
+use crate::domain::{board::Mark, health::Health, spec::MonitorSpec, time::Mono};
 use bevy_ecs::{change_detection::DetectChangesMut as _, entity::Entity, resource::Resource, system::Query};
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -46,6 +46,8 @@ struct Parent {
     /// Children that wait for its next answer.
     waiting: HashSet<Entity>,
     blocks: bool,
+    /// It is not looked at: nobody waits for it, and nothing is known that would keep its children silent.
+    paused: bool,
     /// When the pulse began that answered last.
     looked_at: Mono,
     /// It must answer with a pulse that begins no earlier: the last failure of those that wait.
@@ -96,10 +98,23 @@ impl Family {
     /// Takes over how a parent is, and tells its children if that matters to them.
     pub fn learn(&mut self, entity: Entity, health: &Health) {
         if let Some(parent) = self.parents.get_mut(&entity) {
-            parent.blocks = health.blocks();
+            parent.paused = health.marks().has(Mark::Paused);
+            parent.blocks = health.blocks() && !parent.paused;
             if parent.blocks {
                 self.news.push_back((entity, 0));
             }
+        }
+    }
+
+    /// A parent is not looked at any more, or is again.
+    pub fn paused(&mut self, entity: Entity, paused: bool) {
+        let Some(parent) = self.parents.get_mut(&entity) else {
+            return;
+        };
+        parent.paused = paused;
+        let blocked = std::mem::take(&mut parent.blocks);
+        if blocked || !parent.waiting.is_empty() {
+            self.news.push_back((entity, 0));
         }
     }
 
@@ -147,6 +162,7 @@ impl Family {
             };
             if let Some(parent) = self.parents.get_mut(entity)
                 && parent.looked_at < started
+                && !parent.paused
             {
                 parent.waiting.insert(child);
                 parent.asked_at = parent.asked_at.max(started);

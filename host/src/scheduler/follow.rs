@@ -37,6 +37,7 @@ pub fn follow(
     } = monitor;
     if let Some((from, to)) = health.news() {
         desk.tally.0.state(Some(from), to);
+        desk.show(entity, to, health.marks());
         let summary = summary.to_owned();
         desk.note(entity, spec, Fact::State { from, to, summary });
     }
@@ -116,6 +117,16 @@ pub fn post(
     mut emission: Emission,
 ) {
     let now = desk.now();
+    if spec.pulse.is_some() && desk.is_silenced(entity) && emission.color != Color::Green {
+        // Green goes to those only who were told of something, and they may be waiting for it.
+        let unsent = spec
+            .sinks
+            .iter()
+            .filter(|sink| sink.wants(emission.color))
+            .count();
+        desk.tally.0.silenced_codes += unsent as u64;
+        return;
+    }
     let episode = emission.episode;
     let children = desk.family.children(entity);
     if children > 0 && matches!(emission.color, Color::Yellow | Color::Red) {

@@ -9,6 +9,7 @@
 mod budget;
 mod code;
 pub mod components;
+pub mod control;
 pub mod correlated;
 mod depend;
 mod dispatch;
@@ -24,6 +25,7 @@ mod ration;
 mod recover;
 pub mod reload;
 mod resources;
+mod runs;
 pub mod stats;
 mod timers;
 pub mod view;
@@ -36,6 +38,7 @@ mod tests;
 use crate::{
     clock::Clock,
     domain::{
+        board::{Board, Marks, Seat},
         event::Event,
         health::{Episodes, Now},
         host::{HostSettings, PerKind},
@@ -55,11 +58,13 @@ use bevy_ecs::{
     world::World,
 };
 use components::{FIRST_STATE, Monitor};
-use reload::Reloaded;
+pub use control::Control;
+use control::Request;
 use resources::{
     Alarm, Attempts, Budgets, Desk, Draining, Due, Endings, EpisodeSource, HostDesk, Inbox, Journal, Needed,
-    Out, Outlets, Publisher, Settings, TAG_PULSE, Tally, Tenants, Time, Windows,
+    Out, Outlets, Publisher, Settings, Shown, TAG_PULSE, Tally, Tenants, Time, Windows, seat,
 };
+pub use runs::Run;
 use stats::{Snapshot, Stats};
 use std::{
     sync::{
@@ -119,6 +124,8 @@ pub struct Scheduler {
     schedule: Schedule,
     stats: Stats,
     ran_at: Mono,
+    /// Of all monitors, in the order of the list in which they came last.
+    seats: Vec<Seat>,
 }
 
 impl Scheduler {
@@ -163,6 +170,8 @@ impl Scheduler {
             ..HostDesk::default()
         });
         world.insert_resource(Draining::default());
+        world.insert_resource(Shown(Arc::default()));
+        world.insert_resource(runs::Runs::default());
         world.insert_resource(Tally(Snapshot::default()));
         world.insert_resource(Publisher {
             events: parts.events,
@@ -174,9 +183,11 @@ impl Scheduler {
             schedule: schedule(),
             stats,
             ran_at: now.mono,
+            seats: Vec::new(),
         };
         let places = scheduler.add(parts.monitors, now.mono);
         scheduler.found_family(&places);
+        scheduler.seats = places.into_iter().map(seat).collect();
         if let Some(spec) = parts.host_entry {
             scheduler.add_host_entry(spec, now.mono);
         }
@@ -222,9 +233,25 @@ impl Scheduler {
                 *at = *entity;
             }
         }
-        let count = entities.len() as u64;
+        let (wall, count) = (world.resource::<Time>().now.wall, entities.len() as u64);
+        let board = &world.resource::<Shown>().0;
+        for entity in &entities {
+            board.write(seat(*entity), FIRST_STATE, Marks::default(), wall);
+        }
         world.resource_mut::<Tally>().0.states_begin(FIRST_STATE, count);
         places
+    }
+
+    /// How monitors stand, for other threads.
+    #[must_use]
+    pub fn board(&self) -> Arc<Board> {
+        Arc::clone(&self.world.resource::<Shown>().0)
+    }
+
+    /// Where each monitor stands on the board, in the order of the list in which they came last. Told once.
+    #[must_use]
+    pub fn take_seats(&mut self) -> Vec<Seat> {
+        std::mem::take(&mut self.seats)
     }
 
     /// Takes down who depends on whom. `places`: all monitors, in the order of the list.
@@ -409,41 +436,10 @@ fn schedule() -> Schedule {
     schedule
 }
 
-/// Another configuration for a scheduler that runs.
-struct Request {
-    monitors: Vec<MonitorSpec>,
-    host_entry: Option<MonitorSpec>,
-    done: mpsc::SyncSender<Reloaded>,
-}
-
-/// A hand on a scheduler that runs on its own thread.
-#[derive(Clone)]
-pub struct Control {
-    requests: mpsc::SyncSender<Request>,
-    bell: Arc<Bell>,
-}
-
-impl Control {
-    /// Puts these monitors and this entry for the host in the place of the present ones, between two runs, and tells
-    /// what that did. Blocks until then. None: the scheduler has stopped.
-    #[must_use]
-    pub fn reload(&self, monitors: Vec<MonitorSpec>, host_entry: Option<MonitorSpec>) -> Option<Reloaded> {
-        let (done, answer) = mpsc::sync_channel(1);
-        let request = Request {
-            monitors,
-            host_entry,
-            done,
-        };
-        self.requests.send(request).ok()?;
-        self.bell.ring();
-        answer.recv().ok()
-    }
-}
-
 /// A scheduler on its own thread.
 pub struct Running {
     thread: JoinHandle<Unfinished>,
-    requests: mpsc::SyncSender<Request>,
+    control: Control,
     bell: Arc<Bell>,
     stop_at: Arc<AtomicU64>,
     clock: Clock,
@@ -460,7 +456,7 @@ impl Running {
         let stats = scheduler.stats();
         let stop_at = Arc::new(AtomicU64::new(Mono::NEVER.0));
         let (ringing, deadline) = (Arc::clone(&bell), Arc::clone(&stop_at));
-        let (requests, asked) = mpsc::sync_channel(1);
+        let (requests, asked) = mpsc::sync_channel(control::REQUESTS_MAX);
         let thread = std::thread::Builder::new()
             .name("scheduler".to_owned())
             .spawn(move || {
@@ -471,7 +467,7 @@ impl Running {
             })?;
         Ok(Self {
             thread,
-            requests,
+            control: Control::new(requests, Arc::clone(&bell)),
             bell,
             stop_at,
             clock,
@@ -488,10 +484,7 @@ impl Running {
     /// A hand on it.
     #[must_use]
     pub fn control(&self) -> Control {
-        Control {
-            requests: self.requests.clone(),
-            bell: Arc::clone(&self.bell),
-        }
+        self.control.clone()
     }
 
     /// Stops scheduling, lets what runs end within the grace period, and returns what was not finished then.
@@ -519,11 +512,7 @@ fn serve(
         if stop != Mono::NEVER {
             scheduler.drain();
         }
-        if let Ok(request) = asked.try_recv() {
-            let reloaded = scheduler.reload(request.monitors, request.host_entry);
-            // Who asked may have gone.
-            let _ = request.done.try_send(reloaded);
-        }
+        let more_asked = scheduler.attend(asked);
         let next = scheduler.run();
         if stop != Mono::NEVER {
             let left = scheduler.unfinished();
@@ -537,7 +526,7 @@ fn serve(
             std::thread::sleep(gap);
         }
         let now = clock.mono();
-        if !bell.answer() && next > now {
+        if !bell.answer() && !more_asked && next > now {
             std::thread::park_timeout(next.since(now));
             bell.answer();
         }

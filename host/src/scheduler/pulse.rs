@@ -66,6 +66,7 @@ fn ended_one(
         return false;
     };
     let monitor = monitor.bypass_change_detection();
+    let had_case = monitor.case.is_some();
     let Monitor { spec, health, .. } = monitor;
     let now = desk.now();
     let unanswered;
@@ -121,6 +122,11 @@ fn ended_one(
     let at = next_pulse(desk, monitor, pace);
     wait_for_pulse(desk, entity, &mut monitor.pulse, at);
     follow(desk, entity, monitor, effects, summary);
+    let has_case = monitor.case.is_some();
+    if monitor.pulse.is_looked_at() || has_case || had_case {
+        let looked = desk.runs.note(entity, result, has_case, now);
+        monitor.pulse.set_looked_at(looked);
+    }
     pace == Pace::Regular
 }
 

@@ -15,7 +15,8 @@ use super::{
     depend::Family,
     follow::{first_slot, follow, lane_of, need_sink, next_pulse, stand, undeliverable, wait_for_pulse},
     quarantine::Quarantine,
-    resources::{Desk, HostDesk, Time},
+    resources::{Desk, HostDesk, Shown, seat},
+    runs::Runs,
 };
 use crate::domain::{
     health::{Effects, InterventionEnd, Pace},
@@ -56,12 +57,8 @@ impl Reloaded {
 impl Scheduler {
     /// Puts these monitors and this entry for the host in the place of the present ones, between two runs.
     pub fn reload(&mut self, monitors: Vec<MonitorSpec>, host_entry: Option<MonitorSpec>) -> Reloaded {
+        let now = self.look_at_clock();
         let world = &mut self.world;
-        {
-            let mut time = world.resource_mut::<Time>();
-            (time.now.mono, time.now.wall) = (time.clock.mono(), time.clock.wall());
-        }
-        let now = world.resource::<Time>().now.mono;
         let host = world.resource::<HostDesk>().entity;
         let mut known: HashMap<(Arc<str>, u64), Entity> = world
             .query::<(Entity, &Monitor)>()
@@ -127,6 +124,8 @@ impl Scheduler {
             self.add_host_entry(spec, now);
         }
         for entity in gone {
+            self.world.resource::<Shown>().0.clear(seat(entity));
+            self.world.resource_mut::<Runs>().forget(entity);
             self.world.despawn(entity);
         }
         let mut added = self.add(fresh, now).into_iter();
@@ -136,6 +135,7 @@ impl Scheduler {
             .collect();
         let before = std::mem::take(&mut *self.world.resource_mut::<Family>());
         self.found_family(&places);
+        self.seats = places.into_iter().map(seat).collect();
         self.learn_family(before, &orphans);
         self.forget_plugins();
         result

@@ -10,6 +10,7 @@ use super::{
     follow::lane_of,
     quarantine::Quarantine,
     ration::Rations,
+    runs::Runs,
     stats::{Snapshot, Stats},
     wheel::Wheel,
     window::Window,
@@ -17,8 +18,9 @@ use super::{
 use crate::{
     clock::Clock,
     domain::{
+        board::{Board, Mark, Marks, Seat},
         event::{Event, Fact},
-        health::{Effects, Episodes, Now},
+        health::{Effects, Episodes, Now, State},
         host::{HostSettings, PerKind},
         host_news,
         job::{JobKey, JobResult, MonitorId},
@@ -182,6 +184,10 @@ pub struct Publisher {
     pub published_at: Mono,
 }
 
+/// How monitors stand, for other threads.
+#[derive(Resource)]
+pub struct Shown(pub Arc<Board>);
+
 /// Figures of this thread.
 #[derive(Resource, Default)]
 pub struct Tally(pub Snapshot);
@@ -240,6 +246,10 @@ pub struct Desk<'w> {
     pub quarantine: ResMut<'w, Quarantine>,
     /// Failures of many monitors at once.
     pub correlated: ResMut<'w, Correlated>,
+    /// How monitors stand, for other threads.
+    pub shown: Res<'w, Shown>,
+    /// What executions came to, where somebody looks.
+    pub runs: ResMut<'w, Runs>,
 }
 
 impl Desk<'_> {
@@ -247,6 +257,18 @@ impl Desk<'_> {
     #[must_use]
     pub fn now(&self) -> Now {
         self.time.now
+    }
+
+    /// Other threads see from now on that it stands like this.
+    pub fn show(&self, entity: Entity, state: State, marks: Marks) {
+        self.shown.0.write(seat(entity), state, marks, self.time.now.wall);
+    }
+
+    /// Whether its codes are not to be sent.
+    #[must_use]
+    pub fn is_silenced(&self, entity: Entity) -> bool {
+        let standing = self.shown.0.read(seat(entity));
+        standing.is_some_and(|standing| standing.marks.has(Mark::Silenced))
     }
 
     /// Puts a fact on record.
@@ -344,6 +366,16 @@ impl Desk<'_> {
                 entry_at: Mono::NEVER,
             })
         })
+    }
+}
+
+/// Where other threads see how it stands.
+#[must_use]
+pub fn seat(entity: Entity) -> Seat {
+    Seat {
+        monitor: MonitorId(entity.to_bits()),
+        slot: entity.index_u32(),
+        tag: entity.generation().to_bits(),
     }
 }
 

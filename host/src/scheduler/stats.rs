@@ -192,6 +192,8 @@ pub struct Snapshot {
     pub held_pulses: u64,
     /// Times that a code was put off because its plugin is quarantined.
     pub held_codes: u64,
+    /// Codes that were not sent because their monitor is silenced.
+    pub silenced_codes: u64,
     /// Times that an intervention was held back: by a budget, a quarantine, or because most monitors fail at once.
     pub held_interventions: u64,
     /// Tenants whose interventions pause at present because most of their monitors fail; the host as a whole is one
@@ -229,6 +231,7 @@ impl Clone for Snapshot {
             readmissions,
             held_pulses,
             held_codes,
+            silenced_codes,
             held_interventions,
             paused,
         } = source;
@@ -247,6 +250,7 @@ impl Clone for Snapshot {
         (self.quarantined, self.paused) = (*quarantined, *paused);
         (self.quarantines, self.readmissions) = (*quarantines, *readmissions);
         (self.held_pulses, self.held_codes) = (*held_pulses, *held_codes);
+        self.silenced_codes = *silenced_codes;
         self.held_interventions = *held_interventions;
     }
 }
@@ -292,6 +296,12 @@ impl Stats {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    /// When the latest figures were taken.
+    #[must_use]
+    pub fn at(&self) -> Mono {
+        self.0.latest.lock().unwrap_or_else(PoisonError::into_inner).at
     }
 
     /// Asks for the times measured so far to be forgotten, to measure from now on.

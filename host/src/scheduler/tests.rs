@@ -23,6 +23,7 @@ use proptest::prelude::*;
 use std::collections::HashMap;
 
 mod family;
+mod marks;
 mod overload;
 mod races;
 mod reload;
@@ -260,6 +261,7 @@ impl Rig {
                         *pending.get_mut(kind) += 1;
                     }
                     Phase::Waiting => assert_eq!(queued, 0),
+                    Phase::Paused => assert!(kind == Kind::Pulse && queued == 0),
                 }
             }
             let monitor = self.scheduler.world.get::<Monitor>(entity).unwrap();

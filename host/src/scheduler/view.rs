@@ -1,21 +1,24 @@
 //! What a monitor looks like from outside, for whoever inspects the world and changes nothing.
 //!
-//! Architecture invariant: nothing here writes, and what it shows is what the systems go by, not a copy that could
-//! differ from it.
+//! Architecture invariant: nothing here writes but that somebody looks, and what it shows is what the systems go by, not
+//! a copy that could differ from it.
 
 use super::{
     Scheduler,
     components::{Lane, Monitor, Phase},
+    depend::Family,
     flights::Flights,
-    resources::{LaneRef, Out},
+    resources::{LaneRef, Out, Time},
+    runs::{Run, Runs},
 };
 use crate::domain::{
-    health::State,
-    job::{Alert, MonitorId},
-    spec::MonitorSpec,
-    time::Mono,
+    board::Marks,
+    health::{Counters, State},
+    job::{Alert, Incident, MonitorId},
+    spec::{Kind, MonitorSpec},
+    time::{Mono, Wall, millis},
 };
-use bevy_ecs::entity::Entity;
+use bevy_ecs::{change_detection::DetectChangesMut as _, entity::Entity};
 use std::sync::Arc;
 
 /// One monitor as it stands between two runs.
@@ -36,7 +39,99 @@ pub struct LaneView {
     pub attempt: Option<u32>,
 }
 
+/// A monitor in detail, for whoever looks from another thread: a copy, with times of the wall clock.
+#[derive(Clone, Debug)]
+pub struct Detail {
+    /// Its configuration.
+    pub spec: MonitorSpec,
+    /// Its state at this moment.
+    pub state: State,
+    /// What an operator has said of it.
+    pub marks: Marks,
+    /// What was counted.
+    pub counters: Counters,
+    /// The episode that is open.
+    pub incident: Option<Incident>,
+    /// Its lanes.
+    pub lanes: Vec<LaneDetail>,
+    /// Monitors that depend on it.
+    pub children: usize,
+    /// Its last checks, the latest last, as far as they were kept: see [`Run`].
+    pub runs: Vec<Run>,
+}
+
+/// One of its lanes.
+#[derive(Clone, Debug)]
+pub struct LaneDetail {
+    /// Of what.
+    pub kind: Kind,
+    /// Of codes: the notifier.
+    pub sink: Option<Arc<str>>,
+    /// Where it stands.
+    pub phase: Phase,
+    /// Until when it waits, since when it is needed, or when what is pending must have come back; none: for ever.
+    pub at: Option<Wall>,
+    /// Codes that wait: their number, and what the first of them says.
+    pub codes: usize,
+    /// See `codes`.
+    pub next_code: Option<Arc<Alert>>,
+}
+
 impl Scheduler {
+    /// One monitor in detail; none if there is none of that id, or it is the host's own entry. What its next executions
+    /// come to is kept for a while.
+    pub fn detail(&mut self, id: MonitorId) -> Option<Detail> {
+        let now = self.look_at_clock();
+        let entity = Entity::try_from_bits(id.0)?;
+        if self.world.get::<Monitor>(entity)?.spec.pulse.is_none() {
+            return None;
+        }
+        let looked = self.world.resource_mut::<Runs>().look(entity, now);
+        self.world
+            .get_mut::<Monitor>(entity)?
+            .bypass_change_detection()
+            .pulse
+            .set_looked_at(looked);
+        let wall = self.world.resource::<Time>().now.wall;
+        let view = self.view(id)?;
+        let (spec, health) = (view.spec(), &view.monitor.health);
+        let at = |lane: LaneView| match lane.at {
+            Mono::NEVER => None,
+            at if at >= now => Some(Wall(wall.0.saturating_add(millis(at.since(now))))),
+            past => Some(Wall(wall.0.saturating_sub(millis(now.since(past))))),
+        };
+        let lane = |kind, lane: LaneView| LaneDetail {
+            kind,
+            sink: None,
+            phase: lane.phase,
+            at: at(lane),
+            codes: 0,
+            next_code: None,
+        };
+        let mut lanes = vec![lane(Kind::Pulse, view.pulse())];
+        if spec.intervention.is_some() {
+            lanes.push(lane(Kind::Intervention, view.intervention()));
+        }
+        for (index, sink) in (0u16..).zip(spec.sinks.iter()) {
+            lanes.push(LaneDetail {
+                sink: Some(Arc::clone(&sink.name)),
+                codes: view.codes(index).count(),
+                next_code: view.codes(index).next().map(|(alert, _)| Arc::clone(alert)),
+                ..lane(Kind::Code, view.sink(index))
+            });
+        }
+        Some(Detail {
+            spec: spec.clone(),
+            state: health.state(),
+            marks: health.marks(),
+            counters: health.counters(),
+            incident: health.incident(spec),
+            lanes,
+            children: self.world.resource::<Family>().children(entity),
+            runs: self.world.resource::<Runs>().of(entity).cloned().collect(),
+        })
+    }
+
     /// Every monitor of the world, the host's own entry included, in no particular order.
     pub fn monitors(&self) -> impl Iterator<Item = MonitorId> + '_ {
         let monitor = self.world.component_id::<Monitor>();

@@ -11,6 +11,8 @@ const COMMANDS: &[&[&str]] = &[
     &["check-config"],
     &["probe"],
     &["tenants"],
+    &["token"],
+    &["token", "new"],
     &["plugin"],
     &["plugin", "new"],
     &["plugin", "list"],

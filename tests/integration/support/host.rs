@@ -108,6 +108,7 @@ impl Config {
         format!(
             r#"
 [host]
+http.listen = "off"
 retry-budget.min-per-second = 10000
 {}
 [defaults]

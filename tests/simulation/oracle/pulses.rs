@@ -78,7 +78,7 @@ impl Grid {
             let stays = match lane.phase {
                 Phase::Needed => lane.at == at,
                 Phase::Pending => true,
-                Phase::Waiting => false,
+                Phase::Waiting | Phase::Paused => false,
             };
             return ledger.check(Rule::ChecksGoOn, who, stays, || {
                 format!("it was needed, now {lane:?}, and nobody ran it")

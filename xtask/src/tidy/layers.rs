@@ -1,7 +1,7 @@
 //! The dependency direction of `docs/architecture.md`, for `host/src`.
 //!
-//! `domain ← {clock, config, queue} ← {scheduler, plugins, capability} ← sandbox ← app ← cli/main`; `journal` and
-//! `telemetry` stand beside `app` and know only what they report. Code for tests may look everywhere.
+//! `domain ← {clock, config, queue} ← {scheduler, plugins, capability} ← sandbox ← http ← app ← cli/main`; `journal` and
+//! `telemetry` stand beside `app` and know only what they report, and `operate` below `http` knows the scheduler. Code for tests may look everywhere.
 
 use super::{
     Problem,
@@ -48,9 +48,11 @@ const LAYERS: &[Layer] = &[
     layer(4, "cases"),
     narrow(4, "journal", &["domain", "clock", "scheduler::stats"]),
     narrow(4, "telemetry", &["domain", "clock", "scheduler::stats"]),
-    layer(5, "app"),
-    layer(6, "cli"),
-    layer(7, "main"),
+    narrow(4, "operate", &["domain", "clock", "scheduler"]),
+    layer(5, "http"),
+    layer(6, "app"),
+    layer(7, "cli"),
+    layer(8, "main"),
 ];
 
 /// What a module must not name, whatever its crate depends on.

@@ -17,6 +17,7 @@ mod tests;
 
 use super::{
     backoff::backoff,
+    board::{Mark, Marks},
     color::{Color, ColorSet},
     event::Fact,
     job::Incident,
@@ -108,8 +109,8 @@ pub struct Health {
     purple: bool,
     /// The last report was `degraded`.
     degraded: bool,
-    /// Codes are held, no new intervention.
-    maintenance: bool,
+    /// What an operator has said of it.
+    marks: Marks,
     /// A parent is down: no codes, no intervention.
     unreachable: bool,
     /// It began to fail, and its parents are being looked at: nothing is said before they have answered.
@@ -134,7 +135,7 @@ impl Default for Health {
             faults: 0,
             purple: false,
             degraded: false,
-            maintenance: false,
+            marks: Marks::default(),
             unreachable: false,
             awaiting: false,
             unsure: false,
@@ -234,6 +235,21 @@ impl std::fmt::Display for Exhausted {
     }
 }
 
+/// What a monitor has counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Failures in a row.
+    pub failures: u32,
+    /// Healthy reports in a row.
+    pub successes: u32,
+    /// Faults in a row.
+    pub faults: u32,
+    /// Interventions of the open incident.
+    pub attempts: u32,
+    /// Whether the episode, if there is one, is an incident.
+    pub is_incident: bool,
+}
+
 /// How soon the next pulse should come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pace {
@@ -263,6 +279,23 @@ pub enum State {
 }
 
 impl State {
+    /// All of them; the place of each is its number.
+    pub const ALL: [Self; 7] = [
+        Self::Unknown,
+        Self::Up,
+        Self::Degraded,
+        Self::Down,
+        Self::Verifying,
+        Self::Held,
+        Self::Unreachable,
+    ];
+
+    /// The state of that name, if there is one.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.name() == name)
+    }
+
     /// The state's name in logs and JSON.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -400,6 +433,19 @@ impl Health {
         self.episode.as_deref().map(|episode| episode.incident(spec))
     }
 
+    /// What was counted so far.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        let episode = self.episode.as_deref();
+        Counters {
+            failures: self.failures,
+            successes: u32::from(self.successes),
+            faults: u32::from(self.faults),
+            attempts: self.attempts(),
+            is_incident: episode.is_some_and(|episode| episode.incident.is_some()),
+        }
+    }
+
     /// When [`Health::on_time`] must be called next; [`Mono::NEVER`] when only a result can change anything.
     #[must_use]
     pub fn wake_at(&self, spec: &MonitorSpec, max_hold: Duration) -> Mono {
@@ -434,12 +480,14 @@ impl Health {
                 _ => Mono::NEVER,
             };
         }
+        // Somebody takes care of it already.
+        let taken = self.marks.has(Mark::Acknowledged);
         let page = match episode.incident {
-            Some(since) if !episode.has_emitted(Color::Red) => since.after(spec.policy.page_after),
+            Some(since) if !taken && !episode.has_emitted(Color::Red) => since.after(spec.policy.page_after),
             _ => Mono::NEVER,
         };
         let repeat = match (spec.policy.repeat, episode.red, episode.incident) {
-            (Some(span), Some((last, _)), Some(_)) => last.after(span),
+            (Some(span), Some((last, _)), Some(_)) if !taken => last.after(span),
             _ => Mono::NEVER,
         };
         repair.min(page).min(repeat)
@@ -454,10 +502,10 @@ impl Health {
     /// Maintenance begins or ends. Codes are held while it lasts; leaving asks for a fresh pulse and emits only
     /// what is then true.
     pub fn set_maintenance(&mut self, spec: &MonitorSpec, window: &str, on: bool, effects: &mut Effects) {
-        if self.maintenance == on {
+        if self.marks.has(Mark::Maintenance) == on {
             return;
         }
-        self.maintenance = on;
+        self.marks.set(Mark::Maintenance, on);
         let (edge, title) = if on {
             ("enter", "entered")
         } else {
@@ -475,6 +523,39 @@ impl Health {
         self.withdraw_wish();
         self.unsure |= !on;
         effects.recheck |= !on;
+    }
+
+    /// What an operator has said of it.
+    #[must_use]
+    pub fn marks(&self) -> Marks {
+        self.marks
+    }
+
+    /// An operator says something of it, or takes it back; `why` names the window, where it is one. False: that changes
+    /// nothing, since it was so before or there is no trouble that could be acknowledged.
+    pub fn set_mark(
+        &mut self,
+        spec: &MonitorSpec,
+        mark: Mark,
+        on: bool,
+        why: &str,
+        effects: &mut Effects,
+    ) -> bool {
+        if self.marks.has(mark) == on || mark == Mark::Acknowledged && on && self.episode.is_none() {
+            return false;
+        }
+        match mark {
+            Mark::Maintenance => self.set_maintenance(spec, why, on, effects),
+            Mark::Paused => {
+                self.marks.set(mark, on);
+                self.withdraw_wish();
+                // What was true before is not known to be true still.
+                self.unsure |= !on;
+                effects.recheck |= !on;
+            }
+            Mark::Acknowledged | Mark::Silenced => self.marks.set(mark, on),
+        }
+        true
     }
 
     /// A parent went down or came back. While one is down nothing is emitted and nothing repaired; when all are back,
@@ -514,7 +595,7 @@ impl Health {
     /// Whether codes are held and interventions forbidden.
     #[must_use]
     pub fn suppressed(&self) -> bool {
-        self.maintenance || self.unreachable || self.awaiting
+        self.marks.has(Mark::Maintenance) || self.marks.has(Mark::Paused) || self.unreachable || self.awaiting
     }
 
     /// Emits what is true and was not yet emitted in this episode. Called after every change.
@@ -523,6 +604,7 @@ impl Health {
             return;
         }
         let (failing, degraded, faults) = (self.failures > 0, self.degraded, self.faults);
+        let taken = self.marks.has(Mark::Acknowledged);
         let Some(episode) = self.episode.as_deref_mut() else {
             return;
         };
@@ -530,7 +612,10 @@ impl Health {
         if let Some(since) = episode.incident {
             if let Repair::Exhausted(why) = episode.repair {
                 red |= episode.emit(spec, Color::Red, "down", || why.to_string(), effects);
-            } else if now.mono >= since.after(spec.policy.page_after) && !episode.has_emitted(Color::Red) {
+            } else if !taken
+                && now.mono >= since.after(spec.policy.page_after)
+                && !episode.has_emitted(Color::Red)
+            {
                 red |= episode.emit(
                     spec,
                     Color::Red,
@@ -546,6 +631,7 @@ impl Health {
             episode.red = Some((now.mono, count));
         } else if let (Some(span), Some((last, count))) = (spec.policy.repeat, episode.red)
             && episode.incident.is_some()
+            && !taken
             && now.mono >= last.after(span)
         {
             let count = count.saturating_add(1);

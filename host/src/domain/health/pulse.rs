@@ -2,6 +2,7 @@
 
 use super::{Effects, Episode, Episodes, Health, Now, Repair};
 use crate::domain::{
+    board::Mark,
     color::{Color, ColorSet},
     event::Fact,
     outcome::{Report, Status},
@@ -124,6 +125,8 @@ impl Health {
             return;
         }
         if let Some(mut episode) = self.episode.take() {
+            // What comes next is another trouble, of which nobody has said anything yet.
+            self.marks.set(Mark::Acknowledged, false);
             if told {
                 // "Was: …" would need the receiver to know what came before; say what is true now.
                 episode.summary.clone_from(&report.summary);

@@ -1,0 +1,166 @@
+//! The HTTP server: health, figures and the API, on a runtime of its own.
+//!
+//! Architecture invariant: whatever comes over the network holds up neither the scheduler nor a worker; nothing is changed
+//! by anybody who showed no token; and nobody sees another tenant's monitors.
+
+mod exposition;
+mod guard;
+mod health;
+mod listen;
+mod metrics;
+mod monitors;
+mod problem;
+mod process;
+mod reload;
+mod reply;
+mod routes;
+pub mod tokens;
+
+#[cfg(test)]
+mod tests;
+
+pub use guard::Access;
+pub use listen::Listening;
+pub use metrics::names as metric_names;
+pub use reload::{WISHES_MAX, Wish};
+pub use routes::{ROUTES, Route};
+
+use crate::{
+    clock::Clock,
+    domain::{access::HttpSettings, board::Board, tenant::Roster, time::Wall},
+    operate::{directory, reloads::Reloads},
+    sandbox,
+    scheduler::{Control, stats::Stats},
+};
+use anyhow::{Context as _, Result};
+use listen::Traffic;
+use std::{
+    ops::Deref,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+use tokens::Tokens;
+use tokio::{
+    runtime::Runtime,
+    sync::{Semaphore, mpsc},
+};
+
+/// Threads that serve; more would take them from the workers.
+const THREADS: usize = 2;
+/// Lists that are made at the same time.
+const LISTS: usize = 2;
+
+/// What the server shows and asks.
+pub struct Parts {
+    /// `[host.http]`.
+    pub settings: HttpSettings,
+    /// Whom to believe.
+    pub tokens: Arc<Tokens>,
+    /// The time.
+    pub clock: Clock,
+    /// How monitors stand.
+    pub board: Arc<Board>,
+    /// Which monitors there are. Filled by whoever made it.
+    pub directory: directory::Shelf,
+    /// A hand on the scheduler.
+    pub control: Control,
+    /// Its figures.
+    pub stats: Stats,
+    /// All tenants.
+    pub tenants: Roster,
+    /// All plugins.
+    pub plugins: Arc<sandbox::Shelf>,
+    /// What became of reloads.
+    pub reloads: Reloads,
+    /// Where reloads are asked for.
+    pub wishes: mpsc::Sender<Wish>,
+}
+
+/// What every route sees.
+#[derive(Clone)]
+pub struct App(Arc<Inner>);
+
+/// See [`App`].
+pub struct Inner {
+    parts: Parts,
+    started: Wall,
+    lists: Arc<Semaphore>,
+    traffic: Traffic,
+    /// The directory is there.
+    filled: AtomicBool,
+    stopping: AtomicBool,
+}
+
+impl Deref for App {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
+impl Deref for Inner {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.parts
+    }
+}
+
+impl App {
+    /// Of these parts.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(Inner {
+            started: parts.clock.wall(),
+            lists: Arc::new(Semaphore::new(LISTS)),
+            traffic: Traffic::default(),
+            filled: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
+            parts,
+        }))
+    }
+}
+
+/// A server that runs until it is stopped.
+pub struct Server {
+    runtime: Runtime,
+    app: App,
+}
+
+impl Server {
+    /// Serves what listens.
+    ///
+    /// # Errors
+    /// When the operating system gives no threads.
+    pub fn start(listening: Listening, parts: Parts) -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(THREADS)
+            .max_blocking_threads(LISTS + 1)
+            .thread_name("http")
+            .enable_all()
+            .build()
+            .context("the threads that serve HTTP could not be started")?;
+        let app = App::new(parts);
+        runtime.spawn(listening.serve(app.clone()));
+        Ok(Self { runtime, app })
+    }
+
+    /// The directory is filled: from now on the host is ready.
+    pub fn filled(&self) {
+        self.app.filled.store(true, Ordering::Release);
+    }
+
+    /// From now on the host says that it is not ready, and still answers.
+    pub fn stopping(&self) {
+        self.app.stopping.store(true, Ordering::Release);
+    }
+
+    /// Answers nothing any more.
+    pub fn stop(self) {
+        // Dropping it would wait for lists that are being made.
+        self.runtime.shutdown_background();
+    }
+}

@@ -1,0 +1,452 @@
+//! The router with a scheduler behind it, without a socket.
+
+use super::{Access, App, Parts, ROUTES, listen::Listening, metric_names, routes, tokens};
+use crate::{
+    clock::Clock,
+    domain::{
+        access::{Anonymous, HttpSettings, Role, Token},
+        host::{HostSettings, PerKind},
+        spec::{Draft, MonitorSpec},
+        tenant::{Quotas, Roster, Tenant},
+    },
+    operate::directory::{Directory, Shelf},
+    queue,
+    scheduler::{self, Running, Scheduler},
+};
+use axum::{
+    body::Body,
+    extract::ConnectInfo,
+    http::{Request, StatusCode, header},
+};
+use hyper::service::Service as _;
+use hyper_util::service::TowerToHyperService;
+use serde_json::Value;
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+use tokio::sync::mpsc;
+
+const LOCAL: &str = "pht_local";
+const HERE: &str = "127.0.0.1:5000";
+const AWAY: &str = "192.0.2.7:5000";
+
+struct Site {
+    app: App,
+    running: Option<Running>,
+    _kept: Kept,
+}
+
+/// What would stop the scheduler from sending if it were gone.
+type Kept = (
+    PerKind<queue::Inlet>,
+    queue::ResultSender,
+    async_channel::Receiver<crate::domain::event::Event>,
+);
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        if let Some(running) = self.running.take() {
+            let _ = running.stop(Duration::ZERO);
+        }
+    }
+}
+
+fn monitors() -> Vec<MonitorSpec> {
+    let acme = Arc::new(Tenant::new("acme", Quotas::default()));
+    let mut own = Draft::check("shop");
+    own.labels = [("site".into(), "a".into())].into();
+    let mut others = Draft::check("shop");
+    others.tenant = acme;
+    let mut slashed = Draft::check("a/b c");
+    slashed.labels = [("site".into(), "<b>".into())].into();
+    [own, others, slashed].iter().map(Draft::ready).collect()
+}
+
+fn token(name: &str, role: Role, tenant: Option<&str>) -> Token {
+    let hash = tokens::hash(name);
+    let digest = crate::config::testing_digest(&hash).unwrap();
+    Token {
+        name: name.into(),
+        digest,
+        role,
+        tenant: tenant.map(Arc::from),
+    }
+}
+
+fn site(settings: HttpSettings) -> Site {
+    let host = HostSettings::new("/nowhere".into());
+    let (outlets, inlets) = queue::channels(&host.queues);
+    let (results, receiver, bell) = queue::results(16);
+    let (events, told) = async_channel::bounded(64);
+    let (clock, monitors) = (Clock::system(), monitors());
+    let mut scheduler = Scheduler::new(scheduler::Parts {
+        monitors: monitors.clone(),
+        host_entry: None,
+        settings: host,
+        outlets,
+        results: receiver,
+        events,
+        workers: 1,
+        clock: clock.clone(),
+    });
+    let board = scheduler.board();
+    let seats = scheduler.take_seats();
+    let running = Running::start(scheduler, bell).unwrap();
+    let directory = Shelf::default();
+    directory.replace(Directory::new(&monitors, &seats));
+    let tenants = Roster::new(monitors.iter().map(|spec| Arc::clone(&spec.tenant)));
+    let app = App::new(Parts {
+        tokens: Arc::new(tokens::Tokens::new(&settings.tokens, LOCAL)),
+        settings,
+        clock,
+        board,
+        directory,
+        control: running.control(),
+        stats: running.stats(),
+        tenants,
+        plugins: Arc::default(),
+        reloads: Default::default(),
+        wishes: mpsc::channel(1).0,
+    });
+    Site {
+        app,
+        running: Some(running),
+        _kept: (inlets, results, told),
+    }
+}
+
+struct Answer {
+    status: StatusCode,
+    headers: axum::http::HeaderMap,
+    text: String,
+}
+
+impl Answer {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("{}", self.text))
+    }
+}
+
+async fn ask(site: &Site, method: &str, path: &str, peer: &str, fields: &[(&str, &str)]) -> Answer {
+    let mut request = Request::builder().method(method).uri(path);
+    for (name, value) in fields {
+        request = request.header(*name, *value);
+    }
+    let mut request = request.body(Body::empty()).unwrap();
+    let peer: SocketAddr = peer.parse().unwrap();
+    request.extensions_mut().insert(ConnectInfo(peer));
+    let service = TowerToHyperService::new(routes::router(&site.app));
+    let answer = service.call(request).await.unwrap();
+    let (parts, body) = answer.into_parts();
+    let bytes = axum::body::to_bytes(body, 1 << 20).await.unwrap();
+    Answer {
+        status: parts.status,
+        headers: parts.headers,
+        text: String::from_utf8(bytes.to_vec()).unwrap(),
+    }
+}
+
+async fn get(site: &Site, path: &str) -> Answer {
+    let shown = format!("Bearer {LOCAL}");
+    ask(site, "GET", path, HERE, &[("authorization", &shown)]).await
+}
+
+/// All routes by all callers: whoever adds a route adds its rule, and a rule that is not kept fails here.
+#[tokio::test]
+async fn every_route_is_used_by_whom_its_rule_lets_and_by_nobody_else() {
+    let mut settings = HttpSettings::default();
+    for role in Role::ALL {
+        settings.tokens.push(token(role.name(), role, None));
+        let of_tenant = format!("acme-{}", role.name());
+        settings.tokens.push(token(&of_tenant, role, Some("acme")));
+    }
+    let site = site(settings);
+    for route in ROUTES {
+        let path = route.path.replace("{tenant}", "acme").replace("{name}", "shop");
+        let mut callers = vec![
+            (None, None, "nobody".to_owned(), HERE),
+            (None, None, "nobody".to_owned(), AWAY),
+        ];
+        for role in Role::ALL {
+            callers.push((Some(role), None, role.name().to_owned(), AWAY));
+            callers.push((Some(role), Some("acme"), format!("acme-{}", role.name()), AWAY));
+        }
+        callers.push((None, None, "stranger".to_owned(), HERE));
+        for (role, tenant, name, peer) in callers {
+            let shown = format!("Bearer {name}");
+            let fields = [("authorization", &*shown)];
+            let fields: &[(&str, &str)] = if name == "nobody" { &[] } else { &fields };
+            let answer = ask(&site, route.method, &path, peer, fields).await;
+            let refused = matches!(answer.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
+            let may = match (route.access, role) {
+                (Access::Open, _) => true,
+                (Access::Figures, None) => name == "nobody" && peer == HERE,
+                (_, None) => false,
+                (Access::Figures, Some(_)) => tenant.is_none(),
+                (Access::Look, Some(_)) => true,
+                (Access::Act, Some(role)) => role >= Role::Operator,
+                (Access::Rule, Some(role)) => role == Role::Admin && tenant.is_none(),
+            };
+            assert_eq!(
+                !refused, may,
+                "{} {path} by {name} from {peer}: {}",
+                route.method, answer.status
+            );
+            if refused {
+                assert_eq!(answer.headers[header::CONTENT_TYPE], "application/problem+json");
+                assert_eq!(answer.json()["status"], answer.status.as_u16());
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_tenants_token_sees_its_own_monitors_only() {
+    let site = site(HttpSettings {
+        tokens: vec![token("acme", Role::Admin, Some("acme"))],
+        ..HttpSettings::default()
+    });
+    let shown = [("authorization", "Bearer acme")];
+    let list = ask(&site, "GET", "/api/v1/monitors", AWAY, &shown).await.json();
+    assert_eq!(
+        (&list["total"], &list["monitors"][0]["tenant"]),
+        (&1.into(), &"acme".into())
+    );
+    for path in [
+        "/api/v1/monitors?tenant=default",
+        "/api/v1/monitors/default/shop",
+        "/api/v1/monitors/default/none",
+    ] {
+        assert_eq!(
+            ask(&site, "GET", path, AWAY, &shown).await.status,
+            StatusCode::NOT_FOUND,
+            "{path}"
+        );
+    }
+    let labels = ask(&site, "GET", "/api/v1/labels", AWAY, &shown).await.json();
+    assert_eq!(
+        labels["labels"],
+        serde_json::json!([]),
+        "those are the operator's"
+    );
+    let summary = ask(&site, "GET", "/api/v1/monitors/summary?by=tenant", AWAY, &shown)
+        .await
+        .json();
+    assert_eq!(summary["groups"].as_array().unwrap().len(), 1);
+    let status = ask(&site, "GET", "/api/v1/status", AWAY, &shown).await.json();
+    assert!(status.get("monitors").is_none(), "{status}");
+}
+
+#[tokio::test]
+async fn lists_and_details_say_how_monitors_are() {
+    let site = site(HttpSettings::default());
+    let list = get(&site, "/api/v1/monitors?limit=2").await.json();
+    let names = |list: &Value| -> Vec<String> {
+        let all = list["monitors"].as_array().unwrap().iter();
+        all.map(|one| {
+            format!(
+                "{}/{}",
+                one["tenant"].as_str().unwrap(),
+                one["name"].as_str().unwrap()
+            )
+        })
+        .collect()
+    };
+    assert_eq!(
+        (names(&list), &list["total"]),
+        (
+            vec!["acme/shop".to_owned(), "default/a/b c".to_owned()],
+            &3.into()
+        )
+    );
+    let next = list["next"]
+        .as_str()
+        .unwrap()
+        .replace('/', "%2F")
+        .replace(' ', "%20");
+    let rest = get(&site, &format!("/api/v1/monitors?limit=2&cursor={next}"))
+        .await
+        .json();
+    assert_eq!(
+        (names(&rest), &rest["next"]),
+        (vec!["default/shop".to_owned()], &Value::Null)
+    );
+    let found = get(
+        &site,
+        "/api/v1/monitors?selector=site!%3D%22%22&search=SHOP&state=unknown",
+    )
+    .await
+    .json();
+    assert_eq!(names(&found), ["default/shop"]);
+    let one = get(&site, "/api/v1/monitors/default/a%2Fb%20c").await.json();
+    assert_eq!(
+        (&one["name"], &one["state"], &one["labels"]["site"]),
+        (&"a/b c".into(), &"unknown".into(), &"<b>".into())
+    );
+    assert_eq!(one["lanes"][0]["kind"], "pulse");
+    for (path, wrong) in [
+        ("?selector=x", "selector: `x` is no condition"),
+        ("?state=dead", "state: one of unknown, up"),
+        ("?sort=age", "sort: one of name, state, since"),
+        ("?limit=0", "limit: 1 to 1000"),
+        ("?cursor=x", "cursor: none of this order"),
+        ("?colour=red", "unknown field `colour`"),
+        ("/summary", "by: the label"),
+    ] {
+        let answer = get(&site, &format!("/api/v1/monitors{path}")).await;
+        let detail = answer.json()["detail"].as_str().unwrap().to_owned();
+        assert!(
+            answer.status == StatusCode::BAD_REQUEST && detail.contains(wrong),
+            "{path}: {detail}"
+        );
+    }
+    assert_eq!(get(&site, "/api/v2").await.status, StatusCode::NOT_FOUND);
+    assert_eq!(
+        get(&site, "/-/reload").await.status,
+        StatusCode::METHOD_NOT_ALLOWED
+    );
+}
+
+#[tokio::test]
+async fn a_browser_is_no_way_in() {
+    let site = site(HttpSettings {
+        anonymous: Anonymous::Viewer,
+        ..HttpSettings::default()
+    });
+    let path = "/api/v1/monitors";
+    for (fields, status) in [
+        (&[][..], StatusCode::OK),
+        (&[("host", "127.0.0.1:9273")][..], StatusCode::OK),
+        (&[("host", "evil.example")][..], StatusCode::MISDIRECTED_REQUEST),
+        (
+            &[("host", "localhost:1"), ("origin", "http://localhost:1")][..],
+            StatusCode::OK,
+        ),
+        (
+            &[("host", "localhost:1"), ("origin", "http://localhost:2")][..],
+            StatusCode::FORBIDDEN,
+        ),
+        (
+            &[("host", "localhost:1"), ("origin", "null")][..],
+            StatusCode::FORBIDDEN,
+        ),
+        (
+            &[("host", "localhost:1"), ("origin", "https://evil.example")][..],
+            StatusCode::FORBIDDEN,
+        ),
+        (
+            &[("host", "localhost:1"), ("sec-fetch-site", "cross-site")][..],
+            StatusCode::FORBIDDEN,
+        ),
+        (
+            &[("host", "localhost:1"), ("sec-fetch-site", "same-origin")][..],
+            StatusCode::OK,
+        ),
+        (
+            &[
+                ("host", "localhost:1"),
+                ("sec-fetch-site", "cross-site"),
+                ("sec-fetch-mode", "navigate"),
+            ][..],
+            StatusCode::OK,
+        ),
+    ] {
+        let answer = ask(&site, "GET", path, HERE, fields).await;
+        assert_eq!(answer.status, status, "{fields:?}");
+        assert_eq!(answer.headers["x-content-type-options"], "nosniff");
+        assert!(
+            answer.headers["content-security-policy"]
+                .to_str()
+                .unwrap()
+                .starts_with("default-src 'none'")
+        );
+        assert!(answer.headers.get("access-control-allow-origin").is_none());
+    }
+    assert_eq!(
+        ask(&site, "GET", path, AWAY, &[]).await.status,
+        StatusCode::FORBIDDEN,
+        "not from elsewhere"
+    );
+    let post = ask(&site, "POST", "/-/reload", HERE, &[]).await;
+    assert_eq!(post.status, StatusCode::FORBIDDEN);
+    assert!(post.text.contains("pulse-host token new"), "{}", post.text);
+}
+
+#[tokio::test]
+async fn figures_are_those_that_are_documented() {
+    let site = site(HttpSettings::default());
+    let answer = ask(&site, "GET", "/metrics", HERE, &[]).await;
+    assert_eq!(answer.status, StatusCode::OK);
+    let mut families: Vec<&str> = Vec::new();
+    for line in answer.text.lines() {
+        match line.strip_prefix("# TYPE ") {
+            Some(rest) => families.push(rest.split(' ').next().unwrap()),
+            None if line.starts_with('#') => {}
+            None => {
+                let family = families.last().unwrap();
+                assert!(line.starts_with(family), "{line} stands below {family}");
+                let value = line.rsplit(' ').next().unwrap();
+                assert!(value.parse::<f64>().is_ok(), "{line}");
+            }
+        }
+    }
+    families.sort_unstable();
+    let mut names = metric_names().to_vec();
+    names.sort_unstable();
+    assert_eq!(families, names);
+    assert!(
+        answer
+            .text
+            .contains("pulse_host_tenant_jobs_total{tenant=\"acme\"} 0")
+    );
+}
+
+/// Over a socket: heads that never end, or are too long.
+#[tokio::test]
+async fn a_head_has_bounds() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let settings = HttpSettings {
+        listen: "127.0.0.1:0".parse().ok(),
+        ..HttpSettings::default()
+    };
+    let listening = Listening::bind(&settings).unwrap().unwrap();
+    let address = listening.address;
+    assert!(address.port() > 0);
+    let site = site(settings);
+    let serving = tokio::spawn(listening.serve(site.app.clone()));
+    let said = |text: String| async move {
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        // It may be refused before it is sent whole.
+        let _ = stream.write_all(text.as_bytes()).await;
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer).await;
+        String::from_utf8_lossy(&answer).into_owned()
+    };
+    let head = "GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n";
+    assert!(said(format!("{head}\r\n")).await.starts_with("HTTP/1.1 200"));
+    let many: String = (0..200).map(|n| format!("x{n}: y\r\n")).collect();
+    assert!(
+        said(format!("{head}{many}\r\n"))
+            .await
+            .starts_with("HTTP/1.1 431")
+    );
+    let long = format!("{head}x: {}\r\n\r\n", "y".repeat(100_000));
+    assert!(!said(long).await.contains("200 OK"));
+    let garbage = said("\u{16}\u{3}\u{1}hello\r\n\r\n".to_owned()).await;
+    assert!(garbage.starts_with("HTTP/1.1 400"), "{garbage}");
+    serving.abort();
+}
+
+#[test]
+fn where_another_one_listens_is_an_error_that_names_the_setting() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let settings = HttpSettings {
+        listen: taken.local_addr().ok(),
+        ..HttpSettings::default()
+    };
+    let error = Listening::bind(&settings).map(|_| ()).unwrap_err().to_string();
+    assert!(error.contains("[host.http]"), "{error}");
+    let off = HttpSettings {
+        listen: None,
+        ..HttpSettings::default()
+    };
+    assert!(Listening::bind(&off).unwrap().is_none());
+}

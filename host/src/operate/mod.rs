@@ -1,0 +1,11 @@
+//! Live operations: what operators ask and say of monitors while the host runs.
+//!
+//! Architecture invariant: nothing here runs on the scheduler's thread, and nothing makes it wait.
+
+pub mod bits;
+pub mod directory;
+pub mod list;
+pub mod reloads;
+
+#[cfg(test)]
+mod tests;
