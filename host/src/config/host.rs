@@ -6,10 +6,10 @@ use super::{
     problem::Problem,
     read::{Reader, Spot},
     tree::{Node, Table},
-    trouble::{read_correlated, read_quarantine},
+    trouble::{is_enabled, read_correlated, read_quarantine},
 };
 use crate::domain::{
-    host::{CompilerSettings, HostSettings, LockPolicy, QueueSettings},
+    host::{CompilerSettings, HostSettings, LockPolicy, QueueSettings, StoreSettings},
     limits::Limits,
     spec::Kind,
 };
@@ -32,6 +32,7 @@ pub const KEYS_HOST: &[&str] = &[
     "queue-wait",
     "queues",
     "retry-budget",
+    "store",
     "tick",
     "workers",
 ];
@@ -45,6 +46,8 @@ pub const KEYS_COMPILER: &[&str] = &[
     "threads",
     "timeout",
 ];
+/// Keys of `[host.store]`.
+pub const KEYS_STORE: &[&str] = &["enabled", "history-1d", "history-1h", "history-5m", "incidents"];
 /// Keys of `[host.queues]`.
 pub const KEYS_QUEUES: &[&str] = &["code", "intervention", "pulse"];
 /// Keys of `[host.queues.KIND]`.
@@ -157,6 +160,9 @@ impl Host {
         if let Some(node) = table.get("compiler") {
             read_compiler(reader, node, &mut settings.compiler);
         }
+        if let Some(node) = table.get("store") {
+            read_store(reader, node, &mut settings.store);
+        }
         if let Some(budget) = table
             .get("interventions")
             .and_then(|node| reader.table(node, "interventions"))
@@ -227,6 +233,26 @@ fn read_compiler(reader: &mut Reader<'_>, node: &Node, compiler: &mut CompilerSe
     {
         compiler.threads = threads.value;
     }
+}
+
+fn read_store(reader: &mut Reader<'_>, node: &Node, store: &mut StoreSettings) {
+    let Some(table) = reader.table(node, "store") else {
+        return;
+    };
+    reader.known_keys(table, KEYS_STORE, "`[host.store]`");
+    store.enabled = is_enabled(reader, table, "store.enabled");
+    let mut time = |key: &'static str, target: &mut Duration, low| {
+        if let Some(time) = table
+            .get(key)
+            .and_then(|node| reader.duration(node, key, low..=3_650 * DAY))
+        {
+            *target = time.value;
+        }
+    };
+    time("incidents", &mut store.incidents, HOUR);
+    time("history-5m", &mut store.history_fine, Duration::ZERO);
+    time("history-1h", &mut store.history_hour, Duration::ZERO);
+    time("history-1d", &mut store.history_day, Duration::ZERO);
 }
 
 fn read_queue(reader: &mut Reader<'_>, node: &Node, queue: &mut QueueSettings, wished: &mut Option<usize>) {

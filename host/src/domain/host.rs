@@ -156,13 +156,43 @@ impl LockPolicy {
     }
 }
 
+/// What is put on record, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoreSettings {
+    /// Off: nothing is, and a restart forgets every incident, every alert that was not delivered, and every budget.
+    pub enabled: bool,
+    /// Episodes and events are kept that long after their end.
+    pub incidents: Duration,
+    /// Checks summed up by five minutes; zero: they are not.
+    pub history_fine: Duration,
+    /// By the hour.
+    pub history_hour: Duration,
+    /// By the day.
+    pub history_day: Duration,
+}
+
+impl Default for StoreSettings {
+    fn default() -> Self {
+        let days = |count: u64| Duration::from_secs(count * 86_400);
+        Self {
+            enabled: true,
+            incidents: days(400),
+            history_fine: days(2),
+            history_hour: days(31),
+            history_day: days(400),
+        }
+    }
+}
+
 /// `[host]`, validated.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HostSettings {
     /// The scheduler runs at least that often. 1 ms to 1 s.
     pub tick: Duration,
-    /// Where compiled components are kept.
+    /// Where compiled components and the store are kept.
     pub data_dir: PathBuf,
+    /// What is put on record.
+    pub store: StoreSettings,
     /// What compiling may take.
     pub compiler: CompilerSettings,
     /// How strictly `plugins.lock` is kept.
@@ -202,6 +232,7 @@ impl HostSettings {
         Self {
             tick: Duration::from_millis(10),
             data_dir,
+            store: StoreSettings::default(),
             compiler: CompilerSettings::default(),
             lock: LockPolicy::default(),
             workers: None,

@@ -17,6 +17,7 @@ pub mod limits;
 pub mod outbox;
 pub mod outcome;
 pub mod plugin;
+pub mod saved;
 pub mod secret;
 pub mod spec;
 pub mod tenant;
