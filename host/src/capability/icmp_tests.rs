@@ -84,7 +84,10 @@ async fn two_that_ask_at_the_same_time_get_their_own_answers() {
             assert_eq!(response.replies.len(), 5);
         }
     }
-    assert_eq!(bench.lender.shared.sockets_free(), bench.lender.shared.sockets_max());
+    assert_eq!(
+        bench.lender.shared.sockets_free(),
+        bench.lender.shared.sockets_max()
+    );
 }
 
 #[tokio::test]
@@ -113,10 +116,15 @@ async fn nobody_is_asked_whom_no_grant_covers() {
         "[plugins.test] grants.icmp = [\"127.0.0.2\", \"127.0.0.1\"]"
     );
     // The name is granted, its address is not.
-    let failure = ping(&exact("mixed.test"), request("mixed.test")).await.unwrap_err();
+    let failure = ping(&exact("mixed.test"), request("mixed.test"))
+        .await
+        .unwrap_err();
     let denial = denial(failure);
     assert_eq!(denial.capability, "icmp");
-    assert!(denial.wanted.contains("10.0.0.1 (a private address)"), "{denial:?}");
+    assert!(
+        denial.wanted.contains("10.0.0.1 (a private address)"),
+        "{denial:?}"
+    );
 }
 
 #[tokio::test]
@@ -137,7 +145,15 @@ async fn evasive_addresses_reach_nothing() {
     let recorder = Recorder::default();
     let lender = testing::recorded(&recorder, Box::new(|_| Vec::new()));
     let lease = anywhere().done();
-    for host in ["2130706433", "0x7f.1", "127.1", "169.254.169.254", "10.0.0.1", "224.0.0.1", "255.255.255.255"] {
+    for host in [
+        "2130706433",
+        "0x7f.1",
+        "127.1",
+        "169.254.169.254",
+        "10.0.0.1",
+        "224.0.0.1",
+        "255.255.255.255",
+    ] {
         let failure = lender.icmp(&lease, request(host)).await.unwrap_err();
         assert!(
             matches!(failure.code, ErrorCode::Denied | ErrorCode::InvalidRequest),

@@ -40,7 +40,10 @@ fn echoing(pattern: &str) -> Command {
     };
     Command {
         program: "/bin/echo".into(),
-        args: ["-n", "<{word}>"].iter().map(|arg| Arg::parse(arg).unwrap()).collect(),
+        args: ["-n", "<{word}>"]
+            .iter()
+            .map(|arg| Arg::parse(arg).unwrap())
+            .collect(),
         params: BTreeMap::from([("word".into(), param)]),
         ..script("")
     }
@@ -77,8 +80,11 @@ async fn ran(command: Command) -> Result<Response, Failure> {
 
 /// Whether a process of that number is there, other than as what is left of one that nobody has asked about.
 fn lives(pid: &str) -> bool {
-    std::fs::read_to_string(format!("/proc/{}/stat", pid.trim()))
-        .is_ok_and(|stat| !stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['Z', 'X'])))
+    std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).is_ok_and(|stat| {
+        !stat
+            .rsplit_once(") ")
+            .is_some_and(|(_, rest)| rest.starts_with(['Z', 'X']))
+    })
 }
 
 /// Waits until it does not.
@@ -96,7 +102,10 @@ async fn dies(pid: &str) {
 async fn both_outputs_and_the_end_come_back() {
     let response = ran(script("echo out; echo err >&2; exit 3")).await.unwrap();
     assert_eq!(response.ending, Ending::Exited(3));
-    assert_eq!((response.stdout.as_str(), response.stderr.as_str()), ("out\n", "err\n"));
+    assert_eq!(
+        (response.stdout.as_str(), response.stderr.as_str()),
+        ("out\n", "err\n")
+    );
     assert!(!response.stdout_truncated && !response.stderr_truncated);
     let killed = ran(script("kill -TERM $$")).await.unwrap();
     assert_eq!(killed.ending, Ending::Killed(15));
@@ -111,10 +120,17 @@ async fn nothing_of_the_hosts_environment_and_no_input() {
     let mut lines: Vec<&str> = response.stdout.lines().collect();
     assert_eq!(lines.remove(0), "/usr");
     // The shell adds these itself.
-    lines.retain(|line| !["PWD=", "OLDPWD=", "SHLVL=", "_="].iter().any(|own| line.starts_with(own)));
+    lines.retain(|line| {
+        !["PWD=", "OLDPWD=", "SHLVL=", "_="]
+            .iter()
+            .any(|own| line.starts_with(own))
+    });
     lines.sort_unstable();
     assert_eq!(lines, ["OWN=a b", "PATH=/usr/bin:/bin"]);
-    assert!(std::env::vars_os().count() > 2, "or there would be nothing to leak");
+    assert!(
+        std::env::vars_os().count() > 2,
+        "or there would be nothing to leak"
+    );
 }
 
 #[tokio::test]
@@ -130,7 +146,10 @@ async fn a_value_is_one_argument_and_no_shell_sees_it() {
     assert_eq!(response.stdout, format!("<{nasty}>"));
     for bad in ["a\nb", "a\0b", &"x".repeat(101)] {
         let failure = run(&bench.lender, &lease, with(bad)).await.unwrap_err();
-        assert!(matches!(failure.error, Error::InvalidArgument(_)), "{bad:?}: {failure:?}");
+        assert!(
+            matches!(failure.error, Error::InvalidArgument(_)),
+            "{bad:?}: {failure:?}"
+        );
         assert_eq!(failure.taint, None);
     }
     assert!(matches!(
@@ -142,12 +161,20 @@ async fn a_value_is_one_argument_and_no_shell_sees_it() {
 #[tokio::test]
 async fn what_it_writes_is_read_to_the_end_and_kept_up_to_a_bound() {
     // More than a pipe holds, to both: who reads one of them only would wait for ever.
-    let response = ran(script("head -c 300000 /dev/zero | tr '\\0' a; head -c 300000 /dev/zero | tr '\\0' b >&2"))
-        .await
-        .unwrap();
+    let response = ran(script(
+        "head -c 300000 /dev/zero | tr '\\0' a; head -c 300000 /dev/zero | tr '\\0' b >&2",
+    ))
+    .await
+    .unwrap();
     assert_eq!(response.ending, Ending::Exited(0));
-    assert_eq!((response.stdout, response.stdout_truncated), ("a".repeat(1 << 10), true));
-    assert_eq!((response.stderr, response.stderr_truncated), ("b".repeat(1 << 10), true));
+    assert_eq!(
+        (response.stdout, response.stdout_truncated),
+        ("a".repeat(1 << 10), true)
+    );
+    assert_eq!(
+        (response.stderr, response.stderr_truncated),
+        ("b".repeat(1 << 10), true)
+    );
 }
 
 #[tokio::test]
@@ -197,7 +224,10 @@ async fn a_deadline_kills_all_of_it() {
             ..request()
         };
         let failure = run(&bench.lender, &lease, request).await.unwrap_err();
-        assert!(matches!(&failure.error, Error::TimedOut(why) if why.contains("did not end within")), "{failure:?}");
+        assert!(
+            matches!(&failure.error, Error::TimedOut(why) if why.contains("did not end within")),
+            "{failure:?}"
+        );
         assert_eq!(failure.taint, None);
         std::fs::read_to_string(&pids).ok()
     })
@@ -213,7 +243,11 @@ async fn who_is_not_waited_for_any_more_is_killed() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("pid");
     let bench = bench_with(1);
-    let lease = lease(script(&format!("sleep 1000 & echo $! > {0}.new; mv {0}.new {0}; wait", file.display()))).done();
+    let lease = lease(script(&format!(
+        "sleep 1000 & echo $! > {0}.new; mv {0}.new {0}; wait",
+        file.display()
+    )))
+    .done();
     let pid = {
         let mut call = std::pin::pin!(run(&bench.lender, &lease, request()));
         loop {
@@ -294,9 +328,14 @@ async fn beyond_the_hosts_and_the_tenants_places_nothing_is_run() {
         };
         let folder = tempfile::tempdir().unwrap();
         let mark = folder.path().join("mark");
-        let fresh = lease(script(&format!("touch {}", mark.display()))).tenant(&quota).done();
+        let fresh = lease(script(&format!("touch {}", mark.display())))
+            .tenant(&quota)
+            .done();
         let failure = run(&bench.lender, &fresh, short.clone()).await.unwrap_err();
-        assert!(matches!(&failure.error, Error::Unavailable(why) if why.contains(part)), "{failure:?}");
+        assert!(
+            matches!(&failure.error, Error::Unavailable(why) if why.contains(part)),
+            "{failure:?}"
+        );
         assert!(matches!(failure.taint, Some(Taint::Capacity(_))), "{failure:?}");
         // Who has done something before can't say that nothing was run.
         fresh.acts();

@@ -40,12 +40,18 @@ fn a_grant_is_what_was_declared_under_its_names() {
         env,
         [
             ("LANG", "C.UTF-8"),
-            ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
+            (
+                "PATH",
+                "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+            ),
             ("TOKEN", "s3cret")
         ]
     );
     let other = &grants.commands[1];
-    assert_eq!((other.timeout, other.output_max), (Duration::from_secs(30), 64 << 10));
+    assert_eq!(
+        (other.timeout, other.output_max),
+        (Duration::from_secs(30), 64 << 10)
+    );
 }
 
 #[test]
@@ -62,8 +68,17 @@ fn another_declaration_is_another_grant() {
 fn one_by_words_lets_the_person_fill_in_anything() {
     let command = command_by_words("disk:/bin/echo -w {warn}").unwrap();
     assert_eq!(&*command.name, "disk");
-    assert_eq!(command.fill(&[("warn".into(), "-5 $x\n".into())]).unwrap(), ["-w", "-5 $x\n"]);
-    for bad in ["disk", "disk:", "disk:bin/echo", "Disk:/bin/echo", "disk:/bin/echo {"] {
+    assert_eq!(
+        command.fill(&[("warn".into(), "-5 $x\n".into())]).unwrap(),
+        ["-w", "-5 $x\n"]
+    );
+    for bad in [
+        "disk",
+        "disk:",
+        "disk:bin/echo",
+        "Disk:/bin/echo",
+        "disk:/bin/echo {",
+    ] {
         assert!(command_by_words(bad).is_err(), "{bad}");
     }
 }
