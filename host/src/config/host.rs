@@ -17,10 +17,12 @@ use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
 /// Keys of `[host]`.
 pub const KEYS_HOST: &[&str] = &[
+    "command-slots",
     "compiler",
     "correlated-failure",
     "data-dir",
     "drain",
+    "echo-rate",
     "grace",
     "interventions",
     "lock",
@@ -152,6 +154,18 @@ impl Host {
             .and_then(|node| reader.small(node, "workers", 1..=1024))
         {
             settings.workers = NonZeroUsize::new(workers.value as usize);
+        }
+        if let Some(slots) = table
+            .get("command-slots")
+            .and_then(|node| reader.small(node, "command-slots", 1..=1024))
+        {
+            settings.scarce.command_slots = slots.value as usize;
+        }
+        if let Some(rate) = table
+            .get("echo-rate")
+            .and_then(|node| reader.whole(node, "echo-rate", 1..=1_000_000))
+        {
+            settings.scarce.echo_rate = rate.value;
         }
         if let Some(node) = table.get("maxima") {
             let given = PartialLimits::read(reader, node, "maxima", &LIMITS_MAX);

@@ -132,6 +132,24 @@ impl Default for CompilerSettings {
     }
 }
 
+/// What all plugins share, and there is little of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scarcities {
+    /// `command-slots`: declared commands that may run at the same time; at least 1.
+    pub command_slots: usize,
+    /// `echo-rate`: echo requests in a second; at least 1.
+    pub echo_rate: u64,
+}
+
+impl Default for Scarcities {
+    fn default() -> Self {
+        Self {
+            command_slots: 16,
+            echo_rate: 5_000,
+        }
+    }
+}
+
 /// `lock`: what a plugin that is in the lock may become without anybody's accepting it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LockPolicy {
@@ -197,6 +215,8 @@ pub struct HostSettings {
     pub compiler: CompilerSettings,
     /// How strictly `plugins.lock` is kept.
     pub lock: LockPolicy,
+    /// What all plugins share, and there is little of.
+    pub scarce: Scarcities,
     /// Worker threads; none: one for each core.
     pub workers: Option<NonZeroUsize>,
     /// Greatest caps that a plugin or monitor may be given.
@@ -235,6 +255,7 @@ impl HostSettings {
             store: StoreSettings::default(),
             compiler: CompilerSettings::default(),
             lock: LockPolicy::default(),
+            scarce: Scarcities::default(),
             workers: None,
             maxima: Limits {
                 fuel: 1_000_000_000,

@@ -6,6 +6,7 @@
 
 pub mod backoff;
 pub mod color;
+pub mod command;
 pub mod event;
 pub mod grant;
 pub mod health;

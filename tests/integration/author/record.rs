@@ -176,6 +176,8 @@ fn who_does_what_no_case_can_hold_is_told_that_he_can_t_be_recorded() {
         (guest("native"), "wasi-http"),
         (host::plugins().join("dns"), "dns"),
         (host::plugins().join("tls"), "tls"),
+        (host::plugins().join("icmp"), "icmp"),
+        (host::plugins().join("nagios"), "command"),
     ] {
         let path = path.to_str().unwrap();
         let run = pulse_host(&["plugin", "test", path, "--record", "x", "--settings", "{}"]);

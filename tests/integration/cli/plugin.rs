@@ -45,11 +45,14 @@ fn the_list_has_every_plugin_and_what_it_needs() {
         })
         .collect();
     let known = [
+        ("command", vec!["intervention"], vec!["command"]),
         ("dns", vec!["pulse"], vec!["dns"]),
         ("docker", vec!["intervention"], vec!["docker"]),
         ("file", vec!["code"], vec!["files"]),
         ("http", vec!["pulse"], vec!["http"]),
+        ("icmp", vec!["pulse"], vec!["icmp"]),
         ("log", vec!["code"], vec![]),
+        ("nagios", vec!["pulse"], vec!["command"]),
         ("pagerduty", vec!["code"], vec!["http"]),
         ("slack", vec!["code"], vec!["http"]),
         ("tcp", vec!["pulse"], vec!["tcp"]),
