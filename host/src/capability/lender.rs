@@ -265,8 +265,13 @@ impl Lender {
         lease: &Lease,
         request: handshake::Request,
     ) -> Result<handshake::Response, Failure> {
-        Self::beside_the_course(lease, "tls", || format!("{}:{}", request.host, request.port))?;
-        handshake::shake(self, lease, request).await
+        match &lease.course {
+            None => handshake::shake(self, lease, request).await,
+            Some(course) => match self.along(course, lease, Ask::Tls(request)).await {
+                Reply::Tls(answer) => answer,
+                _ => Err(Failure::host(Phase::Prepare, NO_ANSWER)),
+            },
+        }
     }
 
     /// Asks a name server once.
@@ -274,8 +279,44 @@ impl Lender {
     /// # Errors
     /// See [`ErrorCode`](super::ErrorCode). That there is no such name is none.
     pub async fn dns(&self, lease: &Lease, request: dns::Request) -> Result<dns::Response, Failure> {
-        Self::beside_the_course(lease, "dns", || request.name.clone())?;
-        dns::query(self, lease, request).await
+        match &lease.course {
+            None => dns::query(self, lease, request).await,
+            Some(course) => match self.along(course, lease, Ask::Dns(request)).await {
+                Reply::Dns(answer) => answer,
+                _ => Err(Failure::host(Phase::Prepare, NO_ANSWER)),
+            },
+        }
+    }
+
+    /// For an interface whose calls can't be written down in a case: they are carried out where calls are noted, and count
+    /// as missing there; where a script answers, they are denied as every call that is not in it.
+    fn beside_the_course(
+        lease: &Lease,
+        capability: &'static str,
+        wanted: impl FnOnce() -> String,
+    ) -> Result<(), Failure> {
+        match lease.course.as_deref() {
+            None => Ok(()),
+            Some(Course::Noted(notes)) => {
+                notes.miss();
+                Ok(())
+            }
+            Some(Course::Played(_)) => {
+                let why = format!(
+                    "a case can't hold calls of `{capability}`; run the plugin with `pulse-host plugin run`"
+                );
+                Err(Failure {
+                    code: ErrorCode::Denied,
+                    phase: Phase::Prepare,
+                    message: why.clone(),
+                    taint: Some(Taint::Denied(Denial {
+                        capability,
+                        wanted: one_line(&wanted()),
+                        grant: why,
+                    })),
+                })
+            }
+        }
     }
 
     /// Sends echo requests and waits for their answers.
@@ -383,37 +424,6 @@ impl Lender {
             };
         }
         files::append_line(self, lease, path, line).await
-    }
-
-    /// For an interface whose calls can't be written down in a case: they are carried out where calls are noted, and count
-    /// as missing there; where a script answers, they are denied as every call that is not in it.
-    fn beside_the_course(
-        lease: &Lease,
-        capability: &'static str,
-        wanted: impl FnOnce() -> String,
-    ) -> Result<(), Failure> {
-        match lease.course.as_deref() {
-            None => Ok(()),
-            Some(Course::Noted(notes)) => {
-                notes.miss();
-                Ok(())
-            }
-            Some(Course::Played(_)) => {
-                let why = format!(
-                    "a case can't hold calls of `{capability}`; run the plugin with `pulse-host plugin run`"
-                );
-                Err(Failure {
-                    code: ErrorCode::Denied,
-                    phase: Phase::Prepare,
-                    message: why.clone(),
-                    taint: Some(Taint::Denied(Denial {
-                        capability,
-                        wanted: one_line(&wanted()),
-                        grant: why,
-                    })),
-                })
-            }
-        }
     }
 
     async fn docker_along(&self, course: &Course, lease: &Lease, ask: Ask) -> Result<(), docker::Failure> {
