@@ -220,7 +220,7 @@ impl Socket {
     }
 
     fn unprivileged(peer: IpAddr) -> io::Result<Self> {
-        let (fd, any) = Self::new(peer, SocketType::DGRAM)?;
+        let (fd, any) = Self::bare(peer, SocketType::DGRAM)?;
         // The port of such a socket is the number in its requests.
         rustix::net::bind(&fd, &SocketAddr::new(any, 0))?;
         let own = SocketAddr::try_from(rustix::net::getsockname(&fd)?)?;
@@ -228,12 +228,12 @@ impl Socket {
     }
 
     fn raw(peer: IpAddr, token: Token) -> io::Result<Self> {
-        let (fd, _) = Self::new(peer, SocketType::RAW)?;
+        let (fd, _) = Self::bare(peer, SocketType::RAW)?;
         let [.., high, low] = token;
         Self::made(fd, peer, u16::from_be_bytes([high, low]), true)
     }
 
-    fn new(peer: IpAddr, kind: SocketType) -> io::Result<(OwnedFd, IpAddr)> {
+    fn bare(peer: IpAddr, kind: SocketType) -> io::Result<(OwnedFd, IpAddr)> {
         let (family, protocol, any) = match peer {
             IpAddr::V4(_) => (AddressFamily::INET, ipproto::ICMP, Ipv4Addr::UNSPECIFIED.into()),
             IpAddr::V6(_) => (

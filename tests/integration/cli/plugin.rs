@@ -139,7 +139,7 @@ fn a_plugin_that_is_not_there_is_a_failure_with_words() {
         ("htpt", "did you mean `http`?"),
         (
             "quite-another",
-            "there is dns, docker, file, http, log, pagerduty, slack, tcp, tls, webhook",
+            "there is command, dns, docker, file, http, icmp, log, nagios, pagerduty, slack, tcp, tls, webhook",
         ),
         ("./none.wasm", "./none.wasm"),
     ] {

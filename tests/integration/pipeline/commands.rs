@@ -159,6 +159,51 @@ fn a_name_that_is_not_granted_is_denied_and_the_line_is_named() {
 }
 
 #[test]
+fn a_tenant_runs_what_its_own_grants_leave_of_a_plugins_commands() {
+    let tenant = TempDir::new().unwrap();
+    let mark = tenant.path().join("mark");
+    fs::write(
+        tenant.path().join("acme.toml"),
+        r#"
+[[monitor]]
+name = "mine"
+pulse = { plugin = "nagios", settings = { command = "check" } }
+[[monitor]]
+name = "not-mine"
+pulse = { plugin = "nagios", settings = { command = "mark" } }
+"#,
+    )
+    .unwrap();
+    let config = Config::new(format!(
+        r#"
+[commands.check]
+program = "/bin/echo"
+args = ["fine"]
+[commands.mark]
+program = "/usr/bin/touch"
+args = [{mark:?}]
+[plugins.nagios]
+grants.commands = ["check", "mark"]
+[tenants.acme]
+config = {:?}
+allowed-plugins = ["nagios"]
+[tenants.acme.grants.nagios]
+commands = ["check"]
+"#,
+        tenant.path()
+    ));
+    let host = Host::start(&config);
+    host.wait_for_log("mine is up: fine");
+    let line = host.wait_for_log("not-mine could not be checked");
+    assert!(
+        line.contains(r#"[tenants.acme.grants.nagios] commands = ["check", "mark"]"#),
+        "{line}"
+    );
+    host.stop();
+    assert!(!mark.exists());
+}
+
+#[test]
 fn a_command_repairs_and_what_it_leaves_behind_is_gone() {
     let folder = TempDir::new().unwrap();
     let up = Arc::new(AtomicBool::new(false));
@@ -255,17 +300,18 @@ pulse = { plugin = "icmp", settings = { host = "10.0.0.1", count = 1 } }
 "#,
     );
     let host = Host::start(&config);
-    let line = host.wait_for_log("elsewhere is unknown: ");
+    let line = host.wait_for_log("elsewhere could not be checked");
     assert!(line.contains("10.0.0.1 (a private address)"), "{line}");
     for name in ["v4", "v6"] {
         let line = host.wait_for(name, || {
             let log = host.log();
             let about = log.iter().find(|line| {
-                line.contains(&format!("{name} is up: ")) || line.contains(&format!("{name} is unknown: "))
+                line.contains(&format!("{name} is up: "))
+                    || line.contains(&format!("{name} could not be checked"))
             });
             about.cloned()
         });
-        if line.contains("is unknown") {
+        if line.contains("could not be checked") {
             assert!(
                 line.contains("ping_group_range") || line.contains("no socket"),
                 "{line}"
