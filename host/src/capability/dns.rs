@@ -14,7 +14,7 @@ use super::{
     net::{IpFamily, Timings},
     socket::Options,
     stream::Stream,
-    target::host_and_port,
+    target::{Host, host_and_port},
 };
 use hickory_resolver::proto::{
     op::{Message, MessageType, Query, ResponseCode},
@@ -70,6 +70,37 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// All kinds.
+    pub const ALL: [Self; 10] = [
+        Self::A,
+        Self::Aaaa,
+        Self::Caa,
+        Self::Cname,
+        Self::Mx,
+        Self::Ns,
+        Self::Ptr,
+        Self::Soa,
+        Self::Srv,
+        Self::Txt,
+    ];
+
+    /// Its name in zone files.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::A => "A",
+            Self::Aaaa => "AAAA",
+            Self::Caa => "CAA",
+            Self::Cname => "CNAME",
+            Self::Mx => "MX",
+            Self::Ns => "NS",
+            Self::Ptr => "PTR",
+            Self::Soa => "SOA",
+            Self::Srv => "SRV",
+            Self::Txt => "TXT",
+        }
+    }
+
     fn record_type(self) -> RecordType {
         match self {
             Self::A => RecordType::A,
@@ -93,6 +124,20 @@ pub enum Transport {
     Udp,
     /// Over TCP.
     Tcp,
+}
+
+impl Transport {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Udp, Self::Tcp];
+
+    /// Its name in the interface.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Udp => "udp",
+            Self::Tcp => "tcp",
+        }
+    }
 }
 
 /// A question.
@@ -140,6 +185,15 @@ pub struct Response {
     pub timings: Timings,
 }
 
+/// Why the host refuses a question before it looks at grants, if it does.
+pub(super) fn refusal(request: &Request) -> Option<Failure> {
+    if request.timeout_ms == Some(0) {
+        return Some(Failure::invalid("timeout-ms is 0"));
+    }
+    let server = || request.server.as_deref().map(named_server).transpose();
+    question(request).and_then(|_| server()).err()
+}
+
 /// Asks once.
 pub(super) async fn query(lender: &Lender, lease: &Lease, request: Request) -> Result<Response, Failure> {
     let call = Call::begin(lease, &lender.shared.clock, request.timeout_ms)?;
@@ -153,8 +207,7 @@ async fn ask(lender: &Lender, call: &Call<'_>, request: Request) -> Result<Respo
     let start = call.now();
     let (servers, own) = match &request.server {
         Some(text) => {
-            let (host, port) =
-                host_and_port(text).map_err(|error| Failure::invalid(format!("server: {error}")))?;
+            let (host, port) = named_server(text)?;
             egress::check_pair(call.lease, Granted::Dns, &host, port)
                 .map_err(|denial| Failure::denied(Phase::Prepare, denial))?;
             let to = Destination {
@@ -196,6 +249,10 @@ async fn ask(lender: &Lender, call: &Call<'_>, request: Request) -> Result<Respo
         return Err(Failure::new(ErrorCode::ResolveFailed, Phase::Resolve, &failure.message).tainted());
     }
     Err(failure)
+}
+
+fn named_server(text: &str) -> Result<(Host, u16), Failure> {
+    host_and_port(text).map_err(|error| Failure::invalid(format!("server: {error}")))
 }
 
 fn question(request: &Request) -> Result<Message, Failure> {

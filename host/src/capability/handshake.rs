@@ -54,6 +54,14 @@ pub struct Response {
     pub refusal: Option<Failure>,
 }
 
+/// Why the host refuses a request before it looks at grants, if it does.
+pub(super) fn refusal(request: &Request) -> Option<Failure> {
+    if request.timeout_ms == Some(0) {
+        return Some(Failure::invalid("timeout-ms is 0"));
+    }
+    check(request).err()
+}
+
 /// Connects, shakes hands and closes.
 pub(super) async fn shake(lender: &Lender, lease: &Lease, request: Request) -> Result<Response, Failure> {
     let call = Call::begin(lease, &lender.shared.clock, request.timeout_ms)?;
@@ -62,12 +70,11 @@ pub(super) async fn shake(lender: &Lender, lease: &Lease, request: Request) -> R
 }
 
 async fn meet(lender: &Lender, call: &Call<'_>, request: Request) -> Result<Response, Failure> {
-    let host = Host::parse(&request.host).map_err(Failure::invalid)?;
-    tcp::check_steps(request.port, &request.before, 1)?;
-    let alpn = protocols(request.alpn)?;
+    let host = check(&request)?;
     egress::check_pair(call.lease, Transport::Tcp, &host, request.port)
         .map_err(|denial| Failure::denied(Phase::Prepare, denial))?;
     let name = tls::server_name(&request.tls, &host)?;
+    let alpn = request.alpn.into_iter().map(String::into_bytes).collect();
     let (config, judge) = lender.shared.tls.judging(&request.tls, alpn).await?;
     let to = Destination {
         capability: "tls",
@@ -102,12 +109,15 @@ async fn meet(lender: &Lender, call: &Call<'_>, request: Request) -> Result<Resp
     })
 }
 
-fn protocols(names: Vec<String>) -> Result<Vec<Vec<u8>>, Failure> {
+/// Holds a request to its bounds.
+fn check(request: &Request) -> Result<Host, Failure> {
+    let host = Host::parse(&request.host).map_err(Failure::invalid)?;
+    tcp::check_steps(request.port, &request.before, 1)?;
     let fits = |name: &String| (1..=ALPN_BYTES_MAX).contains(&name.len());
-    if names.len() > ALPN_MAX || !names.iter().all(fits) {
+    if request.alpn.len() > ALPN_MAX || !request.alpn.iter().all(fits) {
         return Err(Failure::invalid(format!(
             "alpn: at most {ALPN_MAX} names of 1 to {ALPN_BYTES_MAX} bytes"
         )));
     }
-    Ok(names.into_iter().map(String::into_bytes).collect())
+    Ok(host)
 }

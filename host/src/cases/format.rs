@@ -2,7 +2,7 @@
 
 use super::words::{Hex, Moment, Size, Span, Word};
 use crate::{
-    capability::{ErrorCode, Phase},
+    capability::{ErrorCode, Phase, dns},
     domain::{color::Color, outcome::Status, spec::Kind},
 };
 use serde::{Deserialize, Serialize};
@@ -103,6 +103,8 @@ pub struct Call {
     pub never: Option<bool>,
     pub http: Option<Http>,
     pub tcp: Option<Tcp>,
+    pub tls: Option<Handshake>,
+    pub dns: Option<Dns>,
     pub docker: Option<Docker>,
     pub files: Option<Files>,
     pub denied: Option<Denied>,
@@ -158,6 +160,29 @@ pub enum Step {
     /// Always true.
     Line(bool),
     Starttls(Tls),
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Handshake {
+    pub host: Option<String>,
+    pub port: Option<u16>,
+    pub family: Option<String>,
+    pub timeout_ms: Option<u32>,
+    pub alpn: Option<Vec<String>>,
+    pub tls: Option<Tls>,
+    /// What is said in the clear.
+    pub before: Option<Vec<Step>>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Dns {
+    pub name: Option<String>,
+    pub kind: Option<Word<dns::Kind>>,
+    pub server: Option<String>,
+    pub recursion: Option<bool>,
+    pub timeout_ms: Option<u32>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
@@ -272,7 +297,34 @@ pub struct Answer {
     pub peer: Option<String>,
     pub timings: Option<Timings>,
     pub tls: Option<TlsFacts>,
+    /// The chain in DER.
+    pub chain_hex: Option<Vec<Hex>>,
+    pub refusal: Option<Refusal>,
+    pub server: Option<String>,
+    pub transport: Option<Word<dns::Transport>>,
+    pub rcode: Option<String>,
+    pub authoritative: Option<bool>,
+    pub records: Option<Vec<Record>>,
     pub container: Option<Container>,
+}
+
+/// What is wrong with a chain.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Refusal {
+    pub code: Word<ErrorCode>,
+    pub phase: Option<Word<Phase>>,
+    pub message: Option<String>,
+}
+
+/// One record of what a name server answers. Whose it is and of what kind: as it was asked, where it says nothing else.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Record {
+    pub name: Option<String>,
+    pub kind: Option<String>,
+    pub ttl: Option<u32>,
+    pub data: String,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]

@@ -76,7 +76,10 @@ impl Script for CaseScript {
             calls::as_far_as(&wanted, asked)
         };
         if wanted == asked {
-            return calls::scripted(call, ask);
+            return Scripted {
+                recorded: self.exact,
+                ..calls::scripted(call, ask)
+            };
         }
         let same_interface = calls::fits(call, ask);
         if progress.wrong.len() < WRONG_MAX {
@@ -121,5 +124,6 @@ pub fn refusing(ask: &Ask, why: &str) -> Scripted {
     Scripted {
         reply: Some(reply),
         after: std::time::Duration::ZERO,
+        recorded: false,
     }
 }

@@ -183,10 +183,12 @@ impl<'de, T: Named> Deserialize<'de> for Word<T> {
                 let names: Vec<&str> = known.iter().map(|word| word.name()).collect();
                 let near = names
                     .iter()
-                    .find(|name| strsim::damerau_levenshtein(name, &text) <= 2)
+                    .map(|name| (distance(name, &text), name))
+                    .filter(|(distance, name)| *distance <= 2 && *distance < name.len())
+                    .min()
                     .map_or_else(
                         || format!("it is one of {}", names.join(", ")),
-                        |name| format!("did you mean `{name}`?"),
+                        |(_, name)| format!("did you mean `{name}`?"),
                     );
                 let text: String = text.escape_debug().take(64).collect();
                 Err(D::Error::custom(format!(
@@ -196,6 +198,11 @@ impl<'de, T: Named> Deserialize<'de> for Word<T> {
             }
         }
     }
+}
+
+/// How many letters make the difference; upper and lower case make none.
+fn distance(name: &str, text: &str) -> usize {
+    strsim::damerau_levenshtein(&name.to_lowercase(), &text.to_lowercase())
 }
 
 impl<T: Named> Serialize for Word<T> {
@@ -221,7 +228,7 @@ macro_rules! named {
 }
 
 use crate::{
-    capability::{ErrorCode, Phase},
+    capability::{ErrorCode, Phase, dns},
     domain::{color::Color, outcome::Status, spec::Kind},
 };
 
@@ -229,6 +236,8 @@ named!(Kind, "kind", Kind::ALL);
 named!(Color, "color", Color::ALL);
 named!(ErrorCode, "error code", ErrorCode::ALL);
 named!(Phase, "phase", Phase::ALL);
+named!(dns::Kind, "type of records", dns::Kind::ALL);
+named!(dns::Transport, "transport", dns::Transport::ALL);
 named!(
     Status,
     "status",
@@ -246,11 +255,12 @@ mod tests {
         moment: Moment,
         hex: Hex,
         code: Word<ErrorCode>,
+        kind: Word<dns::Kind>,
     }
 
     #[test]
     fn values_come_back_as_they_were_written() {
-        let text = "span = \"1m30s\"\nsize = \"64KiB\"\nmoment = 2026-11-24T06:40:00.02Z\nhex = \"00ff7f\"\ncode = \"timeout\"\n";
+        let text = "span = \"1m30s\"\nsize = \"64KiB\"\nmoment = 2026-11-24T06:40:00.02Z\nhex = \"00ff7f\"\ncode = \"timeout\"\nkind = \"AAAA\"\n";
         let all: All = toml::from_str(text).unwrap();
         assert_eq!(all.moment.0, Wall(1_795_502_400_020));
         assert_eq!(all.hex.0, [0, 255, 127]);
@@ -278,6 +288,8 @@ mod tests {
         for (text, part) in [
             ("code = \"timout\"", "did you mean `timeout`?"),
             ("code = \"dead\"", "it is one of denied, "),
+            ("kind = \"mx\"", "did you mean `MX`?"),
+            ("kind = \"WKS\"", "it is one of A, AAAA, "),
             ("hex = \"0\"", "two hexadecimal digits"),
             ("span = 3", "invalid type"),
             ("span = \"3\"", "no unit"),
@@ -290,6 +302,7 @@ mod tests {
                 moment: Option<Moment>,
                 hex: Option<Hex>,
                 code: Option<Word<ErrorCode>>,
+                kind: Option<Word<dns::Kind>>,
             }
             let error = toml::from_str::<Some>(text).unwrap_err().to_string();
             assert!(error.contains(part), "{text}: {error}");

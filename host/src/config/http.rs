@@ -197,7 +197,7 @@ fn read_token(reader: &mut Reader<'_>, item: &Node, table: &Table) -> Option<Tok
         );
         return None;
     };
-    fits.then(|| Token {
+    fits.then_some(Token {
         name: name.value,
         digest,
         role: known,

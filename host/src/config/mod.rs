@@ -15,6 +15,7 @@ mod batch;
 mod body;
 mod build;
 mod chunk;
+mod commands;
 mod csv;
 mod depends;
 mod document;
@@ -52,11 +53,12 @@ mod trouble;
 mod tests;
 
 pub use ad_hoc::{WrongSetting, ad_hoc, wrong_settings};
+pub use commands::command_by_words;
 pub use folder::open_in;
 #[cfg(test)]
 pub(crate) use http::digest as testing_digest;
 pub use paths::default_paths;
-pub use plugins::{dns_grant, http_grant, tcp_grant};
+pub use plugins::{dns_grant, http_grant, icmp_grant, tcp_grant};
 pub use problem::Problems;
 pub use progress::{Progress, Silent};
 pub use read::{parse_duration, parse_size, show_duration, show_size};

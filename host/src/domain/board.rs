@@ -71,6 +71,14 @@ impl Mark {
 pub struct Marks(u8);
 
 impl Marks {
+    /// That one, or none.
+    #[must_use]
+    pub fn of(mark: Mark, on: bool) -> Self {
+        let mut marks = Self::default();
+        marks.set(mark, on);
+        marks
+    }
+
     /// Whether the mark is among them.
     #[must_use]
     pub fn has(self, mark: Mark) -> bool {

@@ -218,7 +218,8 @@ fn of_jobs(snapshot: &Snapshot, text: &mut Text) {
             text.sample(&[("kind", kind.name()), ("outcome", class)], count as f64);
         }
     }
-    let times: [(&str, &str, fn(&Times) -> &Histogram); 4] = [
+    type Spans = (&'static str, &'static str, fn(&Times) -> &Histogram);
+    let times: [Spans; 4] = [
         (
             "pulse_host_job_lateness_seconds",
             "From due to started.",

@@ -85,6 +85,7 @@ fn site(settings: HttpSettings) -> Site {
         results: receiver,
         events,
         workers: 1,
+        ledger: None,
         clock: clock.clone(),
     });
     let board = scheduler.board();

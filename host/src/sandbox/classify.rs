@@ -48,6 +48,7 @@ pub fn error(error: &wasmtime::Error, refused: Option<(u64, u64)>, limits: Limit
 pub fn tainted(taint: Taint) -> Outcome {
     match taint {
         Taint::Denied(denial) => Outcome::Denied(denial),
+        Taint::Capacity(message) => Outcome::NoCapacity(message),
         Taint::Quota(message) | Taint::Host(message) => Outcome::HostError(message),
     }
 }

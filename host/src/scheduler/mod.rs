@@ -18,6 +18,7 @@ mod flights;
 mod follow;
 mod ingest;
 mod intervention;
+pub mod ledger;
 mod publish;
 mod pulse;
 pub mod quarantine;
@@ -46,6 +47,7 @@ use crate::{
         tenant::Tenant,
         time::Mono,
     },
+    ledger::Writer,
     queue::{Bell, Outlet, ResultReceiver},
 };
 use bevy_ecs::{
@@ -61,8 +63,9 @@ use components::{FIRST_STATE, Monitor};
 pub use control::Control;
 use control::Request;
 use resources::{
-    Alarm, Attempts, Budgets, Desk, Draining, Due, Endings, EpisodeSource, HostDesk, Inbox, Journal, Needed,
-    Out, Outlets, Publisher, Settings, Shown, TAG_PULSE, Tally, Tenants, Time, Windows, seat,
+    Alarm, Attempts, Budgets, Desk, Draining, Due, Endings, EpisodeSource, HostDesk, Inbox, Journal,
+    LedgerDesk, Needed, Out, Outlets, Publisher, Settings, Shown, TAG_PULSE, Tally, Tenants, Time, Windows,
+    seat,
 };
 pub use runs::Run;
 use stats::{Snapshot, Stats};
@@ -112,6 +115,8 @@ pub struct Parts {
     pub results: ResultReceiver,
     /// Where facts go. Bounded; what nobody takes in time is dropped and counted.
     pub events: async_channel::Sender<Event>,
+    /// Where goes what is put on record; none: nothing is, and a restart forgets everything.
+    pub ledger: Option<Writer>,
     /// Worker threads; 0 counts as 1.
     pub workers: usize,
     /// The time.
@@ -163,6 +168,7 @@ impl Scheduler {
         world.insert_resource(Inbox(parts.results));
         world.insert_resource(Outlets(parts.outlets));
         world.insert_resource(Journal::default());
+        world.insert_resource(LedgerDesk(ledger::Ledger::new(parts.ledger)));
         world.insert_resource(EpisodeSource(Episodes::starting_at(now.wall)));
         world.insert_resource(depend::Family::default());
         world.insert_resource(HostDesk {
@@ -232,6 +238,11 @@ impl Scheduler {
             if let Some(at) = places.get_mut(*place as usize) {
                 *at = *entity;
             }
+        }
+        let ledger = &mut world.resource_mut::<LedgerDesk>().0;
+        if ledger.is_on() {
+            let named = places.iter().copied().zip(&monitors);
+            ledger.places(named.filter(|(entity, _)| *entity != Entity::PLACEHOLDER));
         }
         let (wall, count) = (world.resource::<Time>().now.wall, entities.len() as u64);
         let board = &world.resource::<Shown>().0;
@@ -310,10 +321,12 @@ impl Scheduler {
         let tally = &self.world.resource::<Tally>().0;
         let host = self.world.resource::<HostDesk>();
         let news = if host.entity.is_some() { host.news.len() } else { 0 };
+        let ledger = &self.world.resource::<LedgerDesk>().0;
         Unfinished {
             pending: PerKind::from_fn(|kind| tally.kinds.get(kind).pending),
             codes: tally.outbox,
-            codes_needed: self.world.resource::<Needed>().0.get(Kind::Code).len() + news,
+            codes_needed: self.world.resource::<Needed>().0.get(Kind::Code).len() + news + ledger.awaited(),
+            unsaved: ledger.marked(),
         }
     }
 
@@ -325,6 +338,7 @@ impl Scheduler {
         for kind in Kind::ALL {
             world.resource::<Outlets>().0.get(kind).close();
         }
+        world.resource_mut::<LedgerDesk>().0.close();
     }
 
     /// Lanes of a monitor, for tests: pulse, intervention, sinks.
@@ -348,9 +362,11 @@ pub struct Unfinished {
     pub pending: PerKind<usize>,
     /// Codes that no sink took yet.
     pub codes: usize,
-    /// Those of them that could be sent at once, if the channel had room, and news of the host that the next run
-    /// makes into codes.
+    /// Those of them that could be sent at once, if the channel had room or they were on record, and news of the host
+    /// that the next run makes into codes.
     pub codes_needed: usize,
+    /// Monitors that are still to be put on record.
+    pub unsaved: usize,
 }
 
 impl Unfinished {
@@ -404,7 +420,12 @@ fn schedule() -> Schedule {
             .chain(),
     );
     schedule.add_systems((
-        (quarantine::turn, correlated::turn, ingest::drain_results)
+        (
+            ledger::hear,
+            quarantine::turn,
+            correlated::turn,
+            ingest::drain_results,
+        )
             .chain()
             .in_set(Step::Ingest),
         (recover::turn_wheel, recover::recover)
@@ -431,7 +452,7 @@ fn schedule() -> Schedule {
         )
             .chain()
             .in_set(Step::Dispatch),
-        publish::publish.in_set(Step::Publish),
+        (publish::publish, ledger::save).chain().in_set(Step::Publish),
     ));
     schedule
 }
@@ -516,7 +537,8 @@ fn serve(
         let next = scheduler.run();
         if stop != Mono::NEVER {
             let left = scheduler.unfinished();
-            if (left.jobs() == 0 && left.codes_needed == 0) || clock.mono() >= stop {
+            let done = left.jobs() == 0 && left.codes_needed == 0 && left.unsaved == 0;
+            if done || clock.mono() >= stop {
                 return left;
             }
         }

@@ -83,9 +83,7 @@ impl Scheduler {
     pub fn detail(&mut self, id: MonitorId) -> Option<Detail> {
         let now = self.look_at_clock();
         let entity = Entity::try_from_bits(id.0)?;
-        if self.world.get::<Monitor>(entity)?.spec.pulse.is_none() {
-            return None;
-        }
+        self.world.get::<Monitor>(entity)?.spec.pulse.as_ref()?;
         let looked = self.world.resource_mut::<Runs>().look(entity, now);
         self.world
             .get_mut::<Monitor>(entity)?

@@ -1,6 +1,7 @@
 //! `plugin test`: cases and how they fail.
 
 use super::{Plugin, pulse_host};
+use crate::support::host;
 use serde_json::{Value, json};
 
 const URL: &str = "settings = { url = \"http://shop.example/\" }\n";
@@ -200,7 +201,7 @@ fn a_case_that_is_wrong_shows_where_and_what_would_be_right() {
             "several",
             vec![
                 "a seed has 16 bytes",
-                ":3:1: this answer has keys of another interface",
+                ":3:1: `received` is no key of an answer to http, which has status, headers, ",
                 ":6:1: a call is one of",
                 "write [expect]",
             ],
@@ -283,4 +284,44 @@ fn repairs_and_alerts_are_given_what_the_case_says() {
             .contains("a pulse has no [code]"),
         "{json}"
     );
+}
+
+/// The reasons that a plugin's README lists.
+fn reasons(readme: &str) -> Vec<String> {
+    let table = readme.split("## Reasons").nth(1).unwrap_or_default();
+    let rows = table.lines().take_while(|line| !line.starts_with("## "));
+    rows.filter_map(|line| line.strip_prefix("| `")?.split_once('`'))
+        .map(|(reason, _)| reason.to_owned())
+        .collect()
+}
+
+#[test]
+fn every_case_of_the_plugins_that_come_with_the_host_holds_and_every_reason_has_one() {
+    let mut with_cases = Vec::new();
+    for entry in std::fs::read_dir(host::plugins()).unwrap() {
+        let folder = entry.unwrap().path();
+        let Ok(files) = std::fs::read_dir(folder.join("tests")) else {
+            continue;
+        };
+        let cases: String = files
+            .map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap())
+            .collect();
+        let run = pulse_host(&["plugin", "test", folder.to_str().unwrap()]);
+        assert_eq!((run.code, run.err.as_str()), (0, ""), "{run:?}");
+        let readme = std::fs::read_to_string(folder.join("README.md")).unwrap();
+        for reason in reasons(&readme) {
+            assert!(
+                cases.contains(&format!("\nreason = \"{reason}\"\n")),
+                "{}: no case expects {reason}",
+                folder.display()
+            );
+        }
+        with_cases.push(folder.file_name().unwrap().to_owned());
+    }
+    for name in ["dns", "tls"] {
+        assert!(
+            with_cases.iter().any(|folder| folder == name),
+            "{name} has no cases"
+        );
+    }
 }

@@ -67,9 +67,14 @@ impl Plugin {
         Self { folder }
     }
 
+    /// One that comes with the host.
+    fn named(name: &str, cases: &[(&str, &str)]) -> Self {
+        let folder = host::plugins().join(name);
+        Self::of(&folder, &folder.join(format!("{name}.wasm")), cases)
+    }
+
     fn http(cases: &[(&str, &str)]) -> Self {
-        let folder = host::plugins().join("http");
-        Self::of(&folder, &folder.join("http.wasm"), cases)
+        Self::named("http", cases)
     }
 
     fn chaos(cases: &[(&str, &str)]) -> Self {

@@ -2,10 +2,12 @@
 
 use super::{Plugin, guest, pulse_host};
 use crate::support::{
-    host,
-    http::{Reply, Server},
+    dns::name_server,
+    http::{Reply, Server, status},
+    tls::{Authority, Certificate},
 };
 use serde_json::json;
+use std::sync::{Arc, Mutex};
 
 fn record(plugin: &Plugin, server: &Server, name: &str, settings: &str, more: &[&str]) -> super::Run {
     let grant = format!("http={}", server.url("").trim_end_matches('/'));
@@ -174,8 +176,8 @@ fn who_does_what_no_case_can_hold_is_told_that_he_can_t_be_recorded() {
     host::warm_up();
     for (path, need) in [
         (guest("native"), "wasi-http"),
-        (host::plugins().join("dns"), "dns"),
-        (host::plugins().join("tls"), "tls"),
+        (host::plugins().join("icmp"), "icmp"),
+        (host::plugins().join("nagios"), "command"),
     ] {
         let path = path.to_str().unwrap();
         let run = pulse_host(&["plugin", "test", path, "--record", "x", "--settings", "{}"]);
@@ -186,4 +188,98 @@ fn who_does_what_no_case_can_hold_is_told_that_he_can_t_be_recorded() {
             run.err
         );
     }
+}
+
+/// Records one run of the plugin of that name, and plays it after `gone` has taken its peer away.
+fn record_and_play(name: &str, settings: &str, grant: &str, gone: impl FnOnce()) -> String {
+    let plugin = Plugin::named(name, &[]);
+    let file = plugin.file("tests/real.toml");
+    let words = [
+        "plugin",
+        "test",
+        plugin.path(),
+        "--record",
+        "real",
+        "--settings",
+        settings,
+    ];
+    let grants = ["--grant", grant, "--grant", "networks=loopback"];
+    let run = pulse_host(&[&words[..], &grants[..]].concat());
+    let text = std::fs::read_to_string(&file).unwrap_or_default();
+    assert_eq!((run.code, run.err.as_str()), (0, ""), "{run:?}\n{text}");
+    assert!(run.out.contains("and it comes out the same"), "{}", run.out);
+    gone();
+    let path = file.to_str().unwrap();
+    for words in [
+        vec!["plugin", "test", plugin.path()],
+        vec!["plugin", "test", plugin.path(), "--replay", path],
+        vec!["replay", path, "--plugins", plugin.path()],
+    ] {
+        let run = pulse_host(&words);
+        assert_eq!(run.code, 0, "{words:?}: {run:?}\n{text}");
+        assert!(!run.out.contains("warning"), "{}", run.out);
+    }
+    // Fuel and all: what is played went the very same way.
+    let table: toml::Table = text.parse().unwrap();
+    assert!(table["recorded"].get("fuel").is_some(), "{text}");
+    text
+}
+
+/// Any byte of an answer counts.
+fn changed(name: &str, text: &str, from: &str, to: &str) {
+    assert!(text.contains(from), "{from} in {text}");
+    let plugin = Plugin::named(name, &[("changed", &text.replace(from, to))]);
+    let run = pulse_host(&["plugin", "test", plugin.path()]);
+    assert_eq!(run.code, 1, "{from} is not {to}: {run:?}");
+}
+
+#[test]
+fn a_handshake_is_recorded_and_plays_without_its_server() {
+    let authority = Authority::new();
+    for (certificate, reason) in [
+        (Certificate::Good, None),
+        (Certificate::Elsewhere, Some("certificate-name-mismatch")),
+    ] {
+        let server = Server::start_tls(authority.server(certificate), |_| status(200));
+        let settings = json!({ "address": server.address().to_string(), "ca": authority.pem() });
+        let text = record_and_play("tls", &settings.to_string(), "tcp=@settings.address", || {
+            drop(server);
+        });
+        let table: toml::Table = text.parse().unwrap();
+        let answer = &table["call"][0]["answer"];
+        assert_eq!(answer["chain-hex"].as_array().map(Vec::len), Some(2), "{text}");
+        let refusal = answer
+            .get("refusal")
+            .map(|refusal| refusal["code"].as_str().unwrap());
+        assert_eq!(refusal, reason, "{text}");
+        match reason {
+            None => changed("tls", &text, "version = \"TLSv1.3\"", "version = \"TLSv1.2\""),
+            Some(reason) => changed(
+                "tls",
+                &text,
+                &format!("code = \"{reason}\""),
+                "code = \"certificate-untrusted\"",
+            ),
+        }
+    }
+}
+
+#[test]
+fn a_question_is_recorded_and_plays_without_its_server() {
+    let address = Arc::new(Mutex::new(Some([192, 0, 2, 7])));
+    let server = name_server(Arc::clone(&address));
+    let settings = json!({ "name": "shop.example", "server": server.to_string() }).to_string();
+    let gone = || *address.lock().unwrap() = None;
+    let text = record_and_play("dns", &settings, "dns=@settings.server", gone);
+    let table: toml::Table = text.parse().unwrap();
+    let records = &table["call"][0]["answer"]["records"];
+    assert_eq!(records[0]["data"].as_str(), Some("192.0.2.7"), "{text}");
+    changed("dns", &text, "data = \"192.0.2.7\"", "data = \"192.0.2.8\"");
+    changed("dns", &text, "ttl = 60", "ttl = 61");
+    // Nobody answers: what came of that is recorded, too.
+    let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let server = silent.local_addr().unwrap();
+    let settings = json!({ "name": "shop.example", "server": server.to_string() }).to_string();
+    let text = record_and_play("dns", &settings, "dns=@settings.server", || drop(silent));
+    assert!(text.contains("code = \"timeout\""), "{text}");
 }

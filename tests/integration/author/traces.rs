@@ -2,10 +2,12 @@
 
 use super::pulse_host;
 use crate::support::{
+    dns::name_server,
     host::{self, Config, Host},
     http::{Reply, Server, status},
+    tls::{Authority, Certificate},
 };
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 #[test]
 fn the_check_that_opened_an_incident_can_be_repeated_offline() {
@@ -38,6 +40,54 @@ fn the_check_that_opened_an_incident_can_be_repeated_offline() {
     assert_eq!((run.code, run.err.as_str()), (0, ""), "{run:?}\n{text}");
     assert_eq!(server.count(), asked);
     std::fs::remove_file(&path).unwrap();
+}
+
+#[test]
+fn questions_and_handshakes_leave_traces_as_well() {
+    let authority = Authority::new();
+    let target = Server::start_tls(authority.server(Certificate::Elsewhere), |_| status(200));
+    let server = name_server(Arc::default());
+    let host = Host::start(&Config::new(format!(
+        r#"
+[plugins.tls]
+grants.tcp = ["@settings.address"]
+grants.networks = ["loopback"]
+[plugins.dns]
+grants.dns = ["@settings.server"]
+grants.networks = ["loopback"]
+[[monitor]]
+name = "shook"
+pulse = {{ plugin = "tls", settings = {{ address = "{}", ca = {:?} }} }}
+[[monitor]]
+name = "asked"
+pulse = {{ plugin = "dns", settings = {{ name = "shop.example", server = "{server}" }} }}
+"#,
+        target.address(),
+        authority.pem(),
+    )));
+    let traces: Vec<PathBuf> = ["shook", "asked"]
+        .into_iter()
+        .map(|monitor| {
+            host.wait_for_color(monitor, "red");
+            let line = host.wait_for_log(&format!("traces/default-{monitor}-"));
+            let path = line.split("pulse-host replay ").nth(1).unwrap();
+            PathBuf::from(path.split_whitespace().next().unwrap())
+        })
+        .collect();
+    host.stop();
+    drop(target);
+    let plugins = host::plugins();
+    for path in traces {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let run = pulse_host(&[
+            "replay",
+            path.to_str().unwrap(),
+            "--plugins",
+            plugins.to_str().unwrap(),
+        ]);
+        assert_eq!((run.code, run.err.as_str()), (0, ""), "{run:?}\n{text}");
+        std::fs::remove_file(&path).unwrap();
+    }
 }
 
 #[test]

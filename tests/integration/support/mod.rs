@@ -1,5 +1,6 @@
 //! What the tests share.
 
+pub mod dns;
 pub mod freeze;
 pub mod host;
 pub mod http;

@@ -107,7 +107,8 @@ impl Track {
     pub fn rests(&self, now: Mono, lane: LaneView) -> bool {
         let due = match self.phase {
             Phase::Waiting | Phase::Pending => self.at <= now,
-            Phase::Needed => false,
+            // Nobody pauses anything in these worlds.
+            Phase::Needed | Phase::Paused => false,
         };
         !due && self.is_as(lane)
     }

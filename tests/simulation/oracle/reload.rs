@@ -151,7 +151,7 @@ impl Oracle {
             match lane.phase {
                 Phase::Waiting => lane.at > now && lane.at <= most,
                 Phase::Needed => model.pulse.phase == Phase::Needed && lane.at == model.pulse.at,
-                Phase::Pending => false,
+                Phase::Pending | Phase::Paused => false,
             },
             || format!("its check changed, the next is due by {most:?}, and it is {lane:?}"),
         )?;

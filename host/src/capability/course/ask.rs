@@ -1,7 +1,8 @@
 //! A lent call and its answer, as plain values.
 
 use crate::capability::{
-    ErrorCode, Failure, Lease, Lender, Phase, Taint, docker, files, http, log::one_line, tcp,
+    ErrorCode, Failure, Lease, Lender, Phase, Taint, dns, docker, files, handshake, http, log::one_line, net,
+    tcp,
 };
 use crate::domain::secret::Secrets;
 
@@ -12,6 +13,10 @@ pub enum Ask {
     Http(http::Request),
     /// `tcp.dialogue`.
     Tcp(tcp::Request),
+    /// `tls.handshake`.
+    Tls(handshake::Request),
+    /// `dns.query`.
+    Dns(dns::Request),
     /// `docker.restart`.
     Restart {
         /// The container.
@@ -52,6 +57,10 @@ pub enum Reply {
     Http(Result<http::Response, Failure>),
     /// Of `tcp.dialogue`.
     Tcp(Result<tcp::Response, Failure>),
+    /// Of `tls.handshake`.
+    Tls(Result<handshake::Response, Failure>),
+    /// Of `dns.query`.
+    Dns(Result<dns::Response, Failure>),
     /// Of what changes a container.
     Docker(Result<(), docker::Failure>),
     /// Of `docker.inspect`.
@@ -67,6 +76,8 @@ impl Ask {
         match self {
             Self::Http(_) => "http",
             Self::Tcp(_) => "tcp",
+            Self::Tls(_) => "tls",
+            Self::Dns(_) => "dns",
             Self::Restart { .. } | Self::Start { .. } | Self::Stop { .. } | Self::Inspect { .. } => "docker",
             Self::Append { .. } => "files",
         }
@@ -78,6 +89,8 @@ impl Ask {
         one_line(&match self {
             Self::Http(request) => format!("{} {}", request.method, without_query(&request.url)),
             Self::Tcp(request) => format!("{}:{}", request.host, request.port),
+            Self::Tls(request) => format!("{}:{}", request.host, request.port),
+            Self::Dns(request) => format!("{} {}", request.kind.name(), request.name),
             Self::Restart { name, .. } => format!("restart {name}"),
             Self::Start { name } => format!("start {name}"),
             Self::Stop { name, .. } => format!("stop {name}"),
@@ -111,6 +124,18 @@ impl Ask {
                 steps: Vec::new(),
                 ..*request
             }),
+            Self::Tls(request) => Self::Tls(handshake::Request {
+                host: one_line(&request.host),
+                tls: net::TlsOptions::default(),
+                alpn: Vec::new(),
+                before: Vec::new(),
+                ..*request
+            }),
+            Self::Dns(request) => Self::Dns(dns::Request {
+                name: one_line(&request.name),
+                server: request.server.as_deref().map(one_line),
+                ..*request
+            }),
             Self::Restart { name, stop_timeout_s } => Self::Restart {
                 name: one_line(name),
                 stop_timeout_s: *stop_timeout_s,
@@ -128,11 +153,12 @@ impl Ask {
         }
     }
 
-    /// How many header fields and steps it has.
+    /// How many header fields, steps and protocols it has.
     pub(super) fn items(&self) -> usize {
         match self {
             Self::Http(request) => request.headers.len(),
             Self::Tcp(request) => request.steps.len(),
+            Self::Tls(request) => request.alpn.len() + request.before.len(),
             _ => 0,
         }
     }
@@ -142,6 +168,8 @@ impl Ask {
         match self {
             Self::Http(request) => http::refusal(request).map(|failure| Reply::Http(Err(failure))),
             Self::Tcp(request) => tcp::refusal(request).map(|failure| Reply::Tcp(Err(failure))),
+            Self::Tls(request) => handshake::refusal(request).map(|failure| Reply::Tls(Err(failure))),
+            Self::Dns(request) => dns::refusal(request).map(|failure| Reply::Dns(Err(failure))),
             Self::Inspect { name } => docker::refusal_of(name).map(|failure| Reply::Container(Err(failure))),
             Self::Restart { name, .. } | Self::Start { name } | Self::Stop { name, .. } => {
                 docker::refusal_of(name).map(|failure| Reply::Docker(Err(failure)))
@@ -168,6 +196,8 @@ impl Ask {
         match self {
             Self::Http(_) => Reply::Http(Err(failure)),
             Self::Tcp(_) => Reply::Tcp(Err(failure)),
+            Self::Tls(_) => Reply::Tls(Err(failure)),
+            Self::Dns(_) => Reply::Dns(Err(failure)),
             Self::Inspect { .. } => Reply::Container(Err(docker(failure))),
             Self::Restart { .. } | Self::Start { .. } | Self::Stop { .. } => {
                 Reply::Docker(Err(if sent && !denied {
@@ -195,6 +225,8 @@ impl Ask {
         match self {
             Self::Http(request) => request.timeout_ms,
             Self::Tcp(request) => request.timeout_ms,
+            Self::Tls(request) => request.timeout_ms,
+            Self::Dns(request) => request.timeout_ms,
             _ => None,
         }
     }
@@ -205,6 +237,8 @@ impl Ask {
         match self {
             Self::Http(request) => Reply::Http(http::send(lender, lease, request).await),
             Self::Tcp(request) => Reply::Tcp(tcp::dialogue(lender, lease, request).await),
+            Self::Tls(request) => Reply::Tls(handshake::shake(lender, lease, request).await),
+            Self::Dns(request) => Reply::Dns(dns::query(lender, lease, request).await),
             Self::Restart { name, stop_timeout_s } => {
                 Reply::Docker(docker::act(lender, lease, &name, Action::Restart { stop_timeout_s }).await)
             }
@@ -219,37 +253,56 @@ impl Ask {
         }
     }
 
+    /// Each set of options of TLS in it.
+    pub(super) fn each_options(&mut self, see: &mut dyn FnMut(&mut net::TlsOptions)) {
+        let steps = match self {
+            Self::Http(request) => {
+                request.tls.iter_mut().for_each(see);
+                return;
+            }
+            Self::Tcp(request) => {
+                request.tls.iter_mut().for_each(&mut *see);
+                &mut request.steps
+            }
+            Self::Tls(request) => {
+                see(&mut request.tls);
+                &mut request.before
+            }
+            _ => return,
+        };
+        for step in steps {
+            if let tcp::Step::StartTls(options) = step {
+                see(options);
+            }
+        }
+    }
+
     /// Every text and every run of bytes in it.
     pub(super) fn each_part(
         &mut self,
         text: &mut dyn FnMut(&mut String),
         bytes: &mut dyn FnMut(&mut Vec<u8>),
     ) {
+        self.each_options(&mut |options| each_option(options, text));
         match self {
             Self::Http(request) => {
                 text(&mut request.method);
                 text(&mut request.url);
                 each_field(&mut request.headers, text);
                 request.body.iter_mut().for_each(&mut *bytes);
-                request
-                    .tls
-                    .iter_mut()
-                    .for_each(|options| each_option(options, text));
             }
             Self::Tcp(request) => {
                 text(&mut request.host);
-                request
-                    .tls
-                    .iter_mut()
-                    .for_each(|options| each_option(options, text));
-                for step in &mut request.steps {
-                    match step {
-                        tcp::Step::Send(sent) => bytes(sent),
-                        tcp::Step::Expect(tcp::Expectation::Contains(needle)) => bytes(needle),
-                        tcp::Step::Expect(tcp::Expectation::Line) => {}
-                        tcp::Step::StartTls(options) => each_option(options, text),
-                    }
-                }
+                each_step(&mut request.steps, bytes);
+            }
+            Self::Tls(request) => {
+                text(&mut request.host);
+                request.alpn.iter_mut().for_each(text);
+                each_step(&mut request.before, bytes);
+            }
+            Self::Dns(request) => {
+                text(&mut request.name);
+                request.server.iter_mut().for_each(text);
             }
             Self::Restart { name, .. }
             | Self::Start { name }
@@ -270,7 +323,16 @@ fn each_field(headers: &mut [http::Header], text: &mut dyn FnMut(&mut String)) {
     }
 }
 
-fn each_fact(facts: &mut crate::capability::net::TlsFacts, text: &mut dyn FnMut(&mut String)) {
+/// What is sent and looked for, without options of TLS.
+fn each_step(steps: &mut [tcp::Step], bytes: &mut dyn FnMut(&mut Vec<u8>)) {
+    for step in steps {
+        if let tcp::Step::Send(part) | tcp::Step::Expect(tcp::Expectation::Contains(part)) = step {
+            bytes(part);
+        }
+    }
+}
+
+fn each_fact(facts: &mut net::TlsFacts, text: &mut dyn FnMut(&mut String)) {
     text(&mut facts.version);
     text(&mut facts.cipher);
     facts.alpn.iter_mut().for_each(&mut *text);
@@ -281,7 +343,7 @@ fn each_fact(facts: &mut crate::capability::net::TlsFacts, text: &mut dyn FnMut(
     }
 }
 
-fn each_option(options: &mut crate::capability::net::TlsOptions, text: &mut dyn FnMut(&mut String)) {
+fn each_option(options: &mut net::TlsOptions, text: &mut dyn FnMut(&mut String)) {
     for part in [&mut options.ca, &mut options.server_name].into_iter().flatten() {
         text(part);
     }
@@ -296,7 +358,10 @@ impl Reply {
     #[must_use]
     pub fn taint(&self) -> Option<&Taint> {
         match self {
-            Self::Http(Err(failure)) | Self::Tcp(Err(failure)) => failure.taint.as_ref(),
+            Self::Http(Err(failure))
+            | Self::Tcp(Err(failure))
+            | Self::Tls(Err(failure))
+            | Self::Dns(Err(failure)) => failure.taint.as_ref(),
             Self::Docker(Err(failure)) | Self::Container(Err(failure)) => failure.taint.as_ref(),
             Self::Files(Err(failure)) => failure.taint.as_ref(),
             _ => None,
@@ -320,7 +385,15 @@ impl Reply {
                 None => format!("{} bytes", response.received.len()),
                 Some(step) => format!("{} bytes, step {step} unmet", response.received.len()),
             },
-            Self::Http(Err(failure)) | Self::Tcp(Err(failure)) => {
+            Self::Tls(Ok(response)) => match &response.refusal {
+                None => response.tls.version.clone(),
+                Some(refusal) => format!("{}, {}", response.tls.version, refusal.code.name()),
+            },
+            Self::Dns(Ok(response)) => format!("{}, {} records", response.rcode, response.answers.len()),
+            Self::Http(Err(failure))
+            | Self::Tcp(Err(failure))
+            | Self::Tls(Err(failure))
+            | Self::Dns(Err(failure)) => {
                 format!("{}: {}", failure.code.name(), failure.message)
             }
             Self::Docker(Ok(())) | Self::Files(Ok(())) => "done".to_owned(),
@@ -336,15 +409,17 @@ impl Reply {
         })
     }
 
-    /// How many header fields, certificates and names in them it has.
+    /// How many header fields, records, certificates and names in them it has.
     pub(super) fn items(&self) -> usize {
-        let of = |facts: &Option<crate::capability::net::TlsFacts>| {
-            let certificates = facts.iter().flat_map(|facts| &facts.certificates);
+        let of = |facts: Option<&net::TlsFacts>| {
+            let certificates = facts.into_iter().flat_map(|facts| &facts.certificates);
             certificates.fold(0, |sum, one| sum + 1 + one.names.len())
         };
         match self {
-            Self::Http(Ok(response)) => response.headers.len() + of(&response.tls),
-            Self::Tcp(Ok(response)) => of(&response.tls),
+            Self::Http(Ok(response)) => response.headers.len() + of(response.tls.as_ref()),
+            Self::Tcp(Ok(response)) => of(response.tls.as_ref()),
+            Self::Tls(Ok(response)) => response.chain.len() + of(Some(&response.tls)),
+            Self::Dns(Ok(response)) => response.answers.len(),
             _ => 0,
         }
     }
@@ -370,7 +445,26 @@ impl Reply {
                 bytes(&mut response.received);
                 response.tls.iter_mut().for_each(|facts| each_fact(facts, text));
             }
-            Self::Http(Err(failure)) | Self::Tcp(Err(failure)) => failed(failure, text),
+            Self::Tls(Ok(response)) => {
+                each_fact(&mut response.tls, text);
+                response.chain.iter_mut().for_each(bytes);
+                response
+                    .refusal
+                    .iter_mut()
+                    .for_each(|failure| failed(failure, text));
+            }
+            Self::Dns(Ok(response)) => {
+                text(&mut response.rcode);
+                for answer in &mut response.answers {
+                    text(&mut answer.name);
+                    text(&mut answer.kind);
+                    text(&mut answer.data);
+                }
+            }
+            Self::Http(Err(failure))
+            | Self::Tcp(Err(failure))
+            | Self::Tls(Err(failure))
+            | Self::Dns(Err(failure)) => failed(failure, text),
             Self::Docker(Ok(())) | Self::Files(Ok(())) => {}
             Self::Container(Ok(container)) => {
                 text(&mut container.id);
@@ -403,7 +497,7 @@ impl Reply {
 fn each_taint(taint: &mut Option<Taint>, text: &mut dyn FnMut(&mut String)) {
     match taint {
         Some(Taint::Denied(denial)) => text(&mut denial.wanted),
-        Some(Taint::Quota(message) | Taint::Host(message)) => text(message),
+        Some(Taint::Quota(message) | Taint::Capacity(message) | Taint::Host(message)) => text(message),
         None => {}
     }
 }

@@ -183,25 +183,12 @@ pub(super) fn redact_ask(ask: &mut Ask, secrets: &Secrets) {
     if let Ask::Http(request) = ask {
         redact_fields(&mut request.headers);
         redact_user(&mut request.url);
-        let options = &mut request.tls;
-        if let Some(certificate) = options
-            .as_mut()
-            .and_then(|options| options.client_certificate.as_mut())
-        {
+    }
+    ask.each_options(&mut |options| {
+        if let Some(certificate) = &mut options.client_certificate {
             REDACTED.clone_into(&mut certificate.key);
         }
-    }
-    if let Ask::Tcp(request) = ask {
-        let in_steps = request.steps.iter_mut().filter_map(|step| match step {
-            crate::capability::tcp::Step::StartTls(options) => Some(options),
-            _ => None,
-        });
-        for options in request.tls.iter_mut().chain(in_steps) {
-            if let Some(certificate) = &mut options.client_certificate {
-                REDACTED.clone_into(&mut certificate.key);
-            }
-        }
-    }
+    });
     ask.each_part(&mut |text| secrets.redact_in(text), &mut |bytes| {
         redact_bytes(bytes, secrets)
     });
@@ -261,8 +248,9 @@ fn redact_bytes(bytes: &mut Vec<u8>, secrets: &Secrets) {
 mod tests {
     use super::*;
     use crate::capability::{
+        dns, handshake,
         http::{self, Header},
-        net::IpFamily,
+        net::{ClientCertificate, IpFamily, TlsOptions},
         tcp, testing,
     };
 
@@ -336,6 +324,66 @@ mod tests {
         let mut ask = request("hunter2hunter2", vec![field]);
         redact_ask(&mut ask, &secrets);
         assert!(!format!("{ask:?}").contains("hunter2"), "{ask:?}");
+    }
+
+    #[test]
+    fn keys_are_secret_wherever_options_stand() {
+        let options = || TlsOptions {
+            client_certificate: Some(ClientCertificate {
+                chain: "chain".to_owned(),
+                key: "hunter2".to_owned(),
+            }),
+            ..TlsOptions::default()
+        };
+        let mut ask = Ask::Tls(handshake::Request {
+            host: "shop.example".to_owned(),
+            port: 443,
+            family: IpFamily::Any,
+            tls: options(),
+            alpn: Vec::new(),
+            before: vec![tcp::Step::StartTls(options())],
+            timeout_ms: None,
+        });
+        redact_ask(&mut ask, &Secrets::default());
+        let mut keys = Vec::new();
+        ask.each_options(&mut |options| keys.extend(options.client_certificate.take()));
+        let keys: Vec<_> = keys.into_iter().map(|own| own.key).collect();
+        assert_eq!(keys, [REDACTED, REDACTED]);
+    }
+
+    #[test]
+    fn records_and_chains_count_and_show_no_secret() {
+        let lease = testing::lease().done();
+        let record = dns::Answer {
+            name: "a".to_owned(),
+            kind: "TXT".to_owned(),
+            ttl: 1,
+            data: "x".repeat(64),
+        };
+        let reply = Reply::Dns(Ok(dns::Response {
+            server: "192.0.2.53:53".to_owned(),
+            transport: dns::Transport::Udp,
+            rcode: "NOERROR".to_owned(),
+            authoritative: false,
+            answers: vec![record; 100],
+            timings: crate::capability::net::Timings::default(),
+        }));
+        let ask = Ask::Dns(dns::Request {
+            name: "a".to_owned(),
+            kind: dns::Kind::Txt,
+            server: None,
+            recursion: true,
+            timeout_ms: None,
+        });
+        let notes = Notes::new(Clock::system(), 16 << 10, Repeat::Nothing);
+        let place = notes.begin(&ask, &lease, false);
+        assert_eq!(place, Some(0));
+        notes.end(place, &reply, &lease, Duration::ZERO);
+        assert_eq!(notes.take().1, 1, "100 records of 64 bytes are more than 16 KiB");
+        let secrets = Secrets::new([("token".into(), "xxxxxxxxxxxxxxxx".into())].into()).unwrap();
+        let mut clean = reply;
+        redact_reply(&mut clean, &secrets);
+        assert!(!format!("{clean:?}").contains("xxxx"), "{clean:?}");
     }
 
     #[test]

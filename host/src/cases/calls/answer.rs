@@ -2,7 +2,7 @@
 
 use super::{
     super::{
-        format::{Answer, Call, Denied, Error, ErrorName, Timings, TlsFacts},
+        format::{Answer, Call, Denied, Error, ErrorName, Refusal, Timings, TlsFacts},
         words::Hex,
     },
     header,
@@ -11,9 +11,9 @@ use crate::{
     capability::{
         ErrorCode, Failure, Phase, Taint,
         course::{Ask, Reply, Scripted},
-        docker, files, http, net, tcp,
+        dns, docker, files, handshake, http, net, tcp,
     },
-    domain::outcome::Denial,
+    domain::{outcome::Denial, plugin::Capability},
 };
 use std::time::Duration;
 
@@ -23,6 +23,8 @@ pub fn scripted(call: &Call, ask: &Ask) -> Scripted {
     let timed = match &reply {
         Some(Reply::Http(Ok(response))) => Some(response.timings),
         Some(Reply::Tcp(Ok(response))) => Some(response.timings),
+        Some(Reply::Tls(Ok(response))) => Some(response.timings),
+        Some(Reply::Dns(Ok(response))) => Some(response.timings),
         _ => None,
     };
     let after = match (call.after, timed) {
@@ -40,7 +42,11 @@ pub fn scripted(call: &Call, ask: &Ask) -> Scripted {
         ),
         (None, None) => Duration::ZERO,
     };
-    Scripted { reply, after }
+    Scripted {
+        reply,
+        after,
+        recorded: false,
+    }
 }
 
 fn reply(call: &Call, ask: &Ask) -> Reply {
@@ -89,6 +95,14 @@ fn reply(call: &Call, ask: &Ask) -> Reply {
         Ask::Tcp(request) => Reply::Tcp(match error {
             Some(error) => Err(net(error)),
             None => Ok(dialogue(answer, request)),
+        }),
+        Ask::Tls(request) => Reply::Tls(match error {
+            Some(error) => Err(net(error)),
+            None => Ok(shaken(answer, request)),
+        }),
+        Ask::Dns(request) => Reply::Dns(match error {
+            Some(error) => Err(net(error)),
+            None => Ok(answered(answer, request)),
         }),
         Ask::Inspect { name } => Reply::Container(match (error, &answer.container) {
             (Some(error), _) => Err(docker(error)),
@@ -143,21 +157,22 @@ fn usual_phase(code: ErrorCode) -> Phase {
 
 fn refused(denied: &Denied, ask: &Ask) -> Reply {
     let capability = ask.capability();
-    let known = ["http", "tcp", "udp", "docker", "files"].into_iter();
+    // Sockets of a plugin's own are no calls of a case, but what is denied of `dns` may be a datagram.
+    let mut known = Capability::ALL.into_iter().map(Capability::name).chain(["udp"]);
     let denial = Denial {
         capability: denied
             .capability
             .as_ref()
-            .and_then(|name| known.into_iter().find(|known| known == name))
+            .and_then(|name| known.find(|known| known == name))
             .unwrap_or(capability),
         wanted: denied.wanted.clone().unwrap_or_else(|| ask.wanted()),
         grant: denied.grant.clone().unwrap_or_else(|| {
             format!(
                 "grants.{}",
-                if capability == "files" {
-                    "directories"
-                } else {
-                    capability
+                match capability {
+                    "files" => "directories",
+                    "tls" => "tcp",
+                    other => other,
                 }
             )
         }),
@@ -184,7 +199,26 @@ const TIMINGS: Timings = Timings {
     transfer_us: 4_000,
 };
 
+/// The same for a handshake, and for a question.
+const TIMINGS_OF_TLS: Timings = Timings {
+    resolve_us: 0,
+    connect_us: 1_000,
+    tls_us: 3_000,
+    processing_us: 0,
+    transfer_us: 0,
+};
+const TIMINGS_OF_DNS: Timings = Timings {
+    resolve_us: 0,
+    connect_us: 0,
+    tls_us: 0,
+    processing_us: 2_000,
+    transfer_us: 0,
+};
+
 const PEER: &str = "192.0.2.7";
+/// The name server, and how long what it says may be kept.
+const SERVER: &str = "192.0.2.53:53";
+const TTL_S: u32 = 300;
 
 fn response(answer: &Answer, request: &http::Request) -> http::Response {
     let port = if request.url.starts_with("https:") {
@@ -206,7 +240,7 @@ fn response(answer: &Answer, request: &http::Request) -> http::Response {
         url: answer.url.clone().unwrap_or_else(|| request.url.clone()),
         redirects: answer.redirects.unwrap_or(0),
         peer: answer.peer.clone().unwrap_or_else(|| format!("{PEER}:{port}")),
-        timings: took(answer.timings),
+        timings: took(answer.timings.unwrap_or(TIMINGS)),
         tls: answer.tls.as_ref().map(handshake),
     }
 }
@@ -220,7 +254,7 @@ fn dialogue(answer: &Answer, request: &tcp::Request) -> tcp::Response {
             .unwrap_or_else(|| format!("{PEER}:{}", request.port)),
         unmet: answer.unmet.or_else(|| unmet(&request.steps, &received)),
         received,
-        timings: took(answer.timings),
+        timings: took(answer.timings.unwrap_or(TIMINGS)),
         tls: answer.tls.as_ref().map(handshake),
     }
 }
@@ -242,8 +276,68 @@ fn unmet(steps: &[tcp::Step], received: &[u8]) -> Option<u32> {
     None
 }
 
-fn took(timings: Option<Timings>) -> net::Timings {
-    let timings = timings.unwrap_or(TIMINGS);
+fn shaken(answer: &Answer, request: &handshake::Request) -> handshake::Response {
+    let port = request.port;
+    handshake::Response {
+        peer: answer.peer.clone().unwrap_or_else(|| format!("{PEER}:{port}")),
+        timings: took(answer.timings.unwrap_or(TIMINGS_OF_TLS)),
+        tls: answer.tls.as_ref().map_or_else(no_facts, handshake),
+        chain: answer
+            .chain_hex
+            .iter()
+            .flatten()
+            .map(|der| der.0.clone())
+            .collect(),
+        refusal: answer.refusal.as_ref().map(refusal),
+    }
+}
+
+/// What a handshake showed of which the case says nothing: [`check`](super::wrong) lets none such through.
+fn no_facts() -> net::TlsFacts {
+    net::TlsFacts {
+        version: String::new(),
+        cipher: String::new(),
+        alpn: None,
+        certificates: Vec::new(),
+    }
+}
+
+fn refusal(refusal: &Refusal) -> Failure {
+    let code = refusal.code.0;
+    let message = || code.name().replace('-', " ");
+    Failure {
+        code,
+        phase: refusal.phase.map_or(Phase::Tls, |phase| phase.0),
+        message: refusal.message.clone().unwrap_or_else(message),
+        taint: None,
+    }
+}
+
+fn answered(answer: &Answer, request: &dns::Request) -> dns::Response {
+    dns::Response {
+        server: answer.server.clone().unwrap_or_else(|| SERVER.to_owned()),
+        transport: answer.transport.map_or(dns::Transport::Udp, |word| word.0),
+        rcode: answer.rcode.clone().unwrap_or_else(|| "NOERROR".to_owned()),
+        authoritative: answer.authoritative.unwrap_or(false),
+        answers: answer
+            .records
+            .iter()
+            .flatten()
+            .map(|record| dns::Answer {
+                name: record.name.clone().unwrap_or_else(|| request.name.clone()),
+                kind: record
+                    .kind
+                    .clone()
+                    .unwrap_or_else(|| request.kind.name().to_owned()),
+                ttl: record.ttl.unwrap_or(TTL_S),
+                data: record.data.clone(),
+            })
+            .collect(),
+        timings: took(answer.timings.unwrap_or(TIMINGS_OF_DNS)),
+    }
+}
+
+fn took(timings: Timings) -> net::Timings {
     net::Timings {
         resolve_us: timings.resolve_us,
         connect_us: timings.connect_us,

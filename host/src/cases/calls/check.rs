@@ -1,19 +1,122 @@
 //! Whether a call can be meant as it is written.
 
-use super::super::format::{Call, ErrorName};
+use super::super::format::{Answer, Call, ErrorName};
 use crate::capability::ErrorCode;
+
+/// What a call is one of, as a case names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Is {
+    Http,
+    Tcp,
+    Tls,
+    Dns,
+    /// Changes a container.
+    Docker,
+    /// `docker.inspect`.
+    Inspect,
+    Files,
+}
+
+impl Is {
+    /// None if the call is of no interface, or of several.
+    fn of(call: &Call) -> Option<Self> {
+        let inspects = call
+            .docker
+            .as_ref()
+            .is_some_and(|docker| docker.inspect.is_some());
+        let docker = if inspects { Self::Inspect } else { Self::Docker };
+        let mut all = [
+            call.http.is_some().then_some(Self::Http),
+            call.tcp.is_some().then_some(Self::Tcp),
+            call.tls.is_some().then_some(Self::Tls),
+            call.dns.is_some().then_some(Self::Dns),
+            call.docker.is_some().then_some(docker),
+            call.files.is_some().then_some(Self::Files),
+        ]
+        .into_iter()
+        .flatten();
+        let first = all.next();
+        first.filter(|_| all.next().is_none())
+    }
+
+    /// For people.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Tcp => "tcp",
+            Self::Tls => "tls",
+            Self::Dns => "dns",
+            Self::Docker => "docker",
+            Self::Inspect => "docker.inspect",
+            Self::Files => "files",
+        }
+    }
+
+    /// Errors of its own; none: those of `net`.
+    fn errors(self) -> Option<&'static [ErrorName]> {
+        match self {
+            Self::Http | Self::Tcp | Self::Tls | Self::Dns => None,
+            Self::Docker | Self::Inspect => Some(&[
+                ErrorName::NotFound,
+                ErrorName::Rejected,
+                ErrorName::Unavailable,
+                ErrorName::EffectUnknown,
+            ]),
+            Self::Files => Some(&[ErrorName::InvalidPath, ErrorName::InvalidLine, ErrorName::Io]),
+        }
+    }
+
+    /// Keys of its answer.
+    fn keys(self) -> &'static [&'static str] {
+        match self {
+            Self::Http => &[
+                "status",
+                "headers",
+                "body",
+                "body-hex",
+                "body-truncated",
+                "url",
+                "redirects",
+                "version",
+                "peer",
+                "timings",
+                "tls",
+            ],
+            Self::Tcp => &["received", "received-hex", "unmet", "peer", "timings", "tls"],
+            Self::Tls => &["tls", "refusal", "chain-hex", "peer", "timings"],
+            Self::Dns => &[
+                "records",
+                "rcode",
+                "authoritative",
+                "transport",
+                "server",
+                "timings",
+            ],
+            Self::Inspect => &["container"],
+            Self::Docker | Self::Files => &[],
+        }
+    }
+
+    /// What its answer can't do without, and what that is.
+    fn needs(self, answer: &Answer) -> Option<&'static str> {
+        match self {
+            Self::Http if answer.status.is_none() => Some("an answer over http has a status"),
+            Self::Tls if answer.tls.is_none() => Some(
+                "an answer to tls has what the handshake showed: answer.tls.certificates = [{ subject = \"CN=shop.example\", not-after = 1800000000 }]",
+            ),
+            Self::Inspect if answer.container.is_none() => {
+                Some("an answer to docker.inspect has a container, with its state")
+            }
+            _ => None,
+        }
+    }
+}
 
 /// What is wrong with a call as it is written, whatever is asked for.
 pub fn wrong(call: &Call) -> Option<String> {
-    let asks = [
-        call.http.is_some(),
-        call.tcp.is_some(),
-        call.docker.is_some(),
-        call.files.is_some(),
-    ];
-    if asks.iter().filter(|is| **is).count() != 1 {
-        return Some("a call is one of http, tcp, docker and files: write for example http.url = \"http://shop.example/\"".to_owned());
-    }
+    let Some(is) = Is::of(call) else {
+        return Some("a call is one of http, tcp, tls, dns, docker and files: write for example http.url = \"http://shop.example/\"".to_owned());
+    };
     let ends = [
         call.answer.is_some(),
         call.error.is_some(),
@@ -33,60 +136,43 @@ pub fn wrong(call: &Call) -> Option<String> {
             );
         }
     }
-    let inspects = call
-        .docker
-        .as_ref()
-        .is_some_and(|docker| docker.inspect.is_some());
-    let says_nothing = call.docker.is_some() && !inspects || call.files.is_some();
-    if ends == 0 && !says_nothing {
+    // Those whose answer says nothing.
+    if ends == 0 && !is.keys().is_empty() {
         return Some(
             "nothing comes of this call: write answer, error, denied = {} or never = true".to_owned(),
         );
     }
-    if let Some(error) = &call.error {
-        let net = matches!(error.code, ErrorName::Net(_));
-        let of_files = matches!(
-            error.code,
-            ErrorName::InvalidPath | ErrorName::InvalidLine | ErrorName::Io
-        );
-        let fits = match (call.docker.is_some(), call.files.is_some()) {
-            (true, _) => !net && !of_files,
-            (_, true) => of_files,
-            _ => net,
-        };
-        if !fits {
-            let codes: Vec<&str> = match (call.docker.is_some(), call.files.is_some()) {
-                (true, _) => vec!["not-found", "rejected", "unavailable", "effect-unknown"],
-                (_, true) => vec!["invalid-path", "invalid-line", "io"],
-                _ => ErrorCode::ALL.iter().map(|code| code.name()).collect(),
-            };
-            return Some(format!(
-                "this interface has no such error; it has {}",
-                codes.join(", ")
-            ));
-        }
+    if let Some(error) = &call.error
+        && let Some(wrong) = wrong_error(is, error.code)
+    {
+        return Some(wrong);
     }
     let answer = call.answer.as_ref()?;
-    let of_http = answer.status.is_some()
-        || answer.version.is_some()
-        || answer.headers.is_some()
-        || answer.body.is_some()
-        || answer.body_hex.is_some()
-        || answer.body_truncated.is_some()
-        || answer.url.is_some()
-        || answer.redirects.is_some();
-    let of_tcp = answer.received.is_some() || answer.received_hex.is_some() || answer.unmet.is_some();
-    let of_both = answer.peer.is_some() || answer.timings.is_some() || answer.tls.is_some();
-    let of_inspect = answer.container.is_some();
-    let (is_http, is_tcp) = (call.http.is_some(), call.tcp.is_some());
-    if of_http && !is_http || of_tcp && !is_tcp || of_both && !is_http && !is_tcp || of_inspect && !inspects {
-        return Some("this answer has keys of another interface: http has status, headers, body, url, redirects, version; tcp received and unmet; both peer, timings and tls; docker.inspect container".to_owned());
-    }
-    match (is_http, inspects) {
-        (true, _) if answer.status.is_none() => Some("an answer over http has a status".to_owned()),
-        (_, true) if !of_inspect => {
-            Some("an answer to docker.inspect has a container, with its state".to_owned())
-        }
-        _ => None,
-    }
+    wrong_key(is, answer).or_else(|| is.needs(answer).map(str::to_owned))
+}
+
+fn wrong_error(is: Is, code: ErrorName) -> Option<String> {
+    use super::super::words::Named as _;
+    let (fits, codes): (bool, Vec<&str>) = match is.errors() {
+        None => (
+            matches!(code, ErrorName::Net(_)),
+            ErrorCode::ALL.iter().map(|code| code.name()).collect(),
+        ),
+        Some(own) => (own.contains(&code), own.iter().map(|code| code.name()).collect()),
+    };
+    (!fits).then(|| format!("this interface has no such error; it has {}", codes.join(", ")))
+}
+
+/// The first key of an answer that belongs to another interface.
+fn wrong_key(is: Is, answer: &Answer) -> Option<String> {
+    let written = toml::Table::try_from(answer).ok()?;
+    let wrong = written.keys().find(|key| !is.keys().contains(&key.as_str()))?;
+    Some(match is.keys() {
+        [] => format!("`{wrong}`: an answer to {} has no keys", is.name()),
+        keys => format!(
+            "`{wrong}` is no key of an answer to {}, which has {}",
+            is.name(),
+            keys.join(", ")
+        ),
+    })
 }

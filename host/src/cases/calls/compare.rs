@@ -1,7 +1,7 @@
 //! What was asked for beside what a case says about it.
 
 use super::{
-    super::format::{Call, Docker, Files, Http, Tcp, Tls},
+    super::format::{Call, Dns, Docker, Files, Handshake, Http, Tcp, Tls},
     header,
 };
 use crate::capability::course::Ask;
@@ -33,6 +33,22 @@ pub fn as_far_as(wanted: &Call, got: Call) -> Call {
             tls: within(wanted.tls.as_ref(), got.tls, same_tls),
             steps: only(&wanted.steps, got.steps),
         }),
+        tls: narrow(wanted.tls.as_ref(), got.tls, |wanted, got| Handshake {
+            host: only(&wanted.host, got.host),
+            port: only(&wanted.port, got.port),
+            family: only(&wanted.family, got.family),
+            timeout_ms: only(&wanted.timeout_ms, got.timeout_ms),
+            alpn: only(&wanted.alpn, got.alpn),
+            tls: within(wanted.tls.as_ref(), got.tls, same_tls),
+            before: only(&wanted.before, got.before),
+        }),
+        dns: narrow(wanted.dns.as_ref(), got.dns, |wanted, got| Dns {
+            name: only(&wanted.name, got.name),
+            kind: only(&wanted.kind, got.kind),
+            server: only(&wanted.server, got.server),
+            recursion: only(&wanted.recursion, got.recursion),
+            timeout_ms: only(&wanted.timeout_ms, got.timeout_ms),
+        }),
         docker: narrow(wanted.docker.as_ref(), got.docker, |wanted, got| Docker {
             stop_timeout_s: only(&wanted.stop_timeout_s, got.stop_timeout_s),
             ..got
@@ -50,6 +66,8 @@ pub fn question(call: &Call) -> Call {
     Call {
         http: call.http.clone(),
         tcp: call.tcp.clone(),
+        tls: call.tls.clone(),
+        dns: call.dns.clone(),
         docker: call.docker.clone(),
         files: call.files.clone(),
         ..Call::default()
@@ -62,6 +80,8 @@ pub fn fits(call: &Call, ask: &Ask) -> bool {
     match ask {
         Ask::Http(_) => call.http.is_some(),
         Ask::Tcp(_) => call.tcp.is_some(),
+        Ask::Tls(_) => call.tls.is_some(),
+        Ask::Dns(_) => call.dns.is_some(),
         Ask::Inspect { .. } => inspects == Some(true),
         Ask::Restart { .. } | Ask::Start { .. } | Ask::Stop { .. } => inspects == Some(false),
         Ask::Append { .. } => call.files.is_some(),

@@ -3,7 +3,7 @@ use crate::{
     capability::{
         ErrorCode, Failure, Phase, Taint,
         course::{Ask, Called, Reply},
-        docker, files, net, tcp,
+        dns, docker, files, handshake, net, tcp,
     },
     cases::format::Call,
     domain::outcome::Denial,
@@ -51,6 +51,25 @@ fn asks() -> Vec<Ask> {
             ],
             timeout_ms: Some(8),
             max_bytes: Some(80),
+        }),
+        Ask::Tls(handshake::Request {
+            host: "shop.example".to_owned(),
+            port: 465,
+            family: net::IpFamily::V4,
+            tls: options(),
+            alpn: vec!["h2".to_owned()],
+            before: vec![
+                tcp::Step::Expect(tcp::Expectation::Line),
+                tcp::Step::Send(vec![0xff]),
+            ],
+            timeout_ms: Some(9),
+        }),
+        Ask::Dns(dns::Request {
+            name: "shop.example".to_owned(),
+            kind: dns::Kind::Mx,
+            server: Some("192.0.2.53:53".to_owned()),
+            recursion: true,
+            timeout_ms: Some(10),
         }),
         Ask::Restart {
             name: name(),
@@ -180,6 +199,54 @@ fn replies(ask: &Ask) -> Vec<Reply> {
                 .chain(failed)
                 .collect()
         }
+        Ask::Tls(_) => {
+            let response = |chain: &[&[u8]], refusal| {
+                Reply::Tls(Ok(handshake::Response {
+                    peer: "192.0.2.9:465".to_owned(),
+                    timings: timings(),
+                    tls: facts().unwrap(),
+                    chain: chain.iter().map(|der| der.to_vec()).collect(),
+                    refusal,
+                }))
+            };
+            let refusal = Failure {
+                code: ErrorCode::CertificateExpired,
+                phase: Phase::Tls,
+                message: why(),
+                taint: None,
+            };
+            let failed = failures(ask).into_iter().map(|failure| Reply::Tls(Err(failure)));
+            [response(&[], None), response(&[b"DER", b"\xff"], Some(refusal))]
+                .into_iter()
+                .chain(failed)
+                .collect()
+        }
+        Ask::Dns(_) => {
+            let response = |transport, answers| {
+                Reply::Dns(Ok(dns::Response {
+                    server: "192.0.2.9:53".to_owned(),
+                    transport,
+                    rcode: "NXDOMAIN".to_owned(),
+                    authoritative: true,
+                    answers,
+                    timings: timings(),
+                }))
+            };
+            let answer = dns::Answer {
+                name: "a".to_owned(),
+                kind: "CNAME".to_owned(),
+                ttl: 7,
+                data: "b.".to_owned(),
+            };
+            let failed = failures(ask).into_iter().map(|failure| Reply::Dns(Err(failure)));
+            [
+                response(dns::Transport::Udp, Vec::new()),
+                response(dns::Transport::Tcp, vec![answer.clone(), answer]),
+            ]
+            .into_iter()
+            .chain(failed)
+            .collect()
+        }
         Ask::Inspect { .. } => {
             let container = docker::Container {
                 id: "1".to_owned(),
@@ -280,7 +347,8 @@ fn only_the_keys_that_are_written_count() {
 fn another(key: &str, value: &toml::Value) -> Option<toml::Value> {
     Some(match (key, value) {
         ("headers", _) => vec!["accept: other"].into(),
-        ("steps", _) => toml::Value::Array(Vec::new()),
+        ("steps" | "before" | "alpn", _) => toml::Value::Array(Vec::new()),
+        ("kind", _) => "SOA".into(),
         (_, toml::Value::String(text)) => format!("{text}x").into(),
         (_, toml::Value::Integer(number)) => (number + 1).into(),
         (_, toml::Value::Table(table)) => {
@@ -316,6 +384,8 @@ fn options_that_are_not_written_do_not_count() {
     for (ask, text) in asks().iter().zip([
         "http.url = \"http://shop.example/\"",
         "tcp.host = \"shop.example\"",
+        "tls.host = \"shop.example\"",
+        "dns.name = \"shop.example\"",
     ]) {
         let wanted: Call = toml::from_str(text).unwrap();
         assert_eq!(as_far_as(&wanted, asked(ask)), wanted);
@@ -329,4 +399,112 @@ fn a_call_of_another_interface_shows_as_it_is() {
         panic!("there is one");
     };
     assert_eq!(as_far_as(&wanted, got.clone()), got);
+}
+
+#[test]
+fn what_a_case_leaves_out_is_as_in_the_sdk() {
+    let ask = |interface: &str| {
+        asks()
+            .into_iter()
+            .find(|ask| ask.capability() == interface)
+            .unwrap()
+    };
+    let call: Call = toml::from_str(
+        "tls.port = 465\nanswer.tls.certificates = [{ not-after = 7 }]\nanswer.refusal.code = \"certificate-untrusted\"",
+    )
+    .unwrap();
+    assert_eq!(wrong(&call), None);
+    let played = scripted(&call, &ask("tls"));
+    assert_eq!(played.after, Duration::from_millis(4));
+    let Some(Reply::Tls(Ok(response))) = played.reply else {
+        panic!("{:?}", played.reply);
+    };
+    assert_eq!(response.peer, "192.0.2.7:465");
+    let refusal = response.refusal.unwrap();
+    assert_eq!(
+        (
+            refusal.code,
+            refusal.phase,
+            refusal.message.as_str(),
+            refusal.taint
+        ),
+        (
+            ErrorCode::CertificateUntrusted,
+            Phase::Tls,
+            "certificate untrusted",
+            None
+        )
+    );
+    let call: Call = toml::from_str("dns.kind = \"MX\"\nanswer.records = [{ data = \"10 a.\" }]").unwrap();
+    assert_eq!(wrong(&call), None);
+    let played = scripted(&call, &ask("dns"));
+    assert_eq!(played.after, Duration::from_millis(2));
+    let Some(Reply::Dns(Ok(response))) = played.reply else {
+        panic!("{:?}", played.reply);
+    };
+    assert_eq!(
+        (response.server.as_str(), response.rcode.as_str()),
+        ("192.0.2.53:53", "NOERROR")
+    );
+    assert_eq!(
+        response.answers,
+        [dns::Answer {
+            name: "shop.example".to_owned(),
+            kind: "MX".to_owned(),
+            ttl: 300,
+            data: "10 a.".to_owned(),
+        }]
+    );
+    let call: Call = toml::from_str("tls.port = 465\ndenied = {}").unwrap();
+    let Some(Reply::Tls(Err(failure))) = scripted(&call, &ask("tls")).reply else {
+        panic!("it is denied");
+    };
+    let Some(Taint::Denied(denial)) = failure.taint else {
+        panic!("{failure:?}");
+    };
+    assert_eq!(
+        (denial.capability, denial.wanted.as_str(), denial.grant.as_str()),
+        ("tls", "shop.example:465", "grants.tcp")
+    );
+}
+
+#[test]
+fn what_can_t_be_meant_is_said_with_what_can() {
+    for (text, part) in [
+        (
+            "answer.status = 1",
+            "one of http, tcp, tls, dns, docker and files",
+        ),
+        (
+            "http.url = \"a\"\ndns.name = \"b\"",
+            "one of http, tcp, tls, dns, docker and files",
+        ),
+        ("tls.port = 1", "nothing comes of this call"),
+        ("tls.port = 1\nanswer = {}", "answer.tls.certificates"),
+        (
+            "tls.port = 1\nanswer.records = []",
+            "`records` is no key of an answer to tls, which has tls, refusal",
+        ),
+        (
+            "dns.name = \"a\"\nanswer.tls.certificates = []",
+            "`tls` is no key of an answer to dns",
+        ),
+        (
+            "dns.name = \"a\"\nerror.code = \"rejected\"",
+            "it has denied, invalid-request",
+        ),
+        (
+            "files.path = \"a\"\nerror.code = \"rejected\"",
+            "it has invalid-path, invalid-line, io",
+        ),
+        (
+            "docker.stop = \"a\"\nanswer.rcode = \"NOERROR\"",
+            "`rcode`: an answer to docker has no keys",
+        ),
+        ("docker.inspect = \"a\"\nanswer = {}", "has a container"),
+    ] {
+        let call: Call = toml::from_str(text).unwrap();
+        let wrong = wrong(&call).unwrap_or_default();
+        assert!(wrong.contains(part), "{text}: {wrong}");
+    }
 }

@@ -2,8 +2,8 @@
 
 use super::super::{
     format::{
-        Answer, Call, Certificate, Container, Denied, Docker, Error, ErrorName, Files, Http, Step, Tcp,
-        Timings, Tls, TlsFacts,
+        Answer, Call, Certificate, Container, Denied, Dns, Docker, Error, ErrorName, Files, Handshake, Http,
+        Record, Refusal, Step, Tcp, Timings, Tls, TlsFacts,
     },
     words::{Hex, Span, Word},
 };
@@ -11,7 +11,7 @@ use crate::{
     capability::{
         Failure, Phase, Taint,
         course::{Ask, Called, Reply},
-        docker, files, http, net, tcp,
+        dns, docker, files, handshake, http, net, tcp,
     },
     domain::outcome::Denial,
 };
@@ -44,6 +44,26 @@ pub fn asked(ask: &Ask) -> Call {
                 max_bytes: request.max_bytes,
                 tls: request.tls.as_ref().map(tls),
                 steps: Some(request.steps.iter().map(step).collect()),
+            });
+        }
+        Ask::Tls(request) => {
+            call.tls = Some(Handshake {
+                host: Some(request.host.clone()),
+                port: Some(request.port),
+                family: Some(family(request.family).to_owned()),
+                timeout_ms: request.timeout_ms,
+                alpn: Some(request.alpn.clone()),
+                tls: Some(tls(&request.tls)),
+                before: Some(request.before.iter().map(step).collect()),
+            });
+        }
+        Ask::Dns(request) => {
+            call.dns = Some(Dns {
+                name: Some(request.name.clone()),
+                kind: Some(Word(request.kind)),
+                server: request.server.clone(),
+                recursion: Some(request.recursion),
+                timeout_ms: request.timeout_ms,
             });
         }
         Ask::Restart { name, stop_timeout_s } => {
@@ -114,7 +134,14 @@ pub fn noted(called: &Called) -> Call {
         None => call.never = Some(true),
         Some(Reply::Http(Ok(response))) => call.answer = Some(http_answer(response)),
         Some(Reply::Tcp(Ok(response))) => call.answer = Some(tcp_answer(response)),
-        Some(Reply::Http(Err(failure)) | Reply::Tcp(Err(failure))) => net(&mut call, failure),
+        Some(Reply::Tls(Ok(response))) => call.answer = Some(tls_answer(response)),
+        Some(Reply::Dns(Ok(response))) => call.answer = Some(dns_answer(response)),
+        Some(
+            Reply::Http(Err(failure))
+            | Reply::Tcp(Err(failure))
+            | Reply::Tls(Err(failure))
+            | Reply::Dns(Err(failure)),
+        ) => net(&mut call, failure),
         Some(Reply::Docker(Ok(())) | Reply::Files(Ok(()))) => call.answer = Some(Answer::default()),
         Some(Reply::Container(Ok(container))) => {
             call.answer = Some(Answer {
@@ -243,6 +270,39 @@ fn tcp_answer(response: &tcp::Response) -> Answer {
         peer: Some(response.peer.clone()),
         timings: Some(timings(response.timings)),
         tls: response.tls.as_ref().map(tls_facts),
+        ..Answer::default()
+    }
+}
+
+fn tls_answer(response: &handshake::Response) -> Answer {
+    Answer {
+        peer: Some(response.peer.clone()),
+        timings: Some(timings(response.timings)),
+        tls: Some(tls_facts(&response.tls)),
+        chain_hex: Some(response.chain.iter().cloned().map(Hex).collect()),
+        refusal: response.refusal.as_ref().map(|failure| Refusal {
+            code: Word(failure.code),
+            phase: Some(Word(failure.phase)),
+            message: Some(failure.message.clone()),
+        }),
+        ..Answer::default()
+    }
+}
+
+fn dns_answer(response: &dns::Response) -> Answer {
+    let record = |answer: &dns::Answer| Record {
+        name: Some(answer.name.clone()),
+        kind: Some(answer.kind.clone()),
+        ttl: Some(answer.ttl),
+        data: answer.data.clone(),
+    };
+    Answer {
+        server: Some(response.server.clone()),
+        transport: Some(Word(response.transport)),
+        rcode: Some(response.rcode.clone()),
+        authoritative: Some(response.authoritative),
+        records: Some(response.answers.iter().map(record).collect()),
+        timings: Some(timings(response.timings)),
         ..Answer::default()
     }
 }
