@@ -102,11 +102,14 @@ fn toml_is_what_its_readers_take() {
                     );
                 }
                 "pulse-host.toml" => {
-                    place_plugin(&scratch.path().join(PLUGIN));
+                    // The guide's own plugin, and those that come with the program.
+                    let folder = scratch.path().join("plugins");
+                    place_plugin(&folder.join(PLUGIN));
+                    host::copy_all(&host::plugins().join("http"), &folder.join("http"));
                     succeed(
                         host::command()
                             .args(["check-config", "--plugins"])
-                            .arg(scratch.path().join(PLUGIN))
+                            .arg(&folder)
                             .arg("--config")
                             .arg(&path),
                     );

@@ -66,10 +66,13 @@ pub fn state_directory() -> PathBuf {
 
 /// The same files in another place: nothing is compiled anew.
 pub fn copy_all(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).into_iter().flatten().flatten() {
         let (path, target) = (entry.path(), to.join(entry.file_name()));
-        // What other hosts have left of their tenants is none of this one's business.
-        if entry.file_name().as_encoded_bytes().starts_with(b"tenants") {
+        // What other hosts have left of their tenants, or remember, is none of this one's business.
+        let name = entry.file_name();
+        let name = name.as_encoded_bytes();
+        if name.starts_with(b"tenants") || name.starts_with(b"pulse-host.") {
             continue;
         }
         if path.is_dir() {
