@@ -110,6 +110,7 @@ fn run(load: &[(usize, &str)], size: Option<usize>, arguments: &Arguments) -> Re
         settings,
         monitors: monitors(load),
         host_entry: None,
+        store: None,
     };
     let host = Host::start(sandbox, library, plan, clock)?;
     let stats = host.stats();

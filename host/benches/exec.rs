@@ -124,6 +124,7 @@ fn host(arguments: &Arguments, reuse: u32) -> Result<()> {
         settings,
         monitors: (0..MONITORS).map(|number| monitor(number, &class)).collect(),
         host_entry: None,
+        store: None,
     };
     let host = Host::start(sandbox, library, plan, clock.clone())?;
     let stats = host.stats();

@@ -119,6 +119,7 @@ fn watch(
         settings: host,
         monitors,
         host_entry: None,
+        store: None,
     };
     let host = Host::start(sandbox, library, plan, clock.clone())?;
     let stats = host.stats();

@@ -215,6 +215,7 @@ fn start(rows: usize, interval: &str) -> Result<(Running, Clock)> {
         settings: config.host,
         monitors: config.monitors,
         host_entry: config.host_entry,
+        store: None,
     };
     let host = Host::start(loaded.sandbox, loaded.library, plan, loaded.clock.clone())?;
     let running = Running {

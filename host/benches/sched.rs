@@ -146,6 +146,7 @@ impl Rig {
             outlets,
             results: receiver,
             events,
+            ledger: None,
             workers: 2,
             clock,
         });

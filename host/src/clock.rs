@@ -11,6 +11,10 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+/// As far as monotonic time reaches back before the start of the process: what was put down by an earlier one and
+/// lies in between has its place on this clock too.
+pub const BEFORE: Duration = Duration::from_secs(400 * 24 * 3600);
+
 /// Tells the time. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Clock(Source);
@@ -29,7 +33,7 @@ pub struct Hand {
 }
 
 impl Clock {
-    /// The system's clocks. Monotonic time counts from the first use in this process.
+    /// The system's clocks. Monotonic time counts from [`BEFORE`] at the first use in this process.
     #[must_use]
     pub fn system() -> Self {
         let _ = zero();
@@ -50,7 +54,7 @@ impl Clock {
     #[must_use]
     pub fn mono(&self) -> Mono {
         match &self.0 {
-            Source::System => Mono(crate::domain::time::nanos(zero().elapsed())),
+            Source::System => Mono(crate::domain::time::nanos(zero().elapsed() + BEFORE)),
             Source::Manual(hand) => Mono(hand.mono.load(Ordering::Acquire)),
         }
     }

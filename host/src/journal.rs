@@ -172,7 +172,9 @@ fn write(event: &Event) {
         Fact::Quarantined { .. }
         | Fact::Readmitted { .. }
         | Fact::RepairsPaused { .. }
-        | Fact::RepairsResume { .. } => {
+        | Fact::RepairsResume { .. }
+        | Fact::Unrecorded { .. }
+        | Fact::RecordedAgain { .. } => {
             if let Some((title, body)) = host_news::of(&event.fact) {
                 tracing::warn!("{title}: {}", body.replace('\n', "; "));
             }

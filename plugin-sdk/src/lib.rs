@@ -51,11 +51,13 @@
 #[doc(hidden)]
 pub mod bindings;
 mod code;
+pub mod command;
 pub mod dns;
 pub mod docker;
 mod export;
 pub mod files;
 pub mod http;
+pub mod icmp;
 mod intervention;
 pub mod log;
 mod measurement;

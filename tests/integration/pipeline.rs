@@ -1,6 +1,7 @@
 //! The whole way of a job in the running program, against real servers on loopback.
 
 mod checks;
+mod commands;
 mod delivery;
 mod docker;
 mod episodes;

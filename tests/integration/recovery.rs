@@ -3,6 +3,7 @@
 
 mod hung;
 mod queue;
+mod restart;
 mod stall;
 mod stop;
 

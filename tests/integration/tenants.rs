@@ -79,7 +79,7 @@ impl World {
         let own = self.path().join("state");
         if !own.exists() {
             std::fs::create_dir_all(&own).unwrap();
-            copy_all(&host::state_directory(), &own);
+            host::copy_all(&host::state_directory(), &own);
         }
         own
     }
@@ -99,23 +99,5 @@ impl World {
         let mut command = self.command(&["run"]);
         command.stdin(std::process::Stdio::null());
         Host::spawn(self.0, command)
-    }
-}
-
-/// The same files in another place: nothing is compiled anew.
-fn copy_all(from: &Path, to: &Path) {
-    for entry in std::fs::read_dir(from).into_iter().flatten().flatten() {
-        let (path, target) = (entry.path(), to.join(entry.file_name()));
-        // What other hosts have left of their tenants is none of this one's business.
-        if entry.file_name().as_encoded_bytes().starts_with(b"tenants") {
-            continue;
-        }
-        if path.is_dir() {
-            std::fs::create_dir_all(&target).unwrap();
-            copy_all(&path, &target);
-        } else {
-            // It may have been removed meanwhile.
-            let _ = std::fs::copy(&path, &target);
-        }
     }
 }

@@ -79,6 +79,7 @@ pub fn live(seed: u64, hours: Option<f64>, record: bool) -> Ended {
         outlets,
         results,
         events: publish,
+        ledger: None,
         workers: scenario.workers,
         clock: clock.clone(),
     });

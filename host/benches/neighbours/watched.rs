@@ -148,6 +148,7 @@ impl Host {
             outlets,
             results,
             events,
+            ledger: None,
             workers: pulse_host::sandbox::worker_count(&settings).get(),
             clock: clock.clone(),
         };

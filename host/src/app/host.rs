@@ -15,9 +15,11 @@ use crate::{
         tenant::Roster,
     },
     journal::{self, counted},
+    ledger::{self, Keeper},
     queue::{self, Bell, Inlet, ResultSender},
     sandbox::{self, Library, Sandbox, Shelf, Workers},
-    scheduler::{Parts, Running, Scheduler, Unfinished, stats::Stats},
+    scheduler::{Parts, Running, Scheduler, Unfinished, ledger::Recollection, stats::Stats},
+    store::{self, Store},
 };
 use anyhow::{Context as _, Result, anyhow};
 use std::{sync::Arc, time::Duration};
@@ -25,6 +27,8 @@ use tokio::{sync::mpsc, task::AbortHandle};
 
 /// Events that may wait for the journal; beyond that they are dropped and counted.
 const EVENTS_MAX: usize = 16 * 1024;
+/// Monitors that were in trouble and are not configured any more, of which a line of the log tells.
+const ORPHANS_SHOWN_MAX: usize = 20;
 
 /// Watches and heals until Ctrl-C or SIGTERM.
 ///
@@ -52,6 +56,10 @@ pub fn run(mut prepared: Prepared) -> Result<()> {
         .build()
         .context("the runtime of the main thread could not be started")?;
     let data_dir = config.host.data_dir.clone();
+    let store = match config.host.store.enabled {
+        true => Some(Store::open(&data_dir, config.host.store, clock.clone())?),
+        false => None,
+    };
     let tenants = Roster::new(prepared.tenants());
     // Signals are caught before the first check runs, and before it is said that they are, so that no early Ctrl-C kills
     // it half-way.
@@ -71,6 +79,7 @@ pub fn run(mut prepared: Prepared) -> Result<()> {
             settings: config.host.clone(),
             monitors: std::mem::take(&mut prepared.config.monitors),
             host_entry: prepared.config.host_entry.take(),
+            store,
         };
         let (sandbox, library) = (Arc::clone(&prepared.sandbox), Arc::clone(&prepared.library));
         let clock = prepared.clock.clone();
@@ -112,6 +121,8 @@ pub struct Plan {
     pub monitors: Vec<MonitorSpec>,
     /// Whose sinks hear that the prober itself is in trouble.
     pub host_entry: Option<MonitorSpec>,
+    /// What is remembered over a restart, and where; none: nothing is.
+    pub store: Option<Store>,
 }
 
 /// A running host.
@@ -119,19 +130,26 @@ pub struct Host {
     scheduler: Running,
     shelf: Arc<Shelf>,
     workers: Workers,
+    store: Option<store::Running>,
     events: async_channel::Receiver<Event>,
     clock: Clock,
     drain: Duration,
 }
 
 impl Host {
-    /// Starts workers and scheduler.
+    /// Starts workers, scheduler and store.
     ///
     /// # Errors
-    /// When the operating system gives no threads.
+    /// When the operating system gives no threads, or the store can't be read.
     pub fn start(sandbox: Arc<Sandbox>, library: Arc<Library>, plan: Plan, clock: Clock) -> Result<Self> {
         let settings = plan.settings;
-        let wiring = Wiring::new(&settings, plan.monitors, plan.host_entry, clock.clone());
+        let wiring = Wiring::new(
+            &settings,
+            plan.monitors,
+            plan.host_entry,
+            plan.store.is_some(),
+            clock.clone(),
+        );
         let shelf = Shelf::new(library);
         let workers = Workers::start(
             sandbox,
@@ -142,12 +160,18 @@ impl Host {
             clock.clone(),
         )
         .context("the workers could not be started")?;
-        let scheduler = Running::start(Scheduler::new(wiring.parts), wiring.bell)
-            .context("the scheduler's thread could not be started")?;
+        let mut scheduler = Scheduler::new(wiring.parts);
+        let store = match plan.store.zip(wiring.keeper) {
+            Some((store, keeper)) => Some(remember(store, keeper, &mut scheduler, &clock)?),
+            None => None,
+        };
+        let scheduler =
+            Running::start(scheduler, wiring.bell).context("the scheduler's thread could not be started")?;
         Ok(Self {
             scheduler,
             shelf,
             workers,
+            store,
             events: wiring.events,
             clock,
             drain: settings.drain,
@@ -206,13 +230,63 @@ impl Host {
             .ok_or_else(|| anyhow!("the scheduler's thread had died; this is a defect of pulse-host"))?;
         let rest = self.drain.saturating_sub(self.clock.mono().since(started));
         let cut = self.workers.stop(rest);
-        Ok(Summary { left, cut, stats })
+        let remembered = self.store.is_some();
+        if let Some(store) = self.store {
+            store.stop();
+        }
+        Ok(Summary {
+            left,
+            cut,
+            stats,
+            remembered,
+        })
     }
+}
+
+/// The scheduler goes on where an earlier process ended, and the store begins to write.
+fn remember(
+    mut store: Store,
+    keeper: Keeper,
+    scheduler: &mut Scheduler,
+    clock: &Clock,
+) -> Result<store::Running> {
+    let Recollection {
+        recalled,
+        codes,
+        orphans,
+    } = scheduler.recall(store.recall()?);
+    if recalled > 0 {
+        tracing::info!(
+            "remembered: {} in trouble, {} to be delivered",
+            counted(recalled as u64, "monitor"),
+            counted(codes as u64, "code")
+        );
+    }
+    for (_, orphan) in orphans.iter().take(ORPHANS_SHOWN_MAX) {
+        let codes: usize = orphan.saved.sinks.iter().map(|sink| sink.len()).sum();
+        tracing::warn!(
+            "{}/{} was in trouble and is not configured any more{}",
+            orphan.tenant,
+            orphan.name,
+            match codes {
+                0 => String::new(),
+                codes => format!("; not delivered and given up: {}", counted(codes as u64, "code")),
+            }
+        );
+    }
+    if orphans.len() > ORPHANS_SHOWN_MAX {
+        tracing::warn!("and {} more", orphans.len() - ORPHANS_SHOWN_MAX);
+    }
+    store.bury(&orphans, clock.wall())?;
+    store
+        .start(keeper)
+        .context("the store's thread could not be started")
 }
 
 /// The channels and what hangs on them.
 struct Wiring {
     parts: Parts,
+    keeper: Option<Keeper>,
     inlets: PerKind<Inlet>,
     results: ResultSender,
     bell: Arc<Bell>,
@@ -224,6 +298,7 @@ impl Wiring {
         settings: &HostSettings,
         monitors: Vec<MonitorSpec>,
         host_entry: Option<MonitorSpec>,
+        remembers: bool,
         clock: Clock,
     ) -> Self {
         let (outlets, inlets) = queue::channels(&settings.queues);
@@ -234,6 +309,13 @@ impl Wiring {
             .sum();
         let (results, receiver, bell) = queue::results(most);
         let (sender, events) = async_channel::bounded(EVENTS_MAX);
+        let (writer, keeper) = match remembers {
+            true => {
+                let (writer, keeper) = ledger::ledger(Arc::clone(&bell));
+                (Some(writer), Some(keeper))
+            }
+            false => (None, None),
+        };
         Self {
             parts: Parts {
                 monitors,
@@ -241,10 +323,12 @@ impl Wiring {
                 settings: settings.clone(),
                 outlets,
                 results: receiver,
+                ledger: writer,
                 events: sender,
                 workers: sandbox::worker_count(settings).get(),
                 clock,
             },
+            keeper,
             inlets,
             results,
             bell,
@@ -260,6 +344,8 @@ pub struct Summary {
     /// Executions that were cut.
     pub cut: usize,
     stats: Stats,
+    /// Whether what was not delivered is on record.
+    remembered: bool,
 }
 
 impl Summary {
@@ -282,10 +368,12 @@ impl Summary {
             );
         }
         if self.left.codes > 0 {
-            tracing::warn!(
-                "not delivered and lost: {}",
-                counted(self.left.codes as u64, "code")
-            );
+            let what = if self.remembered {
+                "delivered after the next start"
+            } else {
+                "not delivered and lost"
+            };
+            tracing::warn!("{what}: {}", counted(self.left.codes as u64, "code"));
         }
     }
 }

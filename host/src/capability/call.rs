@@ -172,6 +172,11 @@ impl<'a> Call<'a> {
         u64::try_from(micros).unwrap_or(u64::MAX).max(1)
     }
 
+    /// How long it may take in all.
+    pub(super) fn span(&self) -> Duration {
+        self.span
+    }
+
     /// What is left.
     pub(super) fn left(&self) -> Duration {
         self.ends.since(self.now())

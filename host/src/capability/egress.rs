@@ -10,7 +10,7 @@ use super::{
     target::{Host, WebTarget, host_and_port},
 };
 use crate::domain::{
-    grant::{Grants, HostPattern, HttpGrant, Network, TcpGrant, UrlPattern},
+    grant::{Grants, HostGrant, HostPattern, HttpGrant, Network, TcpGrant, UrlPattern},
     outcome::Denial,
 };
 use std::net::{IpAddr, SocketAddr};
@@ -106,6 +106,38 @@ pub(super) fn check_system_dns(lease: &Lease) -> Result<(), Denial> {
     }
     let narrowed = grants.dns.iter().any(is_system);
     Err(denied_pair(lease, Transport::Dns, "system", narrowed))
+}
+
+/// Checks that echo requests may be sent to a host.
+pub(super) fn check_icmp(lease: &Lease, host: &Host) -> Result<(), Denial> {
+    let settings = Settings::of(lease);
+    let grants = &lease.profile().grants;
+    let covers = |grant: &HostGrant| match grant {
+        HostGrant::Settings(path) => settings
+            .text(path)
+            .is_some_and(|text| Host::parse(text).is_ok_and(|own| own == *host)),
+        HostGrant::Pattern(pattern) => matches(pattern, host),
+    };
+    let granted = grants.icmp.iter().any(covers);
+    if granted && within(grants.icmp_within.as_ref(), covers) {
+        return Ok(());
+    }
+    let wanted = host.to_string();
+    Err(Denial {
+        capability: "icmp",
+        grant: match &grants.icmp_within {
+            Some(left) if granted => {
+                tenant_line(lease, "icmp", left.iter().map(ToString::to_string), &wanted)
+            }
+            _ => line(
+                lease,
+                "icmp",
+                grants.icmp.iter().map(ToString::to_string),
+                &wanted,
+            ),
+        },
+        wanted: one_line(&wanted),
+    })
 }
 
 /// Checks the address and port that a socket is to be connected to. It may be granted as such, or be what a granted
@@ -306,14 +338,19 @@ fn networks_line(lease: &Lease, grants: &Grants, wanted: Network) -> String {
 }
 
 /// The line as it would be with what was wanted added.
-fn line(lease: &Lease, key: &str, present: impl Iterator<Item = String>, wanted: &str) -> String {
+pub(super) fn line(lease: &Lease, key: &str, present: impl Iterator<Item = String>, wanted: &str) -> String {
     let entries = entries(present, wanted);
     let plugin = table_key(&lease.profile().plugin);
     one_line(&format!("[plugins.{plugin}] grants.{key} = [{entries}]"))
 }
 
 /// The same of what is left of a grant for a tenant.
-fn tenant_line(lease: &Lease, key: &str, present: impl Iterator<Item = String>, wanted: &str) -> String {
+pub(super) fn tenant_line(
+    lease: &Lease,
+    key: &str,
+    present: impl Iterator<Item = String>,
+    wanted: &str,
+) -> String {
     let entries = entries(present, wanted);
     let (tenant, plugin) = (lease.tenant(), table_key(&lease.profile().plugin));
     one_line(&format!("[tenants.{tenant}.grants.{plugin}] {key} = [{entries}]"))

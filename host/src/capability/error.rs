@@ -5,7 +5,11 @@
 
 use super::{Taint, log::one_line};
 use crate::domain::outcome::Denial;
-use std::{error::Error as StdError, fmt, io, net::SocketAddr};
+use std::{
+    error::Error as StdError,
+    fmt, io,
+    net::{IpAddr, SocketAddr},
+};
 
 /// What went wrong: `net.error-code`, one to one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -186,9 +190,19 @@ impl Failure {
     }
 
     /// The same failure, with the address that was tried: a name may have several.
-    pub(super) fn at(mut self, address: SocketAddr) -> Self {
+    pub(super) fn at(self, address: SocketAddr) -> Self {
+        self.with(address)
+    }
+
+    /// The same where there is no port.
+    pub(super) fn at_host(self, address: IpAddr) -> Self {
+        self.with(address)
+    }
+
+    fn with(mut self, address: impl fmt::Display) -> Self {
         self.message = one_line(&format!("{address}: {}", self.message));
-        if let Some(Taint::Host(message) | Taint::Quota(message)) = &mut self.taint {
+        if let Some(Taint::Host(message) | Taint::Capacity(message) | Taint::Quota(message)) = &mut self.taint
+        {
             message.clone_from(&self.message);
         }
         self

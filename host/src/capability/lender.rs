@@ -3,19 +3,24 @@
 //! Architecture invariant: a permit exists before the descriptor that it stands for, and lives exactly as long.
 
 use super::{
-    Lease,
+    Lease, Taint,
     call::{Call, Stage},
+    command::{self, launch::Launcher},
     course::{Ask, Course, Reply},
     dns, docker,
-    error::{Failure, Phase},
-    files, handshake, http,
+    error::{ErrorCode, Failure, Phase},
+    files, handshake, http, icmp,
+    log::one_line,
     places::{Place, Places},
     resolve::Resolver,
     tcp,
     throttle::{Pace, Throttles},
     tls,
 };
-use crate::{clock::Clock, domain::tenant::Tenant};
+use crate::{
+    clock::Clock,
+    domain::{host::Scarcities, outcome::Denial, tenant::Tenant},
+};
 use std::{pin::Pin, sync::Arc};
 
 /// Descriptors that are not for lent calls: wasm, files, the API, the resolver's own sockets.
@@ -30,6 +35,11 @@ pub struct Shared {
     pub(super) tls: tls::Configs,
     pub(super) files: files::Files,
     pub(super) throttles: Throttles,
+    /// For declared commands that run.
+    pub(super) processes: Arc<Places>,
+    pub(super) launcher: Launcher,
+    /// Echo requests of all tenants in a second.
+    pub(super) echo_rate: u64,
     sockets: Arc<Places>,
     /// In place of the network.
     #[cfg(test)]
@@ -46,12 +56,18 @@ impl std::fmt::Debug for Shared {
 }
 
 impl Shared {
-    /// Sizes the permits by the process's limit of open descriptors.
+    /// Sizes the permits by the process's limit of open descriptors. Fewer commands than `scarce` says run at the same
+    /// time where their pipes would take the descriptors of everything else.
     ///
     /// # Errors
     /// None at present; what a later interface needs may be missing.
-    pub fn new(clock: Clock) -> anyhow::Result<Arc<Self>> {
-        Ok(Arc::new(Self::with_sockets(clock, sockets_max())))
+    pub fn new(clock: Clock, launcher: Launcher, scarce: Scarcities) -> anyhow::Result<Arc<Self>> {
+        let mut shared = Self::with_sockets(clock, sockets_max());
+        let slots = scarce.command_slots.min(processes_for(descriptors()));
+        shared.echo_rate = scarce.echo_rate;
+        shared.processes = Places::new(slots, Arc::clone(&shared.throttles.count));
+        shared.launcher = launcher;
+        Ok(Arc::new(shared))
     }
 
     pub(super) fn with_sockets(clock: Clock, sockets_max: usize) -> Self {
@@ -60,6 +76,9 @@ impl Shared {
             tls: tls::Configs::new(clock.clone()),
             files: files::Files::default(),
             sockets: Places::new(sockets_max, Arc::clone(&throttles.count)),
+            processes: Places::new(4, Arc::clone(&throttles.count)),
+            launcher: Launcher::None,
+            echo_rate: Scarcities::default().echo_rate,
             throttles,
             clock,
             #[cfg(test)]
@@ -89,6 +108,7 @@ impl Shared {
 
     /// The same, without entering it in the account: it may come to nothing.
     pub(super) fn take_request(&self, lease: &Lease, phase: Phase) -> Result<(), Failure> {
+        lease.acts();
         let tenant = lease.tenant();
         let per_second = tenant.quotas.requests_per_second;
         if !lease.throttle(self).request(self.clock.mono(), per_second) {
@@ -156,7 +176,19 @@ impl Drop for Permit {
 /// Sockets that lent calls of this process may hold open at the same time.
 #[must_use]
 pub fn sockets_max() -> usize {
-    sockets_for(rustix::process::getrlimit(rustix::process::Resource::Nofile).current)
+    sockets_for(descriptors())
+}
+
+/// How many descriptors this process may have open; none is no limit.
+fn descriptors() -> Option<u64> {
+    rustix::process::getrlimit(rustix::process::Resource::Nofile).current
+}
+
+/// Commands that may run at the same time: a sixteenth of the descriptors, of which each takes four for a moment.
+fn processes_for(limit: Option<u64>) -> usize {
+    limit.map_or(usize::MAX, |limit| {
+        usize::try_from(limit / 16).unwrap_or(usize::MAX).max(1)
+    })
 }
 
 /// Three quarters of what is left after the reserve; `None` is no limit.
@@ -254,6 +286,60 @@ impl Lender {
                 _ => Err(Failure::host(Phase::Prepare, NO_ANSWER)),
             },
         }
+    }
+
+    /// For an interface whose calls can't be written down in a case: they are carried out where calls are noted, and count
+    /// as missing there; where a script answers, they are denied as every call that is not in it.
+    fn beside_the_course(
+        lease: &Lease,
+        capability: &'static str,
+        wanted: impl FnOnce() -> String,
+    ) -> Result<(), Failure> {
+        match lease.course.as_deref() {
+            None => Ok(()),
+            Some(Course::Noted(notes)) => {
+                notes.miss();
+                Ok(())
+            }
+            Some(Course::Played(_)) => {
+                let why = format!(
+                    "a case can't hold calls of `{capability}`; run the plugin with `pulse-host plugin run`"
+                );
+                Err(Failure {
+                    code: ErrorCode::Denied,
+                    phase: Phase::Prepare,
+                    message: why.clone(),
+                    taint: Some(Taint::Denied(Denial {
+                        capability,
+                        wanted: one_line(&wanted()),
+                        grant: why,
+                    })),
+                })
+            }
+        }
+    }
+
+    /// Sends echo requests and waits for their answers.
+    ///
+    /// # Errors
+    /// See [`ErrorCode`](super::ErrorCode). That nobody answers is none.
+    pub async fn icmp(&self, lease: &Lease, request: icmp::Request) -> Result<icmp::Response, Failure> {
+        Self::beside_the_course(lease, "icmp", || request.host.clone())?;
+        icmp::ping(self, lease, request).await
+    }
+
+    /// Runs a declared command to its end.
+    ///
+    /// # Errors
+    /// See [`command::Error`].
+    pub async fn command(
+        &self,
+        lease: &Lease,
+        request: command::Request,
+    ) -> Result<command::Response, command::Failure> {
+        Self::beside_the_course(lease, "command", || request.name.clone())
+            .map_err(command::Failure::before)?;
+        command::run(self, lease, request).await
     }
 
     /// Restarts a container; it gets `stop_timeout_s` seconds to stop before it is killed.

@@ -9,6 +9,7 @@
 
 pub mod address;
 mod call;
+pub mod command;
 pub mod course;
 mod dial;
 pub mod dns;
@@ -20,6 +21,9 @@ mod error;
 pub mod files;
 pub mod handshake;
 pub mod http;
+pub mod icmp;
+#[cfg(test)]
+mod icmp_tests;
 mod lender;
 pub mod log;
 pub mod net;
@@ -38,6 +42,7 @@ mod tls_facts;
 mod tls_tests;
 
 pub use call::LATE;
+pub use command::launch::{Launcher, SUBCOMMAND as LAUNCH, main as launch};
 pub use egress::{check_addresses, check_http};
 pub use error::{ErrorCode, Failure, Phase};
 pub use lender::{Lender, Shared, sockets_max};
@@ -50,7 +55,7 @@ use std::{
     borrow::Cow,
     sync::{
         Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
 };
 use throttle::Throttle;
@@ -81,6 +86,8 @@ pub struct Lease {
     throttle: OnceLock<Arc<Throttle>>,
     /// Which names it had looked up, and what they resolved to.
     names: Mutex<Names>,
+    /// Whether something was done for it outside of the sandbox.
+    acted: AtomicBool,
     /// What becomes of lent calls; none: they are carried out.
     course: Option<Arc<Course>>,
 }
@@ -98,6 +105,7 @@ impl Lease {
             taint: OnceLock::new(),
             throttle: OnceLock::new(),
             names: Mutex::default(),
+            acted: AtomicBool::new(false),
             course: None,
         }
     }
@@ -179,6 +187,17 @@ impl Lease {
             self.tenant().account.add_denial();
         }
         let _ = self.taint.set(taint);
+    }
+
+    /// From now on something may have happened outside of the sandbox.
+    pub fn acts(&self) {
+        self.acted.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether something may have happened outside of the sandbox.
+    #[must_use]
+    pub fn has_acted(&self) -> bool {
+        self.acted.load(Ordering::Relaxed)
     }
 
     /// Why the execution says nothing about its target, if so.
@@ -266,6 +285,8 @@ pub enum Taint {
     Denied(Denial),
     /// The tenant has used up what it may use; says which quota.
     Quota(String),
+    /// There was no room for it, and nothing has happened.
+    Capacity(String),
     /// The host could not do it: descriptors, permits, its own resolver, late polling.
     Host(String),
 }

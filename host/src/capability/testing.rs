@@ -8,7 +8,11 @@ use super::{
 use crate::{
     clock::{Clock, Hand},
     domain::{
-        grant::{DirectoryGrant, DockerGrant, Grants, HostPattern, HttpGrant, Network, TcpGrant, UrlPattern},
+        command::Command,
+        grant::{
+            DirectoryGrant, DockerGrant, Grants, HostGrant, HostPattern, HttpGrant, Network, TcpGrant,
+            UrlPattern,
+        },
         job::Job,
         limits::Limits,
         spec::{Class, MonitorSpec, Profile},
@@ -82,6 +86,22 @@ impl LeaseMaker {
 
     pub(super) fn dns(mut self, grants: impl IntoIterator<Item = TcpGrant>) -> Self {
         self.grants.dns = grants.into_iter().collect();
+        self
+    }
+
+    pub(super) fn icmp(mut self, grants: impl IntoIterator<Item = HostGrant>) -> Self {
+        self.grants.icmp = grants.into_iter().collect();
+        self
+    }
+
+    pub(super) fn commands(mut self, commands: impl IntoIterator<Item = Command>) -> Self {
+        self.grants.commands = commands.into_iter().map(Arc::new).collect();
+        self
+    }
+
+    /// What a tenant has of the commands.
+    pub(super) fn commands_within(mut self, names: &[&str]) -> Self {
+        self.grants.commands_within = Some(names.iter().map(|name| (*name).into()).collect());
         self
     }
 

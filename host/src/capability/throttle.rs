@@ -34,6 +34,7 @@ pub(super) struct Throttle {
     pub(super) id: TenantId,
     requests: Bucket,
     bytes: Bucket,
+    echoes: Bucket,
 }
 
 impl Throttle {
@@ -55,6 +56,8 @@ impl Throttle {
 pub(super) struct Throttles {
     by_name: Mutex<HashMap<Arc<str>, Arc<Throttle>>>,
     ids: AtomicU64,
+    /// Echo requests of all tenants together.
+    echoes: Bucket,
     /// How many there are.
     pub(super) count: Arc<AtomicUsize>,
 }
@@ -73,10 +76,43 @@ impl Throttles {
             id: TenantId(self.ids.fetch_add(1, Ordering::Relaxed)),
             requests: Bucket::default(),
             bytes: Bucket::default(),
+            echoes: Bucket::default(),
         });
         by_name.insert(Arc::clone(&tenant.name), Arc::clone(&throttle));
         self.count.store(by_name.len(), Ordering::Relaxed);
         throttle
+    }
+}
+
+/// Whose echo requests of this second are used up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Scarce {
+    /// The tenant's own, which are so many.
+    Own(u64),
+    /// Those of the host.
+    All,
+}
+
+impl Throttles {
+    /// Takes one echo request out of the host's so many in a second. One tenant has at most three quarters of them while
+    /// there are others.
+    pub(super) fn echo(&self, tenant: &Throttle, now: Mono, per_second: u64) -> Result<(), Scarce> {
+        let own = match self.count.load(Ordering::Relaxed) {
+            0 | 1 => per_second,
+            _ => (per_second / 4 * 3).max(1),
+        };
+        if !tenant.echoes.take(now, 1, own) {
+            return Err(if own < per_second {
+                Scarce::Own(own)
+            } else {
+                Scarce::All
+            });
+        }
+        if !self.echoes.take(now, 1, per_second) {
+            tenant.echoes.give_back(1, own);
+            return Err(Scarce::All);
+        }
+        Ok(())
     }
 }
 
@@ -220,6 +256,31 @@ mod tests {
         bucket.charge(now, u64::MAX, 1);
         bucket.charge(now, u64::MAX, 1);
         assert!(bucket.empty_for(now) > SECOND);
+    }
+
+    #[test]
+    fn echo_requests_are_the_hosts_and_no_tenant_has_all_of_them() {
+        let throttles = Throttles::default();
+        let one = throttles.of(&Tenant::new("a", Quotas::default()));
+        let take = |tenant: &Throttle, now| {
+            let mut taken = 0;
+            loop {
+                match throttles.echo(tenant, now, 8) {
+                    Ok(()) => taken += 1,
+                    Err(scarce) => return (taken, scarce),
+                }
+            }
+        };
+        let mut now = Mono(5);
+        assert_eq!(take(&one, now), (8, Scarce::All));
+        let other = throttles.of(&Tenant::new("b", Quotas::default()));
+        now = now.after(SECOND * 10);
+        assert_eq!(take(&one, now), (6, Scarce::Own(6)));
+        assert_eq!(take(&other, now), (2, Scarce::All));
+        // What was not to be had costs nobody anything.
+        now = now.after(SECOND);
+        assert_eq!(take(&other, now), (6, Scarce::Own(6)));
+        assert_eq!(take(&one, now), (2, Scarce::All));
     }
 
     #[test]

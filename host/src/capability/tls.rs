@@ -101,6 +101,14 @@ impl Configs {
         Ok((config, judge))
     }
 
+    /// Fills in what nobody can guess.
+    pub(super) fn random(&self, bytes: &mut [u8]) -> Result<(), Failure> {
+        self.provider
+            .secure_random
+            .fill(bytes)
+            .map_err(|_| Failure::host(Phase::Prepare, "the system has no random numbers"))
+    }
+
     fn find(&self, key: &Key) -> Option<Arc<ClientConfig>> {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let found = kept.iter().find(|(own, _)| own == key)?;

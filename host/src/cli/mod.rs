@@ -14,7 +14,7 @@ mod run;
 mod table;
 mod tenants;
 
-use crate::{app::Places, plugins::lock::LockError, sandbox::compile, telemetry::LogFormat};
+use crate::{app::Places, capability, plugins::lock::LockError, sandbox::compile, telemetry::LogFormat};
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::{io::Write as _, path::PathBuf, process::ExitCode};
@@ -121,10 +121,12 @@ pub enum Output {
 #[must_use]
 pub fn main() -> ExitCode {
     let mut words = std::env::args_os().skip(1);
-    if words.next().is_some_and(|word| word == compile::SUBCOMMAND) {
-        // What the host starts as a child, under limits. It is no subcommand like the others, so that neither help nor
-        // completions offer it.
-        return compile::child_main(&words.collect::<Vec<_>>());
+    // What the host starts as a child, under limits. These are no subcommands like the others, so that neither help nor
+    // completions offer them.
+    match words.next() {
+        Some(word) if word == compile::SUBCOMMAND => return compile::child_main(&words.collect::<Vec<_>>()),
+        Some(word) if word == capability::LAUNCH => return capability::launch(&words.collect::<Vec<_>>()),
+        _ => {}
     }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,

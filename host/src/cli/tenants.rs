@@ -127,6 +127,7 @@ fn quotas(quotas: &Quotas) -> Vec<String> {
             .map(|bytes| format!("{} KiB", bytes.div_ceil(1024))),
     );
     add("connections", quotas.connections.map(|count| count.to_string()));
+    add("commands", quotas.commands.map(|count| count.to_string()));
     add(
         "requests-per-second",
         quotas.requests_per_second.map(|count| count.to_string()),
@@ -165,6 +166,7 @@ fn to_json(config: &Config, figures: Option<&Figures>, clock: &Clock) -> Value {
         );
         add("memory_bytes", quotas.memory_bytes.map(Value::from));
         add("connections", quotas.connections.map(Value::from));
+        add("commands", quotas.commands.map(Value::from));
         add("requests_per_second", quotas.requests_per_second.map(Value::from));
         add("bytes_per_second", quotas.bytes_per_second.map(Value::from));
         add("codes_per_hour", quotas.codes_per_hour.map(Value::from));

@@ -281,6 +281,17 @@ impl<'a> Builder<'a> {
                     .report(Problem::new("astray", plugins.at, text).help(help));
             }
         }
+        for (name, declared) in &self.document.commands {
+            let Some(command) = &declared.command else {
+                continue;
+            };
+            if !command.program.is_file() {
+                let text = format!("there is no program for the command `{name}` here");
+                let help = "until there is, whoever runs it fails";
+                self.warnings
+                    .report(Problem::new("no-program", declared.program_at, text).help(help));
+            }
+        }
         for (name, entry) in &self.document.plugins {
             let Some(facts) = all.get(name.as_ref()) else {
                 self.no_such_plugin(entry.at, name);

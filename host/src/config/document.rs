@@ -2,6 +2,7 @@
 
 use super::{
     chunk::Format,
+    commands::{self, Commands},
     folder::beneath,
     host::Host,
     interpolate::Surroundings,
@@ -23,6 +24,7 @@ use std::{
 
 /// What a configuration consists of.
 pub const KEYS_TOP: &[&str] = &[
+    "commands",
     "defaults",
     "host",
     "monitor",
@@ -48,6 +50,7 @@ pub(super) const HOST_ENTRY: &str = "pulse-host";
 #[derive(Debug)]
 pub(super) struct Document {
     pub host: Host,
+    pub commands: Commands,
     pub plugins: BTreeMap<Arc<str>, PluginEntry>,
     pub notifiers: BTreeMap<Arc<str>, Notifier>,
     pub defaults: Layer,
@@ -93,8 +96,10 @@ impl Document {
         // First, since everything else is bounded by it.
         let host = Host::read(reader, root.get("host"), surroundings);
         let defaults = read_defaults(reader, root, &host.settings);
+        let commands = commands::read(reader, root.get("commands"));
         Self {
-            plugins: plugins::read(reader, root.get("plugins"), &host.settings),
+            plugins: plugins::read(reader, root.get("plugins"), &host.settings, &commands),
+            commands,
             notifiers: notifier::read(reader, root.get("notifiers"), &host.settings),
             defaults,
             templates: read_templates(reader, root.get("templates"), &host.settings),
@@ -119,6 +124,7 @@ impl Document {
                 settings: settings.clone(),
                 notify: Vec::new(),
             },
+            commands: Commands::new(),
             plugins,
             notifiers: notifier::read(reader, root.get("notifiers"), settings),
             defaults: read_defaults(reader, root, settings),

@@ -4,19 +4,30 @@
 //! both when they are used; what shows here already is an error at its line.
 
 use super::{
-    plugins::{dns_grant, http_grant, read_directory, read_docker, read_network, tcp_grant},
+    commands::{self, Commands},
+    plugins::{dns_grant, http_grant, icmp_grant, read_directory, read_docker, read_network, tcp_grant},
     problem::Problem,
     read::{Reader, Spot, list},
     source::At,
     tree::Table,
 };
 use crate::domain::grant::{
-    DirectoryGrant, DockerGrant, Grants, HostPattern, HttpGrant, Network, NetworkSet, TcpGrant,
+    DirectoryGrant, DockerGrant, Grants, HostGrant, HostPattern, HttpGrant, Network, NetworkSet, TcpGrant,
 };
-use std::path::Component;
+use std::{path::Component, sync::Arc};
 
 /// Keys of `grants`.
-pub const KEYS_GRANTS: &[&str] = &["directories", "dns", "docker", "http", "networks", "tcp", "udp"];
+pub const KEYS_GRANTS: &[&str] = &[
+    "commands",
+    "directories",
+    "dns",
+    "docker",
+    "http",
+    "icmp",
+    "networks",
+    "tcp",
+    "udp",
+];
 
 /// What a table of grants says. None: nothing about that.
 #[derive(Clone, Debug, Default)]
@@ -25,8 +36,11 @@ pub(super) struct Written {
     pub tcp: Option<Vec<Spot<TcpGrant>>>,
     pub udp: Option<Vec<Spot<TcpGrant>>>,
     pub dns: Option<Vec<Spot<TcpGrant>>>,
+    pub icmp: Option<Vec<Spot<HostGrant>>>,
     pub networks: Option<Vec<Spot<Network>>>,
     pub docker: Option<Spot<DockerGrant>>,
+    /// By name.
+    pub commands: Option<Vec<Spot<Arc<str>>>>,
     pub directories: Option<Vec<Spot<DirectoryGrant>>>,
 }
 
@@ -43,7 +57,7 @@ impl Written {
             reader.report(Problem::new("bad-grant", at, text).help(help));
         };
         let http = texts(reader, "http").map(|texts| {
-            let grant = |text: Spot<std::sync::Arc<str>>| match http_grant(&text.value) {
+            let grant = |text: Spot<Arc<str>>| match http_grant(&text.value) {
                 Ok(value) => Some(Spot { at: text.at, value }),
                 Err(wrong) => {
                     bad(reader, text.at, format!("this grants no URL: {wrong}"),
@@ -66,7 +80,7 @@ impl Written {
                     "write \"@settings.address\", \"@settings.host:@settings.port\", \"db.example.com:5432\", \"*.example.com:5432\" or \"*:*\"",
                 ),
             };
-            let grant = |text: Spot<std::sync::Arc<str>>| match read(&text.value) {
+            let grant = |text: Spot<Arc<str>>| match read(&text.value) {
                 Ok(value) => Some(Spot { at: text.at, value }),
                 Err(wrong) => {
                     bad(reader, text.at, format!("this grants no address: {wrong}"), help);
@@ -77,6 +91,18 @@ impl Written {
         };
         let (tcp, udp) = (pairs(reader, "tcp"), pairs(reader, "udp"));
         let dns = pairs(reader, "dns");
+        let icmp = texts(reader, "icmp").map(|texts| {
+            let grant = |text: Spot<Arc<str>>| match icmp_grant(&text.value) {
+                Ok(value) => Some(Spot { at: text.at, value }),
+                Err(wrong) => {
+                    bad(reader, text.at, format!("this grants no host: {wrong}"),
+                        "write \"@settings.host\", \"10.0.0.1\", \"gate.example.com\", \"*.example.com\" or \"*\"");
+                    None
+                }
+            };
+            texts.into_iter().filter_map(grant).collect()
+        });
+        let commands = texts(reader, "commands");
         let networks = texts(reader, "networks").map(|names| {
             let names = names.iter();
             names.filter_map(|name| read_network(reader, name)).collect()
@@ -97,8 +123,10 @@ impl Written {
             tcp,
             udp,
             dns,
+            icmp,
             networks,
             docker,
+            commands,
             directories,
         }
     }
@@ -123,16 +151,26 @@ impl Written {
                 }));
             }
         }
+        for grant in self.icmp.iter().flatten() {
+            if let HostGrant::Settings(path) = &grant.value {
+                named.push(Spot {
+                    at: grant.at,
+                    value: path.clone(),
+                });
+            }
+        }
         named
     }
 
     /// What is granted, where nothing else is to be heeded.
-    pub fn grants(&self) -> Grants {
+    pub fn grants(&self, reader: &mut Reader<'_>, declared: &Commands) -> Grants {
         Grants {
             http: values(self.http.as_ref()),
             tcp: values(self.tcp.as_ref()),
             udp: values(self.udp.as_ref()),
             dns: values(self.dns.as_ref()),
+            icmp: values(self.icmp.as_ref()),
+            commands: commands::granted(reader, declared, self.commands.as_ref()),
             networks: set(self.networks.as_ref()),
             docker: self.docker.as_ref().map(|docker| docker.value.clone()),
             directories: values(self.directories.as_ref()),
@@ -140,6 +178,8 @@ impl Written {
             tcp_within: None,
             udp_within: None,
             dns_within: None,
+            icmp_within: None,
+            commands_within: None,
         }
     }
 
@@ -192,6 +232,23 @@ impl Written {
         narrow.tcp_within = pairs("tcp", &self.tcp, &base.tcp);
         narrow.udp_within = pairs("udp", &self.udp, &base.udp);
         narrow.dns_within = pairs("dns", &self.dns, &base.dns);
+        if let Some(entries) = &self.icmp {
+            for entry in entries {
+                if !base.icmp.iter().any(|base| covers_icmp(base, &entry.value)) {
+                    let present = base.icmp.iter().map(ToString::to_string);
+                    wide(entry.at, "icmp", present.collect());
+                }
+            }
+            narrow.icmp_within = Some(values(Some(entries)));
+        }
+        if let Some(entries) = &self.commands {
+            let is_granted = |name: &str| base.commands.iter().any(|command| &*command.name == name);
+            for entry in entries.iter().filter(|entry| !is_granted(&entry.value)) {
+                let present = base.commands.iter().map(|command| command.name.to_string());
+                wide(entry.at, "commands", present.collect());
+            }
+            narrow.commands_within = Some(values(Some(entries)));
+        }
         if let Some(entries) = &self.networks {
             let present = Network::ALL
                 .into_iter()
@@ -292,6 +349,16 @@ fn covers_tcp(base: &TcpGrant, narrow: &TcpGrant) -> bool {
     }
 }
 
+fn covers_icmp(base: &HostGrant, narrow: &HostGrant) -> bool {
+    match (base, narrow) {
+        (HostGrant::Settings(_), HostGrant::Pattern(_)) => true,
+        (HostGrant::Settings(base), HostGrant::Settings(narrow)) => base == narrow,
+        (HostGrant::Pattern(base), HostGrant::Pattern(narrow)) => covers_host(base, narrow),
+        // It is up to the tenant what its settings name.
+        (HostGrant::Pattern(_), HostGrant::Settings(_)) => false,
+    }
+}
+
 fn covers_host(base: &HostPattern, narrow: &HostPattern) -> bool {
     let below = |name: &str, suffix: &str| {
         let front = name
@@ -366,6 +433,23 @@ mod tests {
         let tcp = |base, narrow| covers_tcp(&tcp_grant(base).unwrap(), &tcp_grant(narrow).unwrap());
         assert!(tcp("*:*", "a:1") && tcp("@settings.address", "a:1") && tcp("*.a:1", "b.a:1"));
         assert!(!tcp("a:1", "a:2") && !tcp("a:1", "a:*") && !tcp("*:*", "@settings.address"));
+    }
+
+    #[test]
+    fn hosts_that_may_be_asked_for_an_echo() {
+        let icmp = |base, narrow| covers_icmp(&icmp_grant(base).unwrap(), &icmp_grant(narrow).unwrap());
+        for (base, narrow) in [
+            ("*", "10.0.0.1"),
+            ("*.a.com", "b.a.com"),
+            ("::1", "[::1]"),
+            ("@settings.host", "10.0.0.1"),
+            ("@settings.host", "@settings.host"),
+        ] {
+            assert!(icmp(base, narrow), "{base} covers {narrow}");
+        }
+        for (base, narrow) in [("*", "@settings.host"), ("10.0.0.1", "*"), ("*.a.com", "a.com")] {
+            assert!(!icmp(base, narrow), "{base} does not cover {narrow}");
+        }
     }
 
     #[test]

@@ -6,10 +6,10 @@ use super::{
     problem::Problem,
     read::{Reader, Spot},
     tree::{Node, Table},
-    trouble::{read_correlated, read_quarantine},
+    trouble::{is_enabled, read_correlated, read_quarantine},
 };
 use crate::domain::{
-    host::{CompilerSettings, HostSettings, LockPolicy, QueueSettings},
+    host::{CompilerSettings, HostSettings, LockPolicy, QueueSettings, StoreSettings},
     limits::Limits,
     spec::Kind,
 };
@@ -17,10 +17,12 @@ use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
 /// Keys of `[host]`.
 pub const KEYS_HOST: &[&str] = &[
+    "command-slots",
     "compiler",
     "correlated-failure",
     "data-dir",
     "drain",
+    "echo-rate",
     "grace",
     "interventions",
     "lock",
@@ -32,6 +34,7 @@ pub const KEYS_HOST: &[&str] = &[
     "queue-wait",
     "queues",
     "retry-budget",
+    "store",
     "tick",
     "workers",
 ];
@@ -45,6 +48,8 @@ pub const KEYS_COMPILER: &[&str] = &[
     "threads",
     "timeout",
 ];
+/// Keys of `[host.store]`.
+pub const KEYS_STORE: &[&str] = &["enabled", "history-1d", "history-1h", "history-5m", "incidents"];
 /// Keys of `[host.queues]`.
 pub const KEYS_QUEUES: &[&str] = &["code", "intervention", "pulse"];
 /// Keys of `[host.queues.KIND]`.
@@ -150,12 +155,27 @@ impl Host {
         {
             settings.workers = NonZeroUsize::new(workers.value as usize);
         }
+        if let Some(slots) = table
+            .get("command-slots")
+            .and_then(|node| reader.small(node, "command-slots", 1..=1024))
+        {
+            settings.scarce.command_slots = slots.value as usize;
+        }
+        if let Some(rate) = table
+            .get("echo-rate")
+            .and_then(|node| reader.whole(node, "echo-rate", 1..=1_000_000))
+        {
+            settings.scarce.echo_rate = rate.value;
+        }
         if let Some(node) = table.get("maxima") {
             let given = PartialLimits::read(reader, node, "maxima", &LIMITS_MAX);
             settings.maxima = given.over(&settings.maxima);
         }
         if let Some(node) = table.get("compiler") {
             read_compiler(reader, node, &mut settings.compiler);
+        }
+        if let Some(node) = table.get("store") {
+            read_store(reader, node, &mut settings.store);
         }
         if let Some(budget) = table
             .get("interventions")
@@ -227,6 +247,26 @@ fn read_compiler(reader: &mut Reader<'_>, node: &Node, compiler: &mut CompilerSe
     {
         compiler.threads = threads.value;
     }
+}
+
+fn read_store(reader: &mut Reader<'_>, node: &Node, store: &mut StoreSettings) {
+    let Some(table) = reader.table(node, "store") else {
+        return;
+    };
+    reader.known_keys(table, KEYS_STORE, "`[host.store]`");
+    store.enabled = is_enabled(reader, table, "store.enabled");
+    let mut time = |key: &'static str, target: &mut Duration, low| {
+        if let Some(time) = table
+            .get(key)
+            .and_then(|node| reader.duration(node, key, low..=3_650 * DAY))
+        {
+            *target = time.value;
+        }
+    };
+    time("incidents", &mut store.incidents, HOUR);
+    time("history-5m", &mut store.history_fine, Duration::ZERO);
+    time("history-1h", &mut store.history_hour, Duration::ZERO);
+    time("history-1d", &mut store.history_day, Duration::ZERO);
 }
 
 fn read_queue(reader: &mut Reader<'_>, node: &Node, queue: &mut QueueSettings, wished: &mut Option<usize>) {

@@ -2,7 +2,7 @@
 
 use super::{plugins::DOCKER_SOCKET, schema::visit};
 use crate::domain::{
-    grant::{Grants, HttpGrant, Network, NetworkSet, TcpGrant},
+    grant::{Grants, HostGrant, HttpGrant, Network, NetworkSet, TcpGrant},
     plugin::{Capability, Facts},
 };
 use serde_json::Value;
@@ -51,6 +51,16 @@ pub(super) fn missing(facts: &Facts, grants: &Grants) -> Vec<Missing> {
                 });
                 add("dns", format!("grants.dns = [\"{server}\"]"));
             }
+            Capability::Icmp if grants.icmp.is_empty() => {
+                let host = targets
+                    .host
+                    .map_or("gate.example.com".to_owned(), |name| format!("@settings.{name}"));
+                add("icmp", format!("grants.icmp = [\"{host}\"]"));
+            }
+            Capability::Command if grants.commands.is_empty() => add(
+                "commands",
+                "grants.commands = [\"NAME\"] # as in [commands.NAME]".to_owned(),
+            ),
             Capability::Docker if grants.docker.is_none() => add(
                 "docker",
                 format!("grants.docker = {{ containers = [\"web-*\"], socket = \"{DOCKER_SOCKET}\" }}"),
@@ -63,7 +73,7 @@ pub(super) fn missing(facts: &Facts, grants: &Grants) -> Vec<Missing> {
         }
     }
     let network = |capability: &Capability| match capability {
-        Capability::Docker | Capability::Files => false,
+        Capability::Docker | Capability::Command | Capability::Files => false,
         // The system's own name servers are no plugin's choice.
         Capability::Dns => grants.dns.iter().any(|grant| *grant != TcpGrant::System),
         _ => true,
@@ -96,11 +106,23 @@ pub(super) fn implied(facts: &Facts) -> Grants {
                     port: None,
                 }));
             }
-            // A container or a directory is no target that a setting names; these two are granted by hand.
+            Capability::Icmp if grants.icmp.is_empty() => {
+                let host = targets
+                    .host
+                    .map(|name| HostGrant::Settings(vec![name.to_owned()]));
+                grants.icmp.extend(host);
+            }
+            // A container, a command or a directory is no target that a setting names; these are granted by hand.
             _ => {}
         }
     }
-    if !grants.http.is_empty() || !grants.tcp.is_empty() || !grants.dns.is_empty() {
+    let reaches = [
+        !grants.http.is_empty(),
+        !grants.tcp.is_empty(),
+        !grants.dns.is_empty(),
+        !grants.icmp.is_empty(),
+    ];
+    if reaches.contains(&true) {
         for network in [Network::Public, Network::Private, Network::Loopback] {
             grants.networks.insert(network);
         }

@@ -1,6 +1,7 @@
 //! `[plugins.NAME]`: what a plugin may reach and use.
 
 use super::{
+    commands::Commands,
     grants::Written,
     layer::PartialLimits,
     problem::Problem,
@@ -10,12 +11,12 @@ use super::{
 };
 use crate::domain::{
     grant::{
-        DirectoryGrant, DockerGrant, Grants, HostPattern, HttpGrant, Network, NetworkSet, TcpGrant,
-        UrlPattern,
+        DirectoryGrant, DockerGrant, Grants, HostGrant, HostPattern, HttpGrant, Network, NetworkSet,
+        TcpGrant, UrlPattern,
     },
     host::HostSettings,
 };
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, net::Ipv6Addr, path::PathBuf, sync::Arc};
 
 /// Keys of `[plugins.NAME]`.
 pub const KEYS_PLUGIN: &[&str] = &["grants", "limits", "reuse"];
@@ -49,6 +50,7 @@ pub(super) fn read(
     reader: &mut Reader<'_>,
     node: Option<&Node>,
     host: &HostSettings,
+    commands: &Commands,
 ) -> BTreeMap<Arc<str>, PluginEntry> {
     let mut plugins = BTreeMap::new();
     let Some(table) = node.and_then(|node| reader.table(node, "plugins")) else {
@@ -66,7 +68,7 @@ pub(super) fn read(
             .map(|table| {
                 let written = Written::read(reader, table);
                 named_settings = written.named_settings();
-                let grants = written.grants();
+                let grants = written.grants(reader, commands);
                 unread = written_in_vain(table, &grants);
                 grants
             })
@@ -95,10 +97,12 @@ pub(super) fn read(
 /// Grants that are empty although something was written there.
 fn written_in_vain(table: &Table, grants: &Grants) -> Vec<&'static str> {
     let empty = [
+        ("commands", grants.commands.is_empty()),
         ("directories", grants.directories.is_empty()),
         ("dns", grants.dns.is_empty()),
         ("docker", grants.docker.is_none()),
         ("http", grants.http.is_empty()),
+        ("icmp", grants.icmp.is_empty()),
         ("networks", grants.networks == NetworkSet::default()),
         ("tcp", grants.tcp.is_empty()),
         ("udp", grants.udp.is_empty()),
@@ -269,6 +273,23 @@ pub fn dns_grant(text: &str) -> Result<TcpGrant, String> {
         return Ok(TcpGrant::System);
     }
     tcp_grant(text)
+}
+
+/// Reads `@settings.host`, a name, an address, `*.example.com` or `*`.
+///
+/// # Errors
+/// What is wrong with it, for people.
+pub fn icmp_grant(text: &str) -> Result<HostGrant, String> {
+    if let Some(path) = settings_path(text)? {
+        return Ok(HostGrant::Settings(path));
+    }
+    if let Ok(address) = text.parse::<Ipv6Addr>() {
+        return Ok(HostGrant::Pattern(HostPattern::Exact(address.to_string())));
+    }
+    if split_port(text).1.is_some() {
+        return Err("it has a port, and echo requests go to none".to_owned());
+    }
+    host_pattern(text).map(HostGrant::Pattern)
 }
 
 /// The path below `settings`, if the text names one.

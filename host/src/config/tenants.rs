@@ -34,6 +34,7 @@ pub const KEYS_TENANT: &[&str] = &[
 pub const KEYS_QUOTAS: &[&str] = &[
     "bytes-per-second",
     "codes-per-hour",
+    "commands",
     "connections",
     "cpu",
     "in-flight",
@@ -208,6 +209,7 @@ fn read_quotas(reader: &mut Reader<'_>, table: &Table) -> Quotas {
         monitors: count("monitors", 0, 16_000_000),
         in_flight: count("in-flight", 1, 1_000_000).map(small),
         connections: count("connections", 1, 1_000_000).map(small),
+        commands: count("commands", 1, 1_000_000).map(small),
         requests_per_second: count("requests-per-second", 1, 1_000_000_000),
         codes_per_hour: count("codes-per-hour", 0, 1_000_000_000),
         cpu_per_second: table

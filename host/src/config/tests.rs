@@ -2,6 +2,7 @@
 
 mod ad_hoc;
 mod any_text;
+mod commands;
 mod golden;
 mod targets;
 mod tenants;
@@ -77,6 +78,20 @@ fn facts() -> BTreeMap<String, Facts> {
             &[Capability::Docker],
             json!(["container"]),
             json!({ "container": { "type": "string" }, "action": { "enum": ["restart", "start", "stop"] } }),
+        ),
+        facts(
+            "nagios",
+            &[Kind::Pulse],
+            &[Capability::Command],
+            json!(["command"]),
+            json!({ "command": { "type": "string" }, "arguments": { "type": "object" } }),
+        ),
+        facts(
+            "icmp",
+            &[Kind::Pulse],
+            &[Capability::Icmp],
+            json!(["host"]),
+            json!({ "host": { "type": "string" }, "count": { "type": "integer" } }),
         ),
         facts("log", &[Kind::Code], &[], json!([]), json!({})),
         facts(

@@ -140,7 +140,7 @@ fn take_count(
     }
 }
 
-fn is_enabled(reader: &mut Reader<'_>, table: &Table, key: &'static str) -> bool {
+pub(super) fn is_enabled(reader: &mut Reader<'_>, table: &Table, key: &'static str) -> bool {
     let Some(node) = table.get(last(key)) else {
         return true;
     };

@@ -179,6 +179,16 @@ pub enum Fact {
         /// They go on for no other reason than that.
         too_long: bool,
     },
+    /// Of the host: nothing can be put on record.
+    Unrecorded {
+        /// Why.
+        message: Arc<str>,
+    },
+    /// Of the host: everything is put on record again.
+    RecordedAgain {
+        /// Facts and figures that are not, since the start.
+        dropped: u64,
+    },
     /// A result came after its job was given up as lost.
     Late {
         /// Its kind.

@@ -1,6 +1,7 @@
 //! Grants: what a plugin may reach. Data and matching; asking and enforcing is `capability/`.
 
-use std::fmt;
+use super::command::Command;
+use std::{fmt, sync::Arc};
 
 /// Everything that one plugin was granted. The default is nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -13,10 +14,14 @@ pub struct Grants {
     pub udp: Vec<TcpGrant>,
     /// `grants.dns`: which name servers.
     pub dns: Vec<TcpGrant>,
-    /// `grants.networks`: which classes of address, for http, tcp and udp alike.
+    /// `grants.icmp`: whom echo requests may be sent to.
+    pub icmp: Vec<HostGrant>,
+    /// `grants.networks`: which classes of address, for all of these alike.
     pub networks: NetworkSet,
     /// `grants.docker`.
     pub docker: Option<DockerGrant>,
+    /// `grants.commands`: what the operator declared under the names that stand there, sorted by name.
+    pub commands: Vec<Arc<Command>>,
     /// `grants.directories`.
     pub directories: Vec<DirectoryGrant>,
     /// What a tenant's own grants for the plugin leave of `http`: a URL must be covered by both. None: all.
@@ -27,6 +32,10 @@ pub struct Grants {
     pub udp_within: Option<Vec<TcpGrant>>,
     /// The same of `dns`.
     pub dns_within: Option<Vec<TcpGrant>>,
+    /// The same of `icmp`.
+    pub icmp_within: Option<Vec<HostGrant>>,
+    /// The same of `commands`, by name.
+    pub commands_within: Option<Vec<Arc<str>>>,
 }
 
 /// One entry of `grants.http`.
@@ -59,6 +68,15 @@ pub enum TcpGrant {
     },
     /// `system`: the name servers of the system's own configuration. In `grants.dns` only.
     System,
+}
+
+/// One entry of `grants.icmp`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HostGrant {
+    /// `@settings.host`: the host that stands there in the job's own settings. Holds the path below `settings`.
+    Settings(Vec<String>),
+    /// `*.example.com`, `10.0.0.1`, `*`.
+    Pattern(HostPattern),
 }
 
 /// `scheme://host[:port]`, as in `https://*.example.com:443`.
@@ -106,6 +124,16 @@ impl fmt::Display for TcpGrant {
             } => write!(f, "@settings.{}:@settings.{}", host.join("."), port.join(".")),
             Self::Pattern { host, port } => write!(f, "{host}:{}", ShownPort(*port)),
             Self::System => f.write_str("system"),
+        }
+    }
+}
+
+impl fmt::Display for HostGrant {
+    /// As it is written in `grants.icmp`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Settings(path) => write!(f, "@settings.{}", path.join(".")),
+            Self::Pattern(pattern) => pattern.fmt(f),
         }
     }
 }

@@ -132,6 +132,24 @@ impl Default for CompilerSettings {
     }
 }
 
+/// What all plugins share, and there is little of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scarcities {
+    /// `command-slots`: declared commands that may run at the same time; at least 1.
+    pub command_slots: usize,
+    /// `echo-rate`: echo requests in a second; at least 1.
+    pub echo_rate: u64,
+}
+
+impl Default for Scarcities {
+    fn default() -> Self {
+        Self {
+            command_slots: 16,
+            echo_rate: 5_000,
+        }
+    }
+}
+
 /// `lock`: what a plugin that is in the lock may become without anybody's accepting it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LockPolicy {
@@ -156,17 +174,49 @@ impl LockPolicy {
     }
 }
 
+/// What is put on record, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoreSettings {
+    /// Off: nothing is, and a restart forgets every incident, every alert that was not delivered, and every budget.
+    pub enabled: bool,
+    /// Episodes and events are kept that long after their end.
+    pub incidents: Duration,
+    /// Checks summed up by five minutes; zero: they are not.
+    pub history_fine: Duration,
+    /// By the hour.
+    pub history_hour: Duration,
+    /// By the day.
+    pub history_day: Duration,
+}
+
+impl Default for StoreSettings {
+    fn default() -> Self {
+        let days = |count: u64| Duration::from_secs(count * 86_400);
+        Self {
+            enabled: true,
+            incidents: days(400),
+            history_fine: days(2),
+            history_hour: days(31),
+            history_day: days(400),
+        }
+    }
+}
+
 /// `[host]`, validated.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HostSettings {
     /// The scheduler runs at least that often. 1 ms to 1 s.
     pub tick: Duration,
-    /// Where compiled components are kept.
+    /// Where compiled components and the store are kept.
     pub data_dir: PathBuf,
+    /// What is put on record.
+    pub store: StoreSettings,
     /// What compiling may take.
     pub compiler: CompilerSettings,
     /// How strictly `plugins.lock` is kept.
     pub lock: LockPolicy,
+    /// What all plugins share, and there is little of.
+    pub scarce: Scarcities,
     /// Worker threads; none: one for each core.
     pub workers: Option<NonZeroUsize>,
     /// Greatest caps that a plugin or monitor may be given.
@@ -202,8 +252,10 @@ impl HostSettings {
         Self {
             tick: Duration::from_millis(10),
             data_dir,
+            store: StoreSettings::default(),
             compiler: CompilerSettings::default(),
             lock: LockPolicy::default(),
+            scarce: Scarcities::default(),
             workers: None,
             maxima: Limits {
                 fuel: 1_000_000_000,

@@ -62,6 +62,17 @@ pub fn of(fact: &Fact) -> Option<(String, String)> {
                 format!("{why}, after {lasted:.0?}. Monitors that still fail: {failing}"),
             )
         }
+        Fact::Unrecorded { message } => (
+            "pulse-host can't write to its data directory".to_owned(),
+            format!(
+                "{message}\nMonitors are checked and alerts are sent all the same, but a restart would forget what happens \
+                 now. Nothing is repaired: what can't be put on record is not done."
+            ),
+        ),
+        Fact::RecordedAgain { dropped } => (
+            "pulse-host writes to its data directory again".to_owned(),
+            format!("Repairs go on. Facts and figures that are not on record, since the start: {dropped}"),
+        ),
         _ => return None,
     })
 }

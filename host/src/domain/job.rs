@@ -6,6 +6,7 @@ use super::{
     spec::{Assignment, Kind, MonitorSpec},
     time::{Mono, Wall},
 };
+use serde::{Deserialize, Serialize};
 use std::{borrow::Cow, sync::Arc};
 
 /// A monitor as the scheduler knows it; opaque to everybody else.
@@ -102,7 +103,7 @@ pub struct Order {
 }
 
 /// An incident, or the episode that may become one, as plugins see it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Incident {
     /// Unique for ever within this host.
     pub id: String,
@@ -117,7 +118,7 @@ pub struct Incident {
 }
 
 /// One alert, before it is addressed to a sink.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Alert {
     /// What happened.
     pub color: Color,

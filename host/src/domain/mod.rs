@@ -6,6 +6,7 @@
 
 pub mod backoff;
 pub mod color;
+pub mod command;
 pub mod event;
 pub mod grant;
 pub mod health;
@@ -17,6 +18,7 @@ pub mod limits;
 pub mod outbox;
 pub mod outcome;
 pub mod plugin;
+pub mod saved;
 pub mod secret;
 pub mod spec;
 pub mod tenant;

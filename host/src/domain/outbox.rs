@@ -3,7 +3,14 @@
 //! Architecture invariant: an undelivered code is never overwritten by the next, and green never overtakes a red
 //! that is being sent again. A code leaves the box by being delivered, or as undeliverable with the reason.
 
-use super::{backoff::backoff, color::Color, job::Alert, spec::Sink, time::Mono};
+use super::{
+    backoff::backoff,
+    color::Color,
+    job::Alert,
+    spec::Sink,
+    time::{Mono, Now, Wall},
+};
+use serde::{Deserialize, Serialize};
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 /// Codes that wait for one sink. Beyond that, reminders are dropped first, and then the newest is refused.
@@ -30,6 +37,55 @@ struct Entry {
     /// The lane's attempt number of the first try, once there was one.
     first_attempt: Option<u32>,
     tries: u32,
+}
+
+/// What is kept of a box over a restart.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Memory {
+    /// The notifier's name.
+    pub sink: Arc<str>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    told: Option<u64>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    codes: Vec<KeptCode>,
+}
+
+/// A code that is not delivered yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct KeptCode {
+    // Kept whole: what is sent after a restart is what was to be sent before, under the same delivery id.
+    alert: Arc<Alert>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    episode: Option<u64>,
+    put_at: Wall,
+    tries: u32,
+}
+
+impl Memory {
+    /// Whether there is nothing to be remembered.
+    #[must_use]
+    pub fn is_blank(&self) -> bool {
+        self.codes.is_empty() && self.told.is_none()
+    }
+
+    /// How many codes wait.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.codes.len()
+    }
+
+    /// Whether no code waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.codes.is_empty()
+    }
+
+    /// The codes that wait, the next first.
+    pub fn into_codes(self) -> impl Iterator<Item = Arc<Alert>> {
+        self.codes.into_iter().map(|code| code.alert)
+    }
 }
 
 /// How a delivery ended, as far as the outbox cares.
@@ -96,6 +152,45 @@ impl Outbox {
             tries: 0,
         });
         Ok(())
+    }
+
+    /// What is to be kept of it.
+    #[must_use]
+    pub fn memory(&self, sink: &Arc<str>, now: Now) -> Memory {
+        Memory {
+            sink: Arc::clone(sink),
+            told: self.told,
+            codes: self
+                .queue
+                .iter()
+                .map(|entry| KeptCode {
+                    alert: Arc::clone(&entry.alert),
+                    episode: entry.episode,
+                    put_at: now.to_wall(entry.put_at).unwrap_or(now.wall),
+                    tries: entry.tries,
+                })
+                .collect(),
+        }
+    }
+
+    /// A box as it was when it was put down. Answers to what was on its way then will not come: it is sent again, under
+    /// the same delivery id.
+    #[must_use]
+    pub fn recalled(memory: Memory, now: Now) -> Self {
+        Self {
+            told: memory.told,
+            queue: memory
+                .codes
+                .into_iter()
+                .map(|code| Entry {
+                    alert: code.alert,
+                    episode: code.episode,
+                    put_at: now.to_mono(code.put_at),
+                    first_attempt: None,
+                    tries: code.tries,
+                })
+                .collect(),
+        }
     }
 
     /// How many codes wait.

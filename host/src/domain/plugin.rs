@@ -14,8 +14,12 @@ pub enum Capability {
     Tls,
     /// `grants.dns`, and `grants.networks` for servers that the plugin names.
     Dns,
+    /// `grants.icmp` and `grants.networks`.
+    Icmp,
     /// `grants.docker`.
     Docker,
+    /// `grants.commands`.
+    Command,
     /// `grants.directories`.
     Files,
     /// `grants.http` and `grants.networks`, through the standard `wasi:http`.
@@ -26,12 +30,14 @@ pub enum Capability {
 
 impl Capability {
     /// All capabilities that need a grant.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Http,
         Self::Tcp,
         Self::Tls,
         Self::Dns,
+        Self::Icmp,
         Self::Docker,
+        Self::Command,
         Self::Files,
         Self::WasiHttp,
         Self::WasiSockets,
@@ -45,7 +51,9 @@ impl Capability {
             Self::Tcp => "tcp",
             Self::Tls => "tls",
             Self::Dns => "dns",
+            Self::Icmp => "icmp",
             Self::Docker => "docker",
+            Self::Command => "command",
             Self::Files => "files",
             Self::WasiHttp => "wasi-http",
             Self::WasiSockets => "wasi-sockets",
@@ -53,12 +61,12 @@ impl Capability {
     }
 
     /// Whether a case can hold what is done through it, so that it can be recorded and played. Connections of the
-    /// plugin's own can't be held.
+    /// plugin's own can't be held, and the answers of `icmp` and `command` have no place in a case.
     #[must_use]
     pub fn is_repeatable(self) -> bool {
         match self {
             Self::Http | Self::Tcp | Self::Tls | Self::Dns | Self::Docker | Self::Files => true,
-            Self::WasiHttp | Self::WasiSockets => false,
+            Self::Icmp | Self::Command | Self::WasiHttp | Self::WasiSockets => false,
         }
     }
 
@@ -70,7 +78,9 @@ impl Capability {
             Self::Tcp => &["pulse:host/tcp@"],
             Self::Tls => &["pulse:host/tls@"],
             Self::Dns => &["pulse:host/dns@"],
+            Self::Icmp => &["pulse:host/icmp@"],
             Self::Docker => &["pulse:host/docker@"],
+            Self::Command => &["pulse:host/command@"],
             Self::Files => &["pulse:host/files@"],
             Self::WasiHttp => &["wasi:http/outgoing-handler@"],
             // The rest of the package can be imported without being able to reach anything.

@@ -101,7 +101,9 @@ pub struct Quotas {
     pub memory_bytes: Option<u64>,
     /// Sockets that its jobs hold open at the same time; more wait, until their job's end.
     pub connections: Option<usize>,
-    /// Requests, dialogues, look-ups and datagrams in each second; more are refused.
+    /// Declared commands that its jobs run at the same time; more wait, until their job's end.
+    pub commands: Option<usize>,
+    /// Requests, dialogues, look-ups, datagrams, echo requests and commands in each second; more are refused.
     pub requests_per_second: Option<u64>,
     /// Bytes that its jobs send and receive in each second; more waits.
     pub bytes_per_second: Option<u64>,

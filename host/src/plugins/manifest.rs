@@ -254,11 +254,13 @@ fn serves(key: &str) -> &'static [Capability] {
         "tcp" => &[Capability::Tcp, Capability::Tls, Capability::WasiSockets],
         "udp" => &[Capability::WasiSockets],
         "dns" => &[Capability::Dns],
+        "icmp" => &[Capability::Icmp],
         "networks" => &[
             Capability::Http,
             Capability::Tcp,
             Capability::Tls,
             Capability::Dns,
+            Capability::Icmp,
             Capability::WasiHttp,
             Capability::WasiSockets,
         ],

@@ -6,7 +6,7 @@
 
 use crate::{
     config,
-    domain::grant::{Grants, HostPattern, HttpGrant, Network, TcpGrant},
+    domain::grant::{Grants, HostGrant, HostPattern, HttpGrant, Network, TcpGrant},
 };
 use serde::Serialize;
 use std::{
@@ -17,13 +17,19 @@ use std::{
 /// A key, what is no entry of it, and whether one entry covers another.
 struct Rule {
     key: &'static str,
-    /// Whether an author can ask for it: he does not know the operator's directories.
+    /// Whether an author can ask for it: he does not know the operator's directories and commands.
     askable: bool,
     canonical: fn(&str) -> Result<String, String>,
     covers: fn(&str, &str) -> bool,
 }
 
 const RULES: &[Rule] = &[
+    Rule {
+        key: "commands",
+        askable: false,
+        canonical: |text| Ok(text.to_owned()),
+        covers: |wide, narrow| wide == narrow,
+    },
     Rule {
         key: "containers",
         askable: true,
@@ -47,6 +53,12 @@ const RULES: &[Rule] = &[
         askable: true,
         canonical: |text| config::http_grant(text).map(|grant| grant.to_string()),
         covers: http_covers,
+    },
+    Rule {
+        key: "icmp",
+        askable: true,
+        canonical: |text| config::icmp_grant(text).map(|grant| grant.to_string()),
+        covers: icmp_covers,
     },
     Rule {
         key: "networks",
@@ -92,6 +104,12 @@ impl Reach {
         }
         for grant in &grants.dns {
             put("dns", grant.to_string());
+        }
+        for grant in &grants.icmp {
+            put("icmp", grant.to_string());
+        }
+        for command in &grants.commands {
+            put("commands", command.name.to_string());
         }
         for network in Network::ALL {
             if grants.networks.contains(network) {
@@ -239,6 +257,14 @@ fn dns_covers(wide: &str, narrow: &str) -> bool {
     pair_covers(config::dns_grant(wide), config::dns_grant(narrow))
 }
 
+fn icmp_covers(wide: &str, narrow: &str) -> bool {
+    match (config::icmp_grant(wide), config::icmp_grant(narrow)) {
+        (Ok(HostGrant::Pattern(wide)), Ok(HostGrant::Pattern(narrow))) => host_covers(&wide, &narrow),
+        (Ok(wide), Ok(narrow)) => wide == narrow,
+        _ => false,
+    }
+}
+
 fn pair_covers(wide: Result<TcpGrant, String>, narrow: Result<TcpGrant, String>) -> bool {
     match (wide, narrow) {
         (
@@ -342,6 +368,12 @@ mod tests {
             ("tcp", "*:1", "*:*", false),
             ("tcp", "[::1]:1", "[::1]:1", true),
             ("tcp", "@settings.address", "@settings.host:@settings.port", false),
+            ("icmp", "*.example.com", "a.example.com", true),
+            ("icmp", "*", "[::1]", true),
+            ("icmp", "*", "@settings.host", false),
+            ("icmp", "10.0.0.1", "*", false),
+            ("commands", "a", "a", true),
+            ("commands", "*", "a", false),
             ("networks", "public", "public", true),
             ("networks", "public", "private", false),
             ("containers", "web-*", "web-1", true),

@@ -76,6 +76,7 @@ pub fn explained(mut outcome: Outcome, refused: Option<(u64, u64)>) -> Outcome {
 pub fn tainted(taint: Taint) -> Outcome {
     match taint {
         Taint::Denied(denial) => Outcome::Denied(denial),
+        Taint::Capacity(message) => Outcome::NoCapacity(message),
         Taint::Quota(message) | Taint::Host(message) => Outcome::HostError(message),
     }
 }

@@ -35,7 +35,7 @@ use crate::{
     capability,
     clock::Clock,
     domain::{
-        host::{CompilerSettings, HostSettings},
+        host::{CompilerSettings, HostSettings, Scarcities},
         spec::Kind,
     },
 };
@@ -62,6 +62,8 @@ pub struct SandboxSettings {
     pub compiler: Compiler,
     /// What compiling may take.
     pub compiling: CompilerSettings,
+    /// What all plugins share, and there is little of.
+    pub scarce: Scarcities,
 }
 
 impl SandboxSettings {
@@ -85,6 +87,7 @@ impl SandboxSettings {
             data_dir: settings.data_dir.clone(),
             compiler,
             compiling: settings.compiler.clone(),
+            scarce: settings.scarce,
         }
     }
 }
@@ -121,11 +124,17 @@ impl Sandbox {
         let ticker = engine::Ticker::start(seats.iter().map(|seat| &seat.engine))
             .context("the epoch thread could not be started")?;
         let others = seats.split_off(1.min(seats.len()));
+        // Who can be started again to compile can be started again to become a command.
+        let launcher = match &settings.compiler {
+            Compiler::Child(program) => capability::Launcher::Own(program.clone()),
+            Compiler::InProcess => capability::Launcher::None,
+        };
+        let shared = capability::Shared::new(clock.clone(), launcher, settings.scarce)?;
         Ok(Arc::new(Self {
             first: seats.pop().context("there is no engine")?,
             others,
             settings,
-            shared: capability::Shared::new(clock.clone())?,
+            shared,
             clock,
             keeper: OnceLock::new(),
             known: plugin::Known::default(),

@@ -64,7 +64,9 @@ fn ended_one(
         return;
     };
     let monitor = monitor.bypass_change_detection();
-    let Monitor { spec, case, .. } = monitor;
+    let Monitor {
+        spec, case, pulse, ..
+    } = monitor;
     let number = usize::from(index);
     let (Some(case), Some(sink)) = (case, spec.sinks.get(number)) else {
         return;
@@ -76,6 +78,8 @@ fn ended_one(
     let end = end(result.map(|result| &result.outcome));
     let before = lane.outbox.len();
     let settled = lane.outbox.settle(sink, &end, now.mono);
+    // Its next code is on record already; that this one is gone may wait.
+    desk.ledger.0.mark(entity, pulse, false);
     desk.tally.0.outbox = (desk.tally.0.outbox + lane.outbox.len()).saturating_sub(before);
     let message = match end {
         DeliveryEnd::Delivered { summary } => summary,
@@ -153,7 +157,10 @@ pub fn tell_host_news(mut desk: Desk<'_>, mut monitors: Query<'_, '_, &mut Monit
     if let Some(entity) = desk.host.entity
         && let Ok(mut monitor) = monitors.get_mut(entity)
     {
-        let Monitor { spec, case, .. } = monitor.bypass_change_detection();
+        let Monitor {
+            spec, case, pulse, ..
+        } = monitor.bypass_change_detection();
+        desk.ledger.0.mark(entity, pulse, true);
         let case = desk.case(spec, case);
         desk.tally.0.dropped_news += news.len().saturating_sub(NEWS_MAX) as u64;
         for (title, body) in news.drain(..).take(NEWS_MAX) {
@@ -195,7 +202,9 @@ pub fn dispatch_codes(
         Kind::Code,
         |desk, monitor, ticket| {
             let now = desk.now().mono;
-            let Monitor { spec, case, .. } = monitor;
+            let Monitor {
+                spec, case, pulse, ..
+            } = monitor;
             let sink = spec.sinks.get(usize::from(ticket.sink))?;
             let case = case.as_deref_mut()?;
             let lane = case.sinks.get_mut(usize::from(ticket.sink))?;
@@ -203,6 +212,10 @@ pub fn dispatch_codes(
                 return None;
             }
             if case.held && !lane.outbox.head_was_tried() {
+                lane.lane.settle();
+                return None;
+            }
+            if !desk.ledger.0.may_speak(ticket.entity, *pulse, case.seq) {
                 lane.lane.settle();
                 return None;
             }
@@ -214,6 +227,9 @@ pub fn dispatch_codes(
                 };
                 let message = format!("older than {:?} (max-age)", sink.max_age);
                 undeliverable(desk, ticket.entity, spec, &sink.name, alert, message);
+            }
+            if lane.outbox.len() != before {
+                desk.ledger.0.mark(ticket.entity, pulse, false);
             }
             desk.tally.0.outbox = (desk.tally.0.outbox + lane.outbox.len()).saturating_sub(before);
             let Some(alert) = lane.outbox.head().map(Arc::clone) else {

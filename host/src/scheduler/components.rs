@@ -99,6 +99,8 @@ pub struct Case {
     pub wake_at: Mono,
     /// The entry of the wheel that will see to it, never later than that; all others are outdated.
     pub entry_at: Mono,
+    /// The record that its codes wait for.
+    pub seq: u64,
 }
 
 impl Case {
@@ -142,6 +144,10 @@ const WATCHED: u8 = 1;
 const HELD: u8 = 2;
 /// How it is counted among those that may fail together.
 const STANDING: u8 = 0b1100;
+/// What of its monitor outlasts a restart has changed since that was put down last.
+const UNSAVED: u8 = 0b1_0000;
+/// The same, and somebody waits until it is put down.
+const URGENT: u8 = 0b10_0000;
 
 impl Lane {
     /// A lane with nothing to do, whose jobs wait in that queue of their kind.
@@ -217,6 +223,24 @@ impl Lane {
             Standing::WasAlive => STANDING,
         };
         self.flags = self.flags & !STANDING | bits;
+    }
+
+    /// Whether its monitor is to be put on record.
+    #[must_use]
+    pub fn is_unsaved(self) -> bool {
+        self.has(UNSAVED)
+    }
+
+    /// Whether somebody waits for that.
+    #[must_use]
+    pub fn is_urgent(self) -> bool {
+        self.has(URGENT)
+    }
+
+    /// Its monitor is to be put on record, or is there as it is.
+    pub fn set_unsaved(&mut self, unsaved: bool, urgent: bool) {
+        self.set(UNSAVED, unsaved);
+        self.set(URGENT, urgent);
     }
 
     fn has(self, flag: u8) -> bool {
@@ -302,6 +326,8 @@ pub struct RepairLane {
     pub number: u32,
     /// When that was, in the host's budget.
     pub spent_at: Mono,
+    /// The record of the intent to do it; 0: there is none.
+    pub intent: u64,
     /// The attempt that was given up as lost, as the lane and as the incident count it, while none has run since.
     pub lost: Option<(u32, u32)>,
 }

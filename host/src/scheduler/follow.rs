@@ -5,6 +5,7 @@ use super::{
     components::{Case, Lane, Monitor, Phase, SinkLane},
     correlated::Standing,
     fair::{Fair, Ticket},
+    ledger::need_repair,
     resources::{Desk, TAG_HEALTH, TAG_PULSE},
 };
 use crate::domain::{
@@ -59,23 +60,20 @@ pub fn follow(
     }
     let wake_at = health.wake_at(spec, desk.settings.0.max_hold);
     let wants = health.wants_intervention();
+    let mut urgent = false;
     if wants || wake_at != Mono::NEVER || !effects.codes.is_empty() || case.is_some() {
         let case = desk.case(spec, case);
+        urgent = !effects.codes.is_empty();
         for emission in effects.codes.drain(..) {
             post(desk, entity, spec, &mut case.sinks, emission);
         }
         if wants && case.repair.lane.phase() == Phase::Waiting {
-            case.repair.lane.need(now);
-            let ticket = Ticket {
-                entity,
-                since: now,
-                sink: 0,
-            };
-            desk.needed.0.intervention.push(case.repair.lane.flow(), ticket);
+            need_repair(desk, entity, case, now);
         }
         case.wake_at = wake_at;
         see_to_wake(desk, entity, case);
     }
+    desk.ledger.0.mark(entity, pulse, urgent);
     monitor.close_case();
 }
 

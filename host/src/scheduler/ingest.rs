@@ -92,7 +92,11 @@ fn late(
 ) {
     let now = desk.now();
     let Monitor {
-        spec, health, case, ..
+        spec,
+        health,
+        case,
+        pulse,
+        ..
     } = monitor;
     // Without a case nothing is left that it could matter to.
     let Some(case) = case.as_deref_mut() else {
@@ -133,6 +137,7 @@ fn late(
             let Some(alert) = lane.outbox.late_receipt(result.key.attempt) else {
                 return;
             };
+            desk.ledger.0.mark(entity, pulse, false);
             // If the same code is on its way again, whatever comes of it is of no interest any more.
             desk.land(lane.lane, None);
             lane.lane.abandon();

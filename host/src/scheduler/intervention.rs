@@ -4,19 +4,19 @@
 //! only within the budgets of the incident, of the monitor's time window and of the host.
 
 use super::{
-    components::{Case, Monitor, Phase},
+    components::{Case, Lane, Monitor, Phase},
     dispatch::{Buffers, Sending, dispatch},
     follow::follow,
+    ledger::Intent,
     quarantine::Gate,
     resources::{Desk, Draining, Endings, Inbox, LaneRef, Outlets, Scratch, describe},
 };
 use crate::domain::{
     event::Fact,
-    health::{Effects, Hold, InterventionEnd, Permission},
+    health::{Effects, Health, Hold, InterventionEnd, Permission},
     job::{JobResult, Order, Payload},
     outcome::{ActionFailure, Answer, Outcome},
-    spec::Kind,
-    time::Mono,
+    spec::{Kind, MonitorSpec},
 };
 use bevy_ecs::{
     change_detection::{DetectChangesMut as _, Res, ResMut},
@@ -109,20 +109,39 @@ enum Obstacle {
     Hold(Hold),
     /// Its plugin is quarantined: nothing can be repaired with it.
     Quarantine,
+    /// That it will be done is not on record yet. It is asked for again when it is.
+    Record,
+    /// Nothing can be put on record.
+    NoRecord,
 }
 
-/// `pulses`: the queue of the monitor's pulses. `planned`: interventions of this run that were granted and not yet sent.
-fn obstacle(desk: &mut Desk<'_>, pulses: u16, case: &Case, now: Mono, planned: usize) -> Option<Obstacle> {
-    if desk.correlated.pauses(pulses) {
+/// `planned`: interventions of this run that were granted and not yet sent.
+fn obstacle(
+    desk: &mut Desk<'_>,
+    entity: Entity,
+    (spec, health, case, pulse): (&MonitorSpec, &Health, &mut Case, &mut Lane),
+    planned: usize,
+) -> Option<Obstacle> {
+    let now = desk.now();
+    if desk.correlated.pauses(pulse.flow()) {
         return Some(Obstacle::Hold(Hold::Correlated));
     }
-    if desk.budgets.interventions.left(now) <= planned {
+    if desk.budgets.interventions.left(now.mono) <= planned {
         return Some(Obstacle::Hold(Hold::Budget));
+    }
+    match desk
+        .ledger
+        .0
+        .intend(entity, (spec, health, &mut *case, pulse), now)
+    {
+        Intent::Recorded => {}
+        Intent::Awaited => return Some(Obstacle::Record),
+        Intent::Impossible => return Some(Obstacle::NoRecord),
     }
     // At last: whoever passes here takes the place of a probe.
     match desk
         .quarantine
-        .gate(Kind::Intervention, case.repair.lane.flow(), now)
+        .gate(Kind::Intervention, case.repair.lane.flow(), now.mono)
     {
         Gate::Pass => None,
         Gate::Shut { trying: true, .. } => Some(Obstacle::Hold(Hold::Quarantine)),
@@ -153,9 +172,12 @@ pub fn dispatch_interventions(
         &mut buffers,
         Kind::Intervention,
         |desk, monitor, ticket| {
-            let monitor_flow = monitor.pulse.flow();
             let Monitor {
-                spec, health, case, ..
+                spec,
+                health,
+                case,
+                pulse,
+                ..
             } = monitor;
             let case = case.as_deref_mut()?;
             if !case.repair.lane.is(Phase::Needed, ticket.since) {
@@ -164,8 +186,21 @@ pub fn dispatch_interventions(
             let now = desk.now();
             let settings = spec.intervention.as_ref()?;
             let granted = match health.may_intervene(settings, now.mono) {
-                Permission::Granted => match obstacle(desk, monitor_flow, case, now.mono, planned.get()) {
+                Permission::Granted => match obstacle(
+                    desk,
+                    ticket.entity,
+                    (spec, health, &mut *case, pulse),
+                    planned.get(),
+                ) {
                     None => true,
+                    Some(Obstacle::Record) => {
+                        case.repair.lane.settle();
+                        return None;
+                    }
+                    Some(Obstacle::NoRecord) => {
+                        health.repair_unrecorded(spec, now, effects);
+                        false
+                    }
                     Some(Obstacle::Hold(why)) => {
                         desk.tally.0.held_interventions += 1;
                         health.hold(why, now.mono, effects);
@@ -211,6 +246,7 @@ pub fn dispatch_interventions(
             desk.budgets.interventions.spend(now.mono);
             if let (Some(settings), Some(case)) = (&spec.intervention, case) {
                 case.repair.spent_at = now.mono;
+                case.repair.intent = 0;
                 health.intervention_started(settings, now.mono);
                 let number = health.attempts();
                 case.repair.number = number;

@@ -17,6 +17,7 @@ mod flights;
 mod follow;
 mod ingest;
 mod intervention;
+pub mod ledger;
 mod publish;
 mod pulse;
 pub mod quarantine;
@@ -43,6 +44,7 @@ use crate::{
         tenant::Tenant,
         time::Mono,
     },
+    ledger::Writer,
     queue::{Bell, Outlet, ResultReceiver},
 };
 use bevy_ecs::{
@@ -57,8 +59,8 @@ use bevy_ecs::{
 use components::{FIRST_STATE, Monitor};
 use reload::Reloaded;
 use resources::{
-    Alarm, Attempts, Budgets, Desk, Draining, Due, Endings, EpisodeSource, HostDesk, Inbox, Journal, Needed,
-    Out, Outlets, Publisher, Settings, TAG_PULSE, Tally, Tenants, Time, Windows,
+    Alarm, Attempts, Budgets, Desk, Draining, Due, Endings, EpisodeSource, HostDesk, Inbox, Journal,
+    LedgerDesk, Needed, Out, Outlets, Publisher, Settings, TAG_PULSE, Tally, Tenants, Time, Windows,
 };
 use stats::{Snapshot, Stats};
 use std::{
@@ -107,6 +109,8 @@ pub struct Parts {
     pub results: ResultReceiver,
     /// Where facts go. Bounded; what nobody takes in time is dropped and counted.
     pub events: async_channel::Sender<Event>,
+    /// Where goes what is put on record; none: nothing is, and a restart forgets everything.
+    pub ledger: Option<Writer>,
     /// Worker threads; 0 counts as 1.
     pub workers: usize,
     /// The time.
@@ -156,6 +160,7 @@ impl Scheduler {
         world.insert_resource(Inbox(parts.results));
         world.insert_resource(Outlets(parts.outlets));
         world.insert_resource(Journal::default());
+        world.insert_resource(LedgerDesk(ledger::Ledger::new(parts.ledger)));
         world.insert_resource(EpisodeSource(Episodes::starting_at(now.wall)));
         world.insert_resource(depend::Family::default());
         world.insert_resource(HostDesk {
@@ -222,6 +227,11 @@ impl Scheduler {
                 *at = *entity;
             }
         }
+        let ledger = &mut world.resource_mut::<LedgerDesk>().0;
+        if ledger.is_on() {
+            let named = places.iter().copied().zip(&monitors);
+            ledger.places(named.filter(|(entity, _)| *entity != Entity::PLACEHOLDER));
+        }
         let count = entities.len() as u64;
         world.resource_mut::<Tally>().0.states_begin(FIRST_STATE, count);
         places
@@ -283,10 +293,12 @@ impl Scheduler {
         let tally = &self.world.resource::<Tally>().0;
         let host = self.world.resource::<HostDesk>();
         let news = if host.entity.is_some() { host.news.len() } else { 0 };
+        let ledger = &self.world.resource::<LedgerDesk>().0;
         Unfinished {
             pending: PerKind::from_fn(|kind| tally.kinds.get(kind).pending),
             codes: tally.outbox,
-            codes_needed: self.world.resource::<Needed>().0.get(Kind::Code).len() + news,
+            codes_needed: self.world.resource::<Needed>().0.get(Kind::Code).len() + news + ledger.awaited(),
+            unsaved: ledger.marked(),
         }
     }
 
@@ -298,6 +310,7 @@ impl Scheduler {
         for kind in Kind::ALL {
             world.resource::<Outlets>().0.get(kind).close();
         }
+        world.resource_mut::<LedgerDesk>().0.close();
     }
 
     /// Lanes of a monitor, for tests: pulse, intervention, sinks.
@@ -321,9 +334,11 @@ pub struct Unfinished {
     pub pending: PerKind<usize>,
     /// Codes that no sink took yet.
     pub codes: usize,
-    /// Those of them that could be sent at once, if the channel had room, and news of the host that the next run
-    /// makes into codes.
+    /// Those of them that could be sent at once, if the channel had room or they were on record, and news of the host
+    /// that the next run makes into codes.
     pub codes_needed: usize,
+    /// Monitors that are still to be put on record.
+    pub unsaved: usize,
 }
 
 impl Unfinished {
@@ -377,7 +392,12 @@ fn schedule() -> Schedule {
             .chain(),
     );
     schedule.add_systems((
-        (quarantine::turn, correlated::turn, ingest::drain_results)
+        (
+            ledger::hear,
+            quarantine::turn,
+            correlated::turn,
+            ingest::drain_results,
+        )
             .chain()
             .in_set(Step::Ingest),
         (recover::turn_wheel, recover::recover)
@@ -404,7 +424,7 @@ fn schedule() -> Schedule {
         )
             .chain()
             .in_set(Step::Dispatch),
-        publish::publish.in_set(Step::Publish),
+        (publish::publish, ledger::save).chain().in_set(Step::Publish),
     ));
     schedule
 }
@@ -527,7 +547,8 @@ fn serve(
         let next = scheduler.run();
         if stop != Mono::NEVER {
             let left = scheduler.unfinished();
-            if (left.jobs() == 0 && left.codes_needed == 0) || clock.mono() >= stop {
+            let done = left.jobs() == 0 && left.codes_needed == 0 && left.unsaved == 0;
+            if done || clock.mono() >= stop {
                 return left;
             }
         }

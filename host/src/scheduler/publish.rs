@@ -5,7 +5,7 @@ use super::{
     window::Change,
 };
 use crate::domain::spec::Kind;
-use bevy_ecs::change_detection::ResMut;
+use bevy_ecs::{change_detection::ResMut, entity::Entity};
 use std::time::Duration;
 
 /// Figures are refreshed that often.
@@ -14,7 +14,9 @@ const FIGURES_EVERY: Duration = Duration::from_millis(100);
 /// Publishes.
 pub fn publish(mut desk: Desk<'_>, mut publisher: ResMut<'_, Publisher>) {
     let Journal(events) = &mut *desk.journal;
+    let host = desk.host.entity.unwrap_or(Entity::PLACEHOLDER).to_bits();
     for event in events.drain(..) {
+        desk.ledger.0.fact(&event, event.monitor.0 == host);
         if publisher.events.try_send(event).is_err() {
             desk.tally.0.dropped_events += 1;
         }

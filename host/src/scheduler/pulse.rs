@@ -8,12 +8,15 @@ use super::{
     quarantine::Gate,
     resources::{Desk, Draining, Due, Endings, Inbox, LaneRef, Outlets, Scratch, describe},
 };
-use crate::domain::{
-    event::Fact,
-    health::{Effects, Pace},
-    job::{JobResult, Payload},
-    outcome::{Answer, Outcome, Report, Status},
-    spec::Kind,
+use crate::{
+    domain::{
+        event::Fact,
+        health::{Effects, Pace},
+        job::{JobResult, Payload},
+        outcome::{Answer, Outcome, Report, Status},
+        spec::Kind,
+    },
+    ledger::Verdict,
 };
 use bevy_ecs::{
     change_detection::{DetectChangesMut as _, Res, ResMut},
@@ -78,6 +81,12 @@ fn ended_one(
         }
         _ => None,
     };
+    let verdict = match report.map(|report| report.status) {
+        Some(Status::Healthy | Status::Degraded) => Verdict::Alive,
+        Some(Status::Unhealthy) => Verdict::Failed,
+        None => Verdict::Fault,
+    };
+    desk.ledger.0.sample(entity, result, verdict);
     let started = result.map_or(now.mono, |result| result.started);
     let message;
     let summary = if let Some(report) = report {

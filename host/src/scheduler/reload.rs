@@ -109,7 +109,9 @@ impl Scheduler {
             (Some(entity), Some(spec)) => {
                 if let Ok(mut monitor) = query.get_mut(entity) {
                     desk.host.spec = Some(spec.clone());
-                    change_sinks(&mut desk, entity, monitor.bypass_change_detection(), spec);
+                    let monitor = monitor.bypass_change_detection();
+                    change_sinks(&mut desk, entity, monitor, spec);
+                    desk.ledger.0.mark(entity, &mut monitor.pulse, false);
                 }
                 None
             }
@@ -342,6 +344,7 @@ fn leave(desk: &mut Desk<'_>, entity: Entity, monitor: &mut Monitor) {
     // The host's own entry is in no state.
     if monitor.spec.pulse.is_some() {
         desk.tally.0.state_ends(monitor.health.told());
+        desk.ledger.0.gone(&monitor.spec, desk.time.now.wall);
     }
     let Some(case) = monitor.case.take() else {
         return;

@@ -8,6 +8,7 @@ use super::{
     fair::{Fair, User},
     flights::Flights,
     follow::lane_of,
+    ledger::Ledger,
     quarantine::Quarantine,
     ration::Rations,
     stats::{Snapshot, Stats},
@@ -167,6 +168,10 @@ pub struct Budgets {
     pub interventions: Interventions,
 }
 
+/// What is put on record.
+#[derive(Resource, Default)]
+pub struct LedgerDesk(pub Ledger);
+
 /// Facts that were learned in this run.
 #[derive(Resource, Default)]
 pub struct Journal(pub Vec<Event>);
@@ -240,6 +245,8 @@ pub struct Desk<'w> {
     pub quarantine: ResMut<'w, Quarantine>,
     /// Failures of many monitors at once.
     pub correlated: ResMut<'w, Correlated>,
+    /// What is put on record.
+    pub ledger: ResMut<'w, LedgerDesk>,
 }
 
 impl Desk<'_> {
@@ -336,12 +343,14 @@ impl Desk<'_> {
                     lane: Lane::new(repair),
                     number: 0,
                     spent_at: Mono(0),
+                    intent: 0,
                     lost: None,
                 },
                 held: false,
                 onset: Mono::NEVER,
                 wake_at: Mono::NEVER,
                 entry_at: Mono::NEVER,
+                seq: 0,
             })
         })
     }

@@ -172,6 +172,8 @@ pub struct Snapshot {
     pub undeliverable: u64,
     /// Events that nobody took in time.
     pub dropped_events: u64,
+    /// Facts and samples that are not on record, because there was no room for them.
+    pub unrecorded: u64,
     /// News of the host that were too many for one run and are in the log only.
     pub dropped_news: u64,
     /// Retries that the host-wide budget put off to the next slot.
@@ -219,6 +221,7 @@ impl Clone for Snapshot {
             outbox,
             undeliverable,
             dropped_events,
+            unrecorded,
             dropped_news,
             retries_put_off,
             stalls,
@@ -242,6 +245,7 @@ impl Clone for Snapshot {
         (self.skipped_slots, self.healthy, self.not_healthy) = (*skipped_slots, *healthy, *not_healthy);
         (self.outbox, self.undeliverable) = (*outbox, *undeliverable);
         (self.dropped_events, self.dropped_news) = (*dropped_events, *dropped_news);
+        self.unrecorded = *unrecorded;
         (self.retries_put_off, self.runs) = (*retries_put_off, *runs);
         (self.stalls, self.stalled) = (*stalls, *stalled);
         (self.quarantined, self.paused) = (*quarantined, *paused);

@@ -23,6 +23,7 @@ use proptest::prelude::*;
 use std::collections::HashMap;
 
 mod family;
+mod ledger;
 mod overload;
 mod races;
 mod reload;
@@ -121,6 +122,14 @@ struct Rig {
 
 impl Rig {
     fn new(specs: Vec<Draft>, adjust: impl FnOnce(&mut HostSettings)) -> Self {
+        Self::on_record(specs, None, adjust)
+    }
+
+    fn on_record(
+        specs: Vec<Draft>,
+        ledger: Option<crate::ledger::Writer>,
+        adjust: impl FnOnce(&mut HostSettings),
+    ) -> Self {
         let mut settings = HostSettings::new("unused".into());
         adjust(&mut settings);
         let mut host_entry = spec("pulse-host");
@@ -138,6 +147,7 @@ impl Rig {
             outlets,
             results: receiver,
             events: sender,
+            ledger,
             workers: 2,
             clock: clock.clone(),
         });
@@ -283,7 +293,8 @@ impl Rig {
                 assert!(
                     sink.outbox.is_empty()
                         || sink.lane.phase() != Phase::Waiting
-                        || sink.lane.at() < Mono::NEVER,
+                        || sink.lane.at() < Mono::NEVER
+                        || self.scheduler.world.resource::<LedgerDesk>().0.awaits(entity),
                     "a code of {} that nobody will send",
                     spec.name()
                 );

@@ -29,6 +29,7 @@ struct Requests {
     tcp: Vec<String>,
     udp: Vec<String>,
     dns: Vec<String>,
+    icmp: Vec<String>,
     networks: Vec<String>,
     containers: Vec<String>,
 }
@@ -41,6 +42,7 @@ impl Requests {
             &self.tcp,
             &self.udp,
             &self.dns,
+            &self.icmp,
             &self.networks,
             &self.containers,
         ];
@@ -122,10 +124,12 @@ pub fn check_manifest<E: Guest + Kinds>(manifest: &str, readme: &str) -> Result<
     needs.dedup();
     needs.retain(|need| {
         [
+            "command",
             "dns",
             "docker",
             "files",
             "http",
+            "icmp",
             "tcp",
             "tls",
             "wasi-http",

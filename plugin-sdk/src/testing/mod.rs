@@ -28,7 +28,7 @@ pub use script::{Seen, in_turn, recorded};
 
 use crate::{
     Attempt, CodeJob, Color, DeliveryFailure, Fault, Incident, InterventionJob, Label, PulseJob, Receipt,
-    Report, Subject, dns, docker, files, http, log::Level, net, private, tcp, tls,
+    Report, Subject, command, dns, docker, files, http, icmp, log::Level, net, private, tcp, tls,
 };
 use serde_json::Value;
 use std::{cell::RefCell, collections::BTreeMap};
@@ -41,6 +41,8 @@ struct Scripts {
     tcp: Script<tcp::Request, Result<tcp::Response, net::Error>>,
     tls: Script<tls::Request, Result<tls::Response, net::Error>>,
     dns: Script<dns::Request, Result<dns::Response, net::Error>>,
+    icmp: Script<icmp::Request, Result<icmp::Response, net::Error>>,
+    command: Script<command::Request, Result<command::Response, command::Error>>,
     docker: Script<docker::Call, Result<(), docker::Error>>,
     container: Script<String, Result<docker::Container, docker::Error>>,
     files: Script<(String, String), Result<(), files::Error>>,
@@ -144,6 +146,40 @@ impl Host {
         script: impl FnMut(dns::Request) -> Result<dns::Response, net::Error> + 'static,
     ) -> Self {
         self.0.dns.replace(Some(Box::new(script)));
+        self
+    }
+
+    /// Answers echo requests.
+    ///
+    /// ```
+    /// use pulse_plugin_sdk::{icmp::Request, testing::{self, Host}};
+    ///
+    /// let host = Host::new().icmp(|request| Ok(testing::echoes(request.count.into(), &[])));
+    /// assert_eq!(host.run(|| Request::to("gate.example").ping()).0.unwrap().lost(), 1);
+    /// ```
+    #[must_use]
+    pub fn icmp(
+        self,
+        script: impl FnMut(icmp::Request) -> Result<icmp::Response, net::Error> + 'static,
+    ) -> Self {
+        self.0.icmp.replace(Some(Box::new(script)));
+        self
+    }
+
+    /// Runs declared commands.
+    ///
+    /// ```
+    /// use pulse_plugin_sdk::{command::Request, testing::{self, Host}};
+    ///
+    /// let host = Host::new().command(|request| Ok(testing::command_response(0, &request.name)));
+    /// assert_eq!(host.run(|| Request::of("restart").run()).0.unwrap().stdout, "restart");
+    /// ```
+    #[must_use]
+    pub fn command(
+        self,
+        script: impl FnMut(command::Request) -> Result<command::Response, command::Error> + 'static,
+    ) -> Self {
+        self.0.command.replace(Some(Box::new(script)));
         self
     }
 
@@ -251,6 +287,28 @@ pub(crate) fn dns(request: &dns::Request) -> Result<dns::Response, net::Error> {
     clock::within(request.timeout_ms, || {
         ask(|scripts| &scripts.dns, request.clone(), || Err(denied("dns")))
     })
+}
+
+pub(crate) fn icmp(request: &icmp::Request) -> Result<icmp::Response, net::Error> {
+    clock::within(request.timeout_ms, || {
+        ask(|scripts| &scripts.icmp, request.clone(), || Err(denied("icmp")))
+    })
+}
+
+pub(crate) fn command(request: &command::Request) -> Result<command::Response, command::Error> {
+    let denied = || Err(command::Error::Denied("the test lends no command".into()));
+    let mut answer = denied();
+    let in_time = clock::within(request.timeout_ms, || {
+        answer = ask(|scripts| &scripts.command, request.clone(), denied);
+        Ok(())
+    });
+    match in_time {
+        Ok(()) => answer,
+        Err(error) if error.code == net::ErrorCode::InvalidRequest => {
+            Err(command::Error::InvalidArgument(error.message))
+        }
+        Err(error) => Err(command::Error::TimedOut(error.message)),
+    }
 }
 
 pub(crate) fn docker(call: docker::Call) -> Result<(), docker::Error> {
@@ -393,6 +451,46 @@ pub fn dns_response(records: &[(&str, &str, &str)]) -> dns::Response {
             processing_us: 2_000,
             transfer_us: 0,
         },
+    }
+}
+
+/// So many echo requests to `192.0.2.1`, and answers that took so many microseconds to the first of them.
+///
+/// ```
+/// let response = pulse_plugin_sdk::testing::echoes(3, &[900, 1_100]);
+/// assert_eq!((response.sent, response.replies[1].sequence), (3, 1));
+/// ```
+#[must_use]
+pub fn echoes(sent: u16, rtt_us: &[u64]) -> icmp::Response {
+    icmp::Response {
+        peer: "192.0.2.1".into(),
+        resolve_us: 0,
+        sent,
+        replies: (0..)
+            .zip(rtt_us)
+            .map(|(sequence, rtt_us)| icmp::Reply {
+                sequence,
+                rtt_us: *rtt_us,
+                ttl: None,
+            })
+            .collect(),
+    }
+}
+
+/// A command that ended by itself with that code after 30 ms, and wrote that to standard output.
+///
+/// ```
+/// assert_eq!(pulse_plugin_sdk::testing::command_response(1, "no").stdout, "no");
+/// ```
+#[must_use]
+pub fn command_response(code: i32, stdout: &str) -> command::Response {
+    command::Response {
+        ending: command::Ending::Exited(code),
+        stdout: stdout.into(),
+        stderr: String::new(),
+        stdout_truncated: false,
+        stderr_truncated: false,
+        duration_us: 30_000,
     }
 }
 

@@ -173,15 +173,21 @@ fn clocks_random_numbers_and_sleep_come_out_the_same() {
 
 #[test]
 fn who_does_what_no_case_can_hold_is_told_that_he_can_t_be_recorded() {
-    let native = guest("native");
-    let path = native.to_str().unwrap();
-    let run = pulse_host(&["plugin", "test", path, "--record", "x", "--settings", "{}"]);
-    assert_eq!(run.code, 2, "{run:?}");
-    assert!(
-        run.err.contains("needs wasi-http, ") && run.err.contains("neither recorded nor replayed"),
-        "{}",
-        run.err
-    );
+    host::warm_up();
+    for (path, need) in [
+        (guest("native"), "wasi-http"),
+        (host::plugins().join("icmp"), "icmp"),
+        (host::plugins().join("nagios"), "command"),
+    ] {
+        let path = path.to_str().unwrap();
+        let run = pulse_host(&["plugin", "test", path, "--record", "x", "--settings", "{}"]);
+        assert_eq!(run.code, 2, "{run:?}");
+        assert!(
+            run.err.contains(&format!("needs {need}, ")) && run.err.contains("neither recorded nor replayed"),
+            "{}",
+            run.err
+        );
+    }
 }
 
 /// Records one run of the plugin of that name, and plays it after `gone` has taken its peer away.

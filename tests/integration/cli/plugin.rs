@@ -45,11 +45,14 @@ fn the_list_has_every_plugin_and_what_it_needs() {
         })
         .collect();
     let known = [
+        ("command", vec!["intervention"], vec!["command"]),
         ("dns", vec!["pulse"], vec!["dns"]),
         ("docker", vec!["intervention"], vec!["docker"]),
         ("file", vec!["code"], vec!["files"]),
         ("http", vec!["pulse"], vec!["http"]),
+        ("icmp", vec!["pulse"], vec!["icmp"]),
         ("log", vec!["code"], vec![]),
+        ("nagios", vec!["pulse"], vec!["command"]),
         ("pagerduty", vec!["code"], vec!["http"]),
         ("slack", vec!["code"], vec!["http"]),
         ("tcp", vec!["pulse"], vec!["tcp"]),
@@ -136,7 +139,7 @@ fn a_plugin_that_is_not_there_is_a_failure_with_words() {
         ("htpt", "did you mean `http`?"),
         (
             "quite-another",
-            "there is dns, docker, file, http, log, pagerduty, slack, tcp, tls, webhook",
+            "there is command, dns, docker, file, http, icmp, log, nagios, pagerduty, slack, tcp, tls, webhook",
         ),
         ("./none.wasm", "./none.wasm"),
     ] {

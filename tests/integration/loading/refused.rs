@@ -170,11 +170,14 @@ fn every_plugin_of_the_project_is_taken() {
     let (names, problems) = load(&sandbox, found);
     assert_eq!((names.len(), problems), (count, vec![]));
     for name in [
+        "command",
         "dns",
         "docker",
         "file",
         "http",
+        "icmp",
         "log",
+        "nagios",
         "pagerduty",
         "slack",
         "tcp",

@@ -64,6 +64,24 @@ pub fn state_directory() -> PathBuf {
         .join("integration-state")
 }
 
+/// The same files in another place: nothing is compiled anew.
+pub fn copy_all(from: &Path, to: &Path) {
+    for entry in std::fs::read_dir(from).into_iter().flatten().flatten() {
+        let (path, target) = (entry.path(), to.join(entry.file_name()));
+        // What other hosts have left of their tenants is none of this one's business.
+        if entry.file_name().as_encoded_bytes().starts_with(b"tenants") {
+            continue;
+        }
+        if path.is_dir() {
+            std::fs::create_dir_all(&target).unwrap();
+            copy_all(&path, &target);
+        } else {
+            // It may have been removed meanwhile.
+            let _ = std::fs::copy(&path, &target);
+        }
+    }
+}
+
 /// Compiles the plugins, once for all tests: many programs that start at once would each compile all of them.
 pub fn warm_up() {
     static DONE: OnceLock<()> = OnceLock::new();
@@ -181,6 +199,18 @@ impl Host {
     /// Starts the program as a test wants it, in that folder, and waits until it runs.
     pub fn spawn(folder: TempDir, mut command: Command) -> Self {
         warm_up();
+        let shared = state_directory();
+        let is_shared = command
+            .get_envs()
+            .any(|(name, value)| name == "STATE_DIRECTORY" && value == Some(shared.as_os_str()));
+        if is_shared {
+            // A data directory is one process's alone. What was compiled is there already.
+            let own = folder.path().join("state");
+            if !own.exists() {
+                copy_all(&shared, &own);
+            }
+            command.env("STATE_DIRECTORY", own);
+        }
         let mut child = command
             .current_dir(folder.path())
             .stdout(Stdio::null())
@@ -297,6 +327,13 @@ impl Host {
         let ended = self.end();
         let folder = std::mem::replace(&mut self.folder, TempDir::new().unwrap());
         (folder, ended)
+    }
+
+    /// Kills the program as a loss of power would, and hands its folder to whoever starts the next one in it.
+    pub fn kill_keeping_folder(mut self) -> TempDir {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        std::mem::replace(&mut self.folder, TempDir::new().unwrap())
     }
 
     /// Asks the program to end, and waits for it.

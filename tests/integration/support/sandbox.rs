@@ -6,7 +6,7 @@ use pulse_host::{
     domain::{
         color::{Color, ColorSet},
         grant::{Grants, HostPattern, HttpGrant, Network, TcpGrant, UrlPattern},
-        host::CompilerSettings,
+        host::{CompilerSettings, Scarcities},
         job::{Alert, Incident, Job, JobKey, JobResult, MonitorId, Order, Payload},
         limits::Limits,
         outcome::Outcome,
@@ -49,6 +49,7 @@ pub fn settings(slots: u32) -> SandboxSettings {
         data_dir: data_dir(),
         compiler: Compiler::InProcess,
         compiling: CompilerSettings::default(),
+        scarce: Scarcities::default(),
     }
 }
 

@@ -428,6 +428,8 @@ impl Repair {
                 .held_since
                 .is_some_and(|since| now >= since.after(tick.max_hold)),
             Exhausted::Quarantined => sight.spec.is_some(),
+            // Nothing is put on record in these worlds.
+            Exhausted::Unrecorded => false,
             Exhausted::Unverified => {
                 sight.faults > 0
                     && self.last.is_some_and(|last| {
@@ -451,6 +453,7 @@ impl Repair {
             Exhausted::Held => "red: held",
             Exhausted::Unverified => "red: unverified",
             Exhausted::Quarantined => "red: quarantined",
+            Exhausted::Unrecorded => "red: unrecorded",
         });
         self.exhausted = Some(why);
         Ok(())

@@ -497,7 +497,7 @@ impl Reply {
 fn each_taint(taint: &mut Option<Taint>, text: &mut dyn FnMut(&mut String)) {
     match taint {
         Some(Taint::Denied(denial)) => text(&mut denial.wanted),
-        Some(Taint::Quota(message) | Taint::Host(message)) => text(message),
+        Some(Taint::Quota(message) | Taint::Capacity(message) | Taint::Host(message)) => text(message),
         None => {}
     }
 }

@@ -107,6 +107,8 @@ fn grants(needs: &[Capability], requests: &Reach) -> Vec<String> {
                 line("tcp", r#""@settings.address""#)
             }
             Capability::Dns => line("dns", r#""system""#),
+            Capability::Icmp => line("icmp", r#""@settings.host""#),
+            Capability::Command => r#"grants.commands = ["NAME"]"#.to_owned(),
             Capability::Docker => format!(
                 r#"grants.docker = {{ containers = [{}], socket = "/var/run/docker.sock" }}"#,
                 asked("containers").unwrap_or_else(|| r#""web-*""#.to_owned())
@@ -120,7 +122,7 @@ fn grants(needs: &[Capability], requests: &Reach) -> Vec<String> {
         lines.push(format!("grants.udp = [{asked}]"));
     }
     let (mut seen, network) = (Vec::new(), |need: &Capability| {
-        !matches!(need, Capability::Docker | Capability::Files)
+        !matches!(need, Capability::Docker | Capability::Command | Capability::Files)
     });
     lines.retain(|line| {
         !seen.contains(line) && {

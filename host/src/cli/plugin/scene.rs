@@ -48,8 +48,9 @@ pub struct SceneArgs {
     /// The color of a code
     #[arg(long, value_name = "COLOR", default_value = "red", value_parser = color)]
     color: Color,
-    /// Grant something, as [plugins.NAME] grants would: http=URL, tcp=HOST:PORT, udp=HOST:PORT, networks=CLASS,
-    /// docker=CONTAINER[@SOCKET], directories=PATH (may be given more than once)
+    /// Grant something, as [plugins.NAME] grants would: http=URL, tcp=HOST:PORT, udp=HOST:PORT, dns=HOST:PORT,
+    /// icmp=HOST, networks=CLASS, docker=CONTAINER[@SOCKET], commands='NAME:/PROGRAM ARG {PLACEHOLDER}',
+    /// directories=PATH (may be given more than once)
     #[arg(long, value_name = "WHAT=PATTERN")]
     grant: Vec<String>,
     /// Name of a setting whose value nothing that is printed or recorded may show (may be given more than once)
@@ -290,7 +291,7 @@ fn secrets(facts: &Facts, settings: &Value, named: &[String]) -> Result<Secrets>
 }
 
 fn grants(words: &[String]) -> Result<Grants> {
-    const KEYS: &str = "http, tcp, udp, dns, networks, docker and directories";
+    const KEYS: &str = "http, tcp, udp, dns, icmp, networks, docker, commands and directories";
     let mut grants = Grants::default();
     let mut wrong = Vec::new();
     for word in words {
@@ -305,6 +306,16 @@ fn grants(words: &[String]) -> Result<Grants> {
             "tcp" => config::tcp_grant(value).map(|grant| grants.tcp.push(grant)),
             "udp" => config::tcp_grant(value).map(|grant| grants.udp.push(grant)),
             "dns" => config::dns_grant(value).map(|grant| grants.dns.push(grant)),
+            "icmp" => config::icmp_grant(value).map(|grant| grants.icmp.push(grant)),
+            "commands" => config::command_by_words(value).and_then(|command| {
+                match grants.commands.iter().any(|other| other.name == command.name) {
+                    true => Err("a command has one declaration".to_owned()),
+                    false => {
+                        grants.commands.push(Arc::new(command));
+                        Ok(())
+                    }
+                }
+            }),
             "networks" => match Network::from_name(value) {
                 Some(network) => {
                     grants.networks.insert(network);
@@ -353,6 +364,10 @@ pub fn flag(denial: &Denial) -> Option<String> {
     let (_, line) = denial.grant.split_once("] grants.")?;
     let table: toml::Table = toml::from_str(line).ok()?;
     let (key, value) = table.iter().next()?;
+    if key == "commands" {
+        let name = value.as_array()?.last()?.as_str()?;
+        return Some(format!("--grant commands='{name}:/path/to/program {{argument}}'"));
+    }
     let value = match value {
         toml::Value::Table(docker) => {
             let name = docker.get("containers")?.as_array()?.last()?.as_str()?;
@@ -388,6 +403,10 @@ mod tests {
             (
                 "[plugins.a] grants.docker = { containers = [\"web\"], socket = \"/var/run/docker.sock\" }",
                 Some("--grant docker=web"),
+            ),
+            (
+                "[plugins.a] grants.commands = [\"x\", \"disk\"]",
+                Some("--grant commands='disk:/path/to/program {argument}'"),
             ),
             (
                 "[plugins.a] grants.directories = [{ path = \"./a b\", access = \"append\" }]",

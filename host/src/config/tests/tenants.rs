@@ -31,7 +31,7 @@ config = "tenants/acme"
 allowed-plugins = ["http", "log"]
 shared-notifiers = ["ops"]
 secrets.token = "${env:TOKEN}-of-acme"
-quotas = { monitors = 10, in-flight = 4, cpu = "500ms", memory = "64MiB", connections = 5, requests-per-second = 6, bytes-per-second = "1MiB", codes-per-hour = 7 }
+quotas = { monitors = 10, in-flight = 4, cpu = "500ms", memory = "64MiB", connections = 5, commands = 2, requests-per-second = 6, bytes-per-second = "1MiB", codes-per-hour = 7 }
 [tenants.acme.grants.http]
 http = ["https://*.example.com"]
 networks = ["public"]
@@ -138,6 +138,7 @@ fn a_tenants_monitors_are_its_own() {
             cpu_per_second: Some(Duration::from_millis(500)),
             memory_bytes: Some(64 << 20),
             connections: Some(5),
+            commands: Some(2),
             requests_per_second: Some(6),
             bytes_per_second: Some(1 << 20),
             codes_per_hour: Some(7),

@@ -8,6 +8,7 @@
 //! Architecture invariant: no I/O, no clock, no ECS. A fault of the prober never counts as a failure of the
 //! target. A color is emitted once per episode and cause.
 
+pub mod memory;
 mod pulse;
 mod repair;
 mod words;
@@ -23,18 +24,11 @@ use super::{
     spec::{MonitorSpec, Policy},
     time::{Mono, Wall},
 };
+use serde::{Deserialize, Serialize};
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
+pub use super::time::Now;
 pub use repair::{Hold, InterventionEnd, Permission};
-
-/// Both clocks at one moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Now {
-    /// Monotonic.
-    pub mono: Mono,
-    /// Wall clock.
-    pub wall: Wall,
-}
 
 /// Hands out episode numbers that are unique for ever within this host: it starts at the wall clock's
 /// microseconds, and no host opens a million episodes a second.
@@ -46,6 +40,11 @@ impl Episodes {
     #[must_use]
     pub fn starting_at(wall: Wall) -> Self {
         Self(wall.0.saturating_mul(1000))
+    }
+
+    /// Numbers up to that one were used by an earlier process, whose wall clock may have been ahead of this one's.
+    pub fn go_on_after(&mut self, last: u64) {
+        self.0 = self.0.max(last);
     }
 
     /// The next number.
@@ -201,7 +200,8 @@ enum Repair {
 }
 
 /// Why no repair is left.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Exhausted {
     /// None is configured.
     NotConfigured,
@@ -217,6 +217,8 @@ pub enum Exhausted {
     Quarantined,
     /// The prober was in trouble for the whole time of the verification.
     Unverified,
+    /// What is done could not be put on record, and what is not on record is not done.
+    Unrecorded,
 }
 
 impl std::fmt::Display for Exhausted {
@@ -230,6 +232,9 @@ impl std::fmt::Display for Exhausted {
             Self::Held => "the repair was held back for too long",
             Self::Quarantined => "the intervention's plugin is quarantined",
             Self::Unverified => "the intervention could not be verified, because the prober was in trouble",
+            Self::Unrecorded => {
+                "pulse-host can't write to its data directory, and does nothing that it can't record"
+            }
         })
     }
 }

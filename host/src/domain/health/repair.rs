@@ -118,6 +118,14 @@ impl Health {
         self.show(spec, now, effects);
     }
 
+    /// What would be done can't be put on record: nothing is done, red.
+    pub fn repair_unrecorded(&mut self, spec: &MonitorSpec, now: Now, effects: &mut Effects) {
+        if let Some(episode) = self.episode.as_deref_mut() {
+            episode.exhaust(Exhausted::Unrecorded, effects);
+        }
+        self.show(spec, now, effects);
+    }
+
     /// It may not be done now: a fresh pulse before the next try, red after the maximum hold.
     pub fn hold(&mut self, why: Hold, now: Mono, effects: &mut Effects) {
         if let Some(episode) = self.episode.as_deref_mut()

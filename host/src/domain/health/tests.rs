@@ -28,7 +28,7 @@ fn lane() -> Lane {
     }
 }
 
-fn spec(failures: u32, successes: u32, attempts: Option<u32>) -> MonitorSpec {
+pub(super) fn spec(failures: u32, successes: u32, attempts: Option<u32>) -> MonitorSpec {
     let class = Class {
         tenant: Arc::new(Tenant::unlimited()),
         labels: Arc::new([]),

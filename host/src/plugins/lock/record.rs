@@ -196,6 +196,8 @@ fn granted(grants: &Reach, need: &str) -> bool {
         Capability::Tcp | Capability::Tls => grants.has("tcp"),
         Capability::WasiSockets => grants.has("tcp") || grants.has("udp"),
         Capability::Dns => grants.has("dns"),
+        Capability::Icmp => grants.has("icmp"),
+        Capability::Command => grants.has("commands"),
         Capability::Docker => grants.has("containers"),
         Capability::Files => grants.has("directories"),
     })

@@ -4,7 +4,7 @@ use crate::{
     cases::Scene,
     clock::Clock,
     domain::{
-        host::CompilerSettings,
+        host::{CompilerSettings, Scarcities},
         outcome::{Answer, Outcome, Report, Status},
         spec::Kind,
         time::Mono,
@@ -44,6 +44,7 @@ fn plugins_of_two_versions_run_side_by_side() {
         data_dir: folder.path().to_owned(),
         compiler: Compiler::InProcess,
         compiling: CompilerSettings::default(),
+        scarce: Scarcities::default(),
     };
     let sandbox = Sandbox::new(settings, Clock::system()).unwrap();
     let (library, problems) = Library::load(&sandbox, vec![guest("noop"), guest("next")]);

@@ -1,6 +1,6 @@
 //! What the host lends in `pulse:host@0.1.0`: translation between the interface's types and those of `capability/`.
 
-use super::generated::pulse::host::{dns, docker, files, http, log, net, tcp, tls};
+use super::generated::pulse::host::{command, dns, docker, files, http, icmp, log, net, tcp, tls};
 use crate::{capability, sandbox::store::State};
 use std::sync::Arc;
 use wasmtime::component::{HasSelf, Linker};
@@ -13,7 +13,9 @@ pub fn lend(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     tcp::add_to_linker::<State, HasSelf<State>>(linker, |state| state)?;
     tls::add_to_linker::<State, HasSelf<State>>(linker, |state| state)?;
     dns::add_to_linker::<State, HasSelf<State>>(linker, |state| state)?;
+    icmp::add_to_linker::<State, HasSelf<State>>(linker, |state| state)?;
     docker::add_to_linker::<State, HasSelf<State>>(linker, |state| state)?;
+    command::add_to_linker::<State, HasSelf<State>>(linker, |state| state)?;
     files::add_to_linker::<State, HasSelf<State>>(linker, |state| state)
 }
 
@@ -40,6 +42,7 @@ macro_rules! lent {
         let outside = Arc::clone(&$state.outside);
         let result = outside.errands.send(move || async move { $call.await }).await;
         $state.leave();
+        $state.lease.acts();
         result.map_err(|failure| {
             $state.lease.taint(failure.taint.clone());
             failure
@@ -82,6 +85,25 @@ impl dns::Host for State {
         let request = request.into();
         let result = lent!(self, lender, lease, lender.dns(&lease, request));
         Ok(result.map(Into::into).map_err(Into::into))
+    }
+}
+
+impl icmp::Host for State {
+    async fn ping(&mut self, request: icmp::Request) -> wasmtime::Result<Result<icmp::Response, net::Error>> {
+        let request = request.into();
+        let result = lent!(self, lender, lease, lender.icmp(&lease, request));
+        Ok(result.map(Into::into).map_err(Into::into))
+    }
+}
+
+impl command::Host for State {
+    async fn run(
+        &mut self,
+        request: command::Request,
+    ) -> wasmtime::Result<Result<command::Response, command::Error>> {
+        let request = request.into();
+        let result = lent!(self, lender, lease, lender.command(&lease, request));
+        Ok(result.map(Into::into).map_err(|failure| failure.error.into()))
     }
 }
 
@@ -294,6 +316,78 @@ impl From<capability::dns::Response> for dns::Response {
                 })
                 .collect(),
             timings: response.timings.into(),
+        }
+    }
+}
+
+impl From<icmp::Request> for capability::icmp::Request {
+    fn from(request: icmp::Request) -> Self {
+        Self {
+            host: request.host,
+            family: request.family.into(),
+            count: request.count,
+            interval_ms: request.interval_ms,
+            wait_ms: request.wait_ms,
+            payload_bytes: request.payload_bytes,
+            timeout_ms: request.timeout_ms,
+        }
+    }
+}
+
+impl From<capability::icmp::Response> for icmp::Response {
+    fn from(response: capability::icmp::Response) -> Self {
+        let replies = response.replies.into_iter().map(|reply| icmp::Reply {
+            sequence: reply.sequence,
+            rtt_us: reply.rtt_us,
+            ttl: reply.ttl,
+        });
+        Self {
+            peer: response.peer,
+            resolve_us: response.resolve_us,
+            sent: response.sent,
+            replies: replies.collect(),
+        }
+    }
+}
+
+impl From<command::Request> for capability::command::Request {
+    fn from(request: command::Request) -> Self {
+        let arguments = request.arguments.into_iter();
+        Self {
+            name: request.name,
+            arguments: arguments
+                .map(|argument| (argument.name, argument.value))
+                .collect(),
+            timeout_ms: request.timeout_ms,
+        }
+    }
+}
+
+impl From<capability::command::Response> for command::Response {
+    fn from(response: capability::command::Response) -> Self {
+        Self {
+            ending: match response.ending {
+                capability::command::Ending::Exited(code) => command::Ending::Exited(code),
+                capability::command::Ending::Killed(signal) => command::Ending::Killed(signal),
+            },
+            stdout: response.stdout,
+            stderr: response.stderr,
+            stdout_truncated: response.stdout_truncated,
+            stderr_truncated: response.stderr_truncated,
+            duration_us: response.duration_us,
+        }
+    }
+}
+
+impl From<capability::command::Error> for command::Error {
+    fn from(error: capability::command::Error) -> Self {
+        use capability::command::Error;
+        match error {
+            Error::Denied(message) => Self::Denied(message),
+            Error::InvalidArgument(message) => Self::InvalidArgument(message),
+            Error::Unavailable(message) => Self::Unavailable(message),
+            Error::TimedOut(message) => Self::TimedOut(message),
+            Error::Stopped(message) => Self::Stopped(message),
         }
     }
 }
