@@ -3,6 +3,7 @@
 use super::{Plugin, guest, pulse_host};
 use crate::support::{
     dns::name_server,
+    host,
     http::{Reply, Server, status},
     tls::{Authority, Certificate},
 };
