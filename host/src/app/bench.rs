@@ -1,6 +1,9 @@
 //! What one plugin costs: cold, warm, in a fresh instance and in one that is used again.
 
-use super::trial::{Ran, Trial};
+use super::{
+    room,
+    trial::{Ran, Trial},
+};
 use crate::{
     cases::{Case, Scene},
     clock::Clock,
@@ -91,6 +94,8 @@ pub struct Measured {
     pub count: u32,
     /// Runs of either kind that came to no good end, and why the first of them did not.
     pub bad: Option<(usize, String)>,
+    /// What the given limits led to, where they are too small for it: all that is measured had room.
+    pub short: Option<String>,
     /// Compiling it, in a process of its own, and loading what came of it.
     pub compile: Duration,
     /// Loading what was compiled before.
@@ -143,23 +148,31 @@ pub fn bench(
     let compiled = Trial::load_in(path, memory_bytes, Some(&scratch.0))?;
     let compile = compiled.loading;
     drop(compiled);
-    let trial = Trial::load_in(path, memory_bytes, Some(&scratch.0))?;
-    let plugin = trial.plugin()?;
+    let mut trial = Trial::load_in(path, memory_bytes, Some(&scratch.0))?;
     let case = case
-        .map(|path| Case::read(path, &plugin.facts).map_err(|error| anyhow!("{}", error.trim_end())))
+        .map(|path| Case::read(path, &trial.plugin()?.facts).map_err(|error| anyhow!("{}", error.trim_end())))
         .transpose()?;
-    let scene = match &case {
+    let mut scene = match &case {
         Some(case) => case.scene.clone(),
         None => scene(&trial)?,
     };
-    let run = |count: u32, scene: &Scene| -> Result<Vec<Ran>> {
+    let run = |trial: &Trial, count: u32, scene: &Scene| -> Result<Vec<Ran>> {
         let courses: Vec<_> = (0..count)
             .map(|_| case.as_ref().map(|case| case.play().course))
             .collect();
         trial.run_often(courses.iter().map(|course| (scene, course.as_ref())))
     };
-    let first = run(1, &scene)?;
-    let fresh = run(count, &scene)?;
+    let load = trial.loading;
+    let mut first = run(&trial, 1, &scene)?;
+    let cut = first.first().filter(|ran| room::is_short(&ran.outcome));
+    let short = cut.map(|ran| format!("{}: {}", ran.outcome.class(), ran.outcome));
+    if short.is_some() {
+        scene.limits = room::roomy(scene.limits);
+        trial = Trial::load_in(path, scene.limits.memory_bytes, Some(&scratch.0))?;
+        first = run(&trial, 1, &scene)?;
+    }
+    let plugin = trial.plugin()?;
+    let fresh = run(&trial, count, &scene)?;
     let reused = match &case {
         // A script is for an execution that keeps nothing.
         Some(_) => None,
@@ -169,7 +182,7 @@ pub fn bench(
                 ..scene.clone()
             };
             // The first of them makes the instance.
-            let rans = run(count.saturating_add(1), &scene)?;
+            let rans = run(&trial, count.saturating_add(1), &scene)?;
             Some(rans)
         }
     };
@@ -193,8 +206,9 @@ pub fn bench(
         bad: bad
             .first()
             .map(|ran| (bad.len(), format!("{}: {}", ran.outcome.class(), ran.outcome))),
+        short,
         compile,
-        load: trial.loading,
+        load,
         first: first.first().map_or(Duration::ZERO, |ran| ran.usage.wall),
         fresh: Runs::of(&fresh),
         reused: reused.map(Runs::of),

@@ -62,7 +62,14 @@ impl Script for CaseScript {
         let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
         let number = progress.made;
         progress.made += 1;
-        let asked = calls::asked(&ask.redacted());
+        // What is recorded shows no credentials. Who writes a case by hand says which of them are sent; or, where it was a
+        // recording once, what stands in their place.
+        let hidden = calls::asked(&ask.redacted());
+        let asked = if self.exact {
+            hidden.clone()
+        } else {
+            calls::asked(ask)
+        };
         let Some(call) = self.calls.get(number) else {
             if progress.wrong.len() < WRONG_MAX {
                 progress.wrong.push(Wrong::Unexpected(written(&asked)));
@@ -70,12 +77,15 @@ impl Script for CaseScript {
             return unexpected(ask);
         };
         let wanted = calls::question(call);
-        let asked = if self.exact {
-            asked
+        let (asked, hidden) = if self.exact {
+            (asked, hidden)
         } else {
-            calls::as_far_as(&wanted, asked)
+            (
+                calls::as_far_as(&wanted, asked),
+                calls::as_far_as(&wanted, hidden),
+            )
         };
-        if wanted == asked {
+        if wanted == asked || wanted == hidden {
             return Scripted {
                 recorded: self.exact,
                 ..calls::scripted(call, ask)
@@ -125,5 +135,47 @@ pub fn refusing(ask: &Ask, why: &str) -> Scripted {
         reply: Some(reply),
         after: std::time::Duration::ZERO,
         recorded: false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capability::{http, net::IpFamily};
+
+    fn sends(authorization: &str, wanted: &str, exact: bool) -> usize {
+        let ask = Ask::Http(http::Request {
+            method: "GET".to_owned(),
+            url: "http://shop.example/".to_owned(),
+            headers: vec![http::Header {
+                name: "authorization".to_owned(),
+                value: authorization.to_owned(),
+            }],
+            body: None,
+            max_redirects: 0,
+            family: IpFamily::Any,
+            tls: None,
+            timeout_ms: None,
+            max_body_bytes: None,
+        });
+        let mut call = if exact {
+            calls::asked(&ask.redacted())
+        } else {
+            Call::default()
+        };
+        let http = call.http.get_or_insert_default();
+        http.headers = Some(vec![format!("authorization: {wanted}")]);
+        let (mut script, progress) = CaseScript::new([call].into(), exact);
+        script.next(&ask);
+        progress.lock().unwrap().wrong.len()
+    }
+
+    #[test]
+    fn a_case_by_hand_says_which_credentials_are_sent_and_a_recording_does_not() {
+        assert_eq!(sends("Bearer a", "Bearer a", false), 0);
+        assert_eq!(sends("Bearer a", "Bearer b", false), 1);
+        assert_eq!(sends("Bearer a", "[secret]", false), 0, "it was a recording once");
+        assert_eq!(sends("Bearer a", "[secret]", true), 0);
+        assert_eq!(sends("Bearer a", "Bearer a", true), 1);
     }
 }

@@ -252,24 +252,18 @@ impl std::fmt::Display for Outcome {
             }
             Self::OutOfFuel { limit } => write!(
                 f,
-                "cut: used up its {limit} units of fuel; limits.fuel in [plugins.NAME] allows more"
+                "cut: used up its {limit} units of fuel before it was done: it needs more than limits.fuel = {limit}; \
+                 `plugin bench` measures how much"
             ),
             Self::OutOfCpu { limit } => write!(
                 f,
-                "cut: used up its {limit:?} of CPU time; limits.cpu in [plugins.NAME] allows more"
+                "cut: used up its {limit:?} of CPU time before it was done: it needs more than \
+                 limits.cpu = \"{limit:?}\"; `plugin bench` measures how much"
             ),
             Self::OutOfMemory {
                 limit_bytes,
                 wanted_bytes,
-            } => {
-                let mib = wanted_bytes.div_ceil(1 << 20);
-                write!(
-                    f,
-                    "cut: wanted {wanted_bytes} bytes of memory, {} more than its limit; \
-                     limits.memory = \"{mib}MiB\" in [plugins.NAME] allows that",
-                    wanted_bytes.saturating_sub(*limit_bytes)
-                )
-            }
+            } => write!(f, "cut: {}", Refused(*limit_bytes, *wanted_bytes)),
             Self::StackOverflow => f.write_str("cut: stack overflow"),
             Self::Trap(message) => write!(f, "trapped: {message}"),
             Self::DeadlineWaiting => f.write_str("the target did not answer in time"),
@@ -288,6 +282,30 @@ impl std::fmt::Display for Outcome {
     }
 }
 
+/// What of memory was refused to a guest, for people: the limit, and what it wanted in all, both in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refused(pub u64, pub u64);
+
+impl std::fmt::Display for Refused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        const MIB: u64 = 1 << 20;
+        let Self(limit, wanted) = *self;
+        // As the configuration has it.
+        let size = |bytes: u64| match bytes {
+            _ if bytes.is_multiple_of(MIB) => format!("{}MiB", bytes / MIB),
+            _ if bytes.is_multiple_of(1024) => format!("{}KiB", bytes / 1024),
+            _ => format!("{bytes}B"),
+        };
+        write!(
+            f,
+            "wanted {wanted} bytes of memory in all, {} more than limits.memory = \"{}\"; it needs \"{}MiB\" at least",
+            wanted.saturating_sub(limit),
+            size(limit),
+            wanted.div_ceil(MIB)
+        )
+    }
+}
+
 impl std::fmt::Display for Answer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -303,5 +321,32 @@ impl std::fmt::Display for Answer {
             )) => f.write_str(message),
             Self::Code(Ok(receipt)) => f.write_str(&receipt.summary),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_that_was_too_small_is_named_with_its_value_and_with_what_was_wanted() {
+        let memory = Outcome::OutOfMemory {
+            limit_bytes: 32 << 20,
+            wanted_bytes: (40 << 20) + 1,
+        };
+        assert_eq!(
+            memory.to_string(),
+            "cut: wanted 41943041 bytes of memory in all, 8388609 more than limits.memory = \"32MiB\"; it needs \"41MiB\" at least"
+        );
+        assert!(
+            Refused(96 << 10, 1 << 20)
+                .to_string()
+                .contains("limits.memory = \"96KiB\"")
+        );
+        let fuel = Outcome::OutOfFuel { limit: 7 }.to_string();
+        assert!(fuel.contains("it needs more than limits.fuel = 7;"), "{fuel}");
+        let limit = Duration::from_millis(200);
+        let cpu = Outcome::OutOfCpu { limit }.to_string();
+        assert!(cpu.contains("more than limits.cpu = \"200ms\";"), "{cpu}");
     }
 }

@@ -3,7 +3,10 @@
 use super::{abi::Misfit, store::CpuExceeded};
 use crate::{
     capability::Taint,
-    domain::{limits::Limits, outcome::Outcome},
+    domain::{
+        limits::Limits,
+        outcome::{ActionFailure, Answer, DeliveryFailure, Outcome, PluginFault, Refused},
+    },
 };
 use rustix::io::Errno;
 use wasmtime::{OutOfMemory, PoolConcurrencyLimitError, Trap};
@@ -41,6 +44,31 @@ pub fn error(error: &wasmtime::Error, refused: Option<(u64, u64)>, limits: Limit
         };
     }
     Outcome::Trap(one_line(error))
+}
+
+/// What a guest made of memory that was refused to it: an interpreter catches that like any other exception, and says
+/// that something failed, but not by whose limit.
+#[must_use]
+pub fn explained(mut outcome: Outcome, refused: Option<(u64, u64)>) -> Outcome {
+    let Some((limit, wanted)) = refused else {
+        return outcome;
+    };
+    let message = match &mut outcome {
+        Outcome::PluginFault(PluginFault::Internal(message))
+        | Outcome::Answer(
+            Answer::Intervention(Err(
+                ActionFailure::Retryable(message)
+                | ActionFailure::Permanent(message)
+                | ActionFailure::EffectUnknown(message),
+            ))
+            | Answer::Code(Err(
+                DeliveryFailure::Retryable { message, .. } | DeliveryFailure::Permanent(message),
+            )),
+        ) => message,
+        _ => return outcome,
+    };
+    message.push_str(&format!(" (it {})", Refused(limit, wanted)));
+    outcome
 }
 
 /// What a taint means, whatever the guest made of it.
@@ -109,6 +137,30 @@ mod tests {
             class(wasmtime::Error::msg("invalid utf-8 sequence"), false),
             "trap"
         );
+    }
+
+    #[test]
+    fn what_was_refused_stands_behind_what_a_guest_says_of_its_failure() {
+        let told = |outcome: Outcome| explained(outcome, Some((1 << 20, 3 << 20))).to_string();
+        for failed in [
+            Outcome::PluginFault(PluginFault::Internal("MemoryError".to_owned())),
+            Outcome::Answer(Answer::Intervention(Err(ActionFailure::EffectUnknown(
+                "MemoryError".to_owned(),
+            )))),
+            Outcome::Answer(Answer::Code(Err(DeliveryFailure::Retryable {
+                message: "MemoryError".to_owned(),
+                after: None,
+            }))),
+        ] {
+            assert_eq!(explained(failed.clone(), None), failed, "nothing was refused");
+            let told = told(failed);
+            assert!(
+                told.contains("MemoryError (it wanted 3145728 bytes of memory in all, 2097152 more than limits.memory = \"1MiB\""),
+                "{told}"
+            );
+        }
+        let settings = Outcome::PluginFault(PluginFault::InvalidSettings("no url".to_owned()));
+        assert_eq!(told(settings.clone()), settings.to_string());
     }
 
     #[test]

@@ -255,7 +255,10 @@ impl Executor {
                     Ok(answer) => Outcome::Answer(answer::bound(answer)),
                     Err(fault) => Outcome::PluginFault(answer::bound_fault(fault)),
                 };
-                (outcome, instance)
+                (
+                    classify::explained(outcome, store.data().memory.refused()),
+                    instance,
+                )
             }
             (End::Failed(error), None) => (
                 classify::error(&error, store.data().memory.refused(), limits),

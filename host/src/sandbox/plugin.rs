@@ -10,6 +10,7 @@ use crate::{
     capability::log,
     domain::{
         limits::Limits,
+        outcome::Outcome,
         plugin::{Capability, Facts},
     },
     plugins::{
@@ -32,6 +33,17 @@ const DESCRIBE_LIMITS: Limits = Limits {
     memory_bytes: 64 << 20,
 };
 const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why a plugin could not say what it is. No configuration has these limits.
+fn undescribed(outcome: &Outcome) -> String {
+    let own = match outcome {
+        Outcome::OutOfFuel { .. } | Outcome::OutOfCpu { .. } | Outcome::OutOfMemory { .. } => {
+            "; to describe itself each plugin has so much, whatever is configured: compute less before that"
+        }
+        _ => "",
+    };
+    format!("can't describe itself: {outcome}{own}")
+}
 
 /// What reading a tenant's plugins and asking them for their descriptions may take in all. Compiling them has
 /// `compiler.timeout` in all: everybody waits for it when the host starts.
@@ -133,7 +145,7 @@ impl Plugin {
             version,
             summary,
             settings_schema,
-        } = described.map_err(|outcome| format!("can't describe itself: {outcome}"))?;
+        } = described.map_err(|outcome| undescribed(&outcome))?;
         Ok([name, version, summary, settings_schema].join("\n"))
     }
 
@@ -412,7 +424,7 @@ fn try_load(sandbox: &Arc<Sandbox>, found: Found, compiling: &mut Duration) -> R
         DESCRIBE_LIMITS,
         DESCRIBE_TIMEOUT,
     ))
-    .and_then(|described| described.map_err(|outcome| format!("can't describe itself: {outcome}")))
+    .and_then(|described| described.map_err(|outcome| undescribed(&outcome)))
     .map_err(|message| vec![message])?;
     let mut needs = needs(&imports);
     // Each call is held against the grants in any case: what is left out here is only what an operator is asked for.

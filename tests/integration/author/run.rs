@@ -341,6 +341,57 @@ fn figures_and_limits_come_from_runs() {
 }
 
 #[test]
+fn limits_that_are_too_small_are_told_with_what_would_do() {
+    let up = "settings = { url = \"http://shop.example/\" }\n[[call]]\nhttp.url = \"http://shop.example/\"\nanswer.status = 200\n[expect]\nstatus = \"healthy\"\n";
+    let of = |limits: &str| format!("limits = {{ {limits} }}\n{up}");
+    let plugin = Plugin::http(&[
+        ("fuel", &of("fuel = 1_000")),
+        ("memory", &of("memory = \"64KiB\"")),
+        ("room", up),
+    ]);
+    let run = pulse_host(&["plugin", "test", plugin.path(), "--output", "json"]);
+    assert_eq!(run.code, 1, "{run:?}");
+    let json = run.json();
+    let fuel = |name: &str| {
+        let cases = json["cases"].as_array().unwrap();
+        let case = cases.iter().find(|case| case["name"] == name).unwrap();
+        (
+            case["fuel"].as_u64().unwrap(),
+            case["warnings"].to_string(),
+            case["outcome"].clone(),
+        )
+    };
+    let (enough, none, _) = fuel("room");
+    assert_eq!(none, "[]");
+    for (name, outcome) in [("fuel", "out-of-fuel"), ("memory", "out-of-memory")] {
+        let (_, told, came) = fuel(name);
+        assert_eq!(came, outcome, "{json}");
+        assert!(told.contains(&format!("it takes {enough} fuel, ")), "{told}");
+    }
+    let file = plugin.file("tests/fuel.toml");
+    let words = [
+        "plugin",
+        "bench",
+        plugin.path(),
+        "--count",
+        "3",
+        "--output",
+        "json",
+        "--case",
+    ];
+    let run = pulse_host(&[&words[..], &[file.to_str().unwrap()]].concat());
+    assert_eq!(run.code, 1, "{run:?}");
+    let json = run.json();
+    let told = json["too_small"].as_str().unwrap();
+    assert!(told.contains("limits.fuel = 1000;"), "{told}");
+    assert_eq!(
+        (&json["bad"], &json["fuel"]["max"]),
+        (&json!(0), &json!(enough)),
+        "{json}"
+    );
+}
+
+#[test]
 fn an_instance_that_is_used_again_is_measured_beside_fresh_ones() {
     let run = pulse_host(&[
         "plugin",

@@ -1,9 +1,10 @@
 //! `cargo xtask templates`: every template of `plugin new` is generated, built with its language's own tools, and held to
-//! what its README promises.
+//! what its README promises; and so are the plugins of `examples/` in that language.
 //!
 //! Invariant: with `CI` set nothing is skipped.
 
 mod broken;
+mod examples;
 mod helper;
 mod receiver;
 mod table;
@@ -137,6 +138,16 @@ pub fn check(program: &Path, args: &[String]) -> Result<String> {
             if options.table {
                 rows.push(table::row(program, *language, kind, &built)?);
             }
+        }
+        let trial = trial::Trial {
+            program,
+            language: *language,
+            kind: "pulse",
+            folder: &place.work,
+            environment: &toolchains,
+        };
+        for name in examples::hold(&trial, &shell::root()?.join("examples"))? {
+            eprintln!("templates: examples/{name} builds, and its cases hold");
         }
         eprintln!(
             "templates: {} took {:.1} s",

@@ -11,7 +11,7 @@ pub const HEAD: &str = "\
 |---|---|---|---|---|---|---|---|---|---|";
 
 /// What an author writes or changes: the plugin itself, without the helper.
-fn sources(language: Language) -> &'static str {
+pub fn sources(language: Language) -> &'static str {
     match language {
         Language::Rust => "src/lib.rs",
         Language::Javascript => "plugin.js",

@@ -36,17 +36,7 @@ impl Trial<'_> {
         let name = format!("{}-{}", self.language.name(), self.kind);
         let folder = self.folder.join(&name);
         self.begin(&name, &folder)?;
-        if matches!(self.language, Language::Javascript | Language::Typescript) {
-            let mut npm = Command::new("npm");
-            npm.args([
-                "install",
-                "--silent",
-                "--no-audit",
-                "--no-fund",
-                "--prefer-offline",
-            ]);
-            shell::run(npm.current_dir(&folder))?;
-        }
+        self.packages(&folder)?;
         let took = self.build(&folder)?;
         if self.language == Language::Rust {
             let mut test = Command::new("cargo");
@@ -67,6 +57,35 @@ impl Trial<'_> {
             self.broken(&format!("{name}-broken"), &folder, &receiver)?;
         }
         Ok(Built { folder, took })
+    }
+
+    /// A plugin of `examples/`: what `plugin new` writes, with what its author wrote over that.
+    pub fn example(&self, name: &str, own: &Path) -> Result<()> {
+        let folder = self.folder.join(name);
+        self.begin(name, &folder)?;
+        // Its cases are its own.
+        std::fs::remove_dir_all(folder.join("tests"))?;
+        lay_over(own, &folder)?;
+        self.packages(&folder)?;
+        self.build(&folder)?;
+        shell::run(self.host(&["plugin", "verify", "."]).current_dir(&folder))?;
+        shell::run(self.host(&["plugin", "test", "."]).current_dir(&folder))
+    }
+
+    /// What its package names, where the language has such a thing.
+    fn packages(&self, folder: &Path) -> Result<()> {
+        if !matches!(self.language, Language::Javascript | Language::Typescript) {
+            return Ok(());
+        }
+        let mut npm = Command::new("npm");
+        npm.args([
+            "install",
+            "--silent",
+            "--no-audit",
+            "--no-fund",
+            "--prefer-offline",
+        ]);
+        shell::run(npm.current_dir(folder))
     }
 
     fn host(&self, args: &[&str]) -> Command {
@@ -227,6 +246,21 @@ impl Trial<'_> {
         let ran = self.once(&folder, &receiver.url(200))?;
         broken::told(self.language, line, &ran)
     }
+}
+
+/// Copies all that is in one folder over what is in another.
+fn lay_over(from: &Path, to: &Path) -> Result<()> {
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from).with_context(|| from.display().to_string())? {
+        let path = entry?.path();
+        let target = to.join(path.file_name().context("a file without a name")?);
+        if path.is_dir() {
+            lay_over(&path, &target)?;
+        } else {
+            std::fs::copy(&path, &target).with_context(|| path.display().to_string())?;
+        }
+    }
+    Ok(())
 }
 
 fn text<'a>(value: &'a Value, key: &str) -> &'a str {

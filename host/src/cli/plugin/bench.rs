@@ -17,7 +17,9 @@ Examples:
   pulse-host plugin bench ./fetch --case ./fetch/tests/healthy.toml --count 1000
 With --case the lent calls are answered as the case says, so that no network is needed and none is
 measured.
-Exit code 0: every run came to a good end. 1: some did not, and the figures are those of failures.";
+Where the limits given are too small, it is measured with room, and the limits that follow do.
+Exit code 0: every run came to a good end. 1: some did not, and the figures are those of failures;
+or the limits given are too small.";
 
 #[derive(Debug, Args)]
 pub struct BenchArgs {
@@ -48,7 +50,7 @@ pub fn run(args: &BenchArgs) -> Result<ExitCode> {
         Output::Text => put(&shown(&measured)?)?,
         Output::Json => put_json(&to_json(&measured))?,
     }
-    Ok(if measured.bad.is_none() {
+    Ok(if measured.bad.is_none() && measured.short.is_none() {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
@@ -65,6 +67,12 @@ fn shown(measured: &Measured) -> Result<String> {
     )?;
     if let Some((bad, why)) = &measured.bad {
         writeln!(out, "  {bad} runs came to no good end, the first: {why}")?;
+    }
+    if let Some(short) = &measured.short {
+        writeln!(
+            out,
+            "  the limits given are too small: {short}; what follows had room"
+        )?;
     }
     writeln!(out, "  cold")?;
     writeln!(out, "    compile           {:.1?}", measured.compile)?;
@@ -125,6 +133,7 @@ fn to_json(measured: &Measured) -> Value {
         "size_bytes": measured.size_bytes,
         "count": measured.count,
         "bad": measured.bad.as_ref().map_or(0, |(bad, _)| *bad),
+        "too_small": measured.short,
         "compile_seconds": measured.compile.as_secs_f64(),
         "load_seconds": measured.load.as_secs_f64(),
         "first_run_seconds": measured.first.as_secs_f64(),

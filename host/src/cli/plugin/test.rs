@@ -190,11 +190,15 @@ pub fn run_all(path: &Path, trial: Trial, files: &[PathBuf]) -> Result<Report> {
             },
             Ok(case) => {
                 let (failed, ran) = run_one(&trial, &case)?;
+                let mut warnings = warnings(&case, &facts.digest);
+                if !failed.is_empty() && app::is_short(&ran.outcome) {
+                    warnings.push(app::needed(path, &case)?);
+                }
                 Tested {
                     name,
                     unread: None,
                     failed,
-                    warnings: warnings(&case, &facts.digest),
+                    warnings,
                     ran: Some(ran),
                 }
             }

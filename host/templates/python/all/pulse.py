@@ -11,6 +11,7 @@ import functools
 import json
 import random as _random
 import traceback
+import types
 import typing
 from dataclasses import MISSING, dataclass, field
 from typing import Any, Callable, Generic, TypeVar
@@ -36,9 +37,9 @@ def log(message: str, level: _log.Level = _log.Level.INFO) -> None:
 def setting(description: str, *, default: Any = MISSING, **words: Any) -> Any:
     """A field of the settings. Further words are those of JSON Schema: `minimum`, `format`, `enum`, …"""
     metadata = {"description": description, **words}
-    if isinstance(default, list):
-        # A list of its own for each job: a dataclass takes none that all would share.
-        return field(default_factory=lambda: list(default), metadata=metadata)
+    if isinstance(default, (list, dict)):
+        # One of its own for each job: a dataclass takes none that all would share.
+        return field(default_factory=default.copy, metadata=metadata)
     return field(default=default, metadata=metadata)
 
 
@@ -58,11 +59,25 @@ def _preset(one: dataclasses.Field[Any]) -> Any:
     return one.default if one.default_factory is MISSING else one.default_factory()
 
 
+def _within_optional(hint: Any) -> Any:
+    """Of `T | None`, the T: a setting that may be left out."""
+    if typing.get_origin(hint) in (types.UnionType, typing.Union):
+        inner = [one for one in typing.get_args(hint) if one is not types.NoneType]
+        return inner[0] if len(inner) == 1 else hint
+    return hint
+
+
 def _schema_of_type(hint: Any) -> dict[str, Any]:
+    hint = _within_optional(hint)
     if typing.get_origin(hint) is list:
         return {"type": "array", "items": _schema_of_type(typing.get_args(hint)[0])}
+    if typing.get_origin(hint) is dict and typing.get_args(hint)[0] is str:
+        return {"type": "object", "additionalProperties": _schema_of_type(typing.get_args(hint)[1])}
     if hint not in _TYPES:
-        raise TypeError(f"a setting can't be of type {hint}; it is str, int, float, bool or a list of these")
+        raise TypeError(
+            f"a setting can't be of type {hint}; it is str, int, float, bool, a list of these, a dict of these by str, "
+            "or one of all that or None"
+        )
     return {"type": _TYPES[hint]}
 
 
@@ -71,7 +86,7 @@ def schema(settings: type) -> str:
     hints = _hints(settings)
     properties = {}
     for one in _fields(settings):
-        preset = {} if _preset(one) is MISSING else {"default": _preset(one)}
+        preset = {} if _preset(one) in (MISSING, None) else {"default": _preset(one)}
         properties[_key(one.name)] = {**_schema_of_type(hints[one.name]), **one.metadata, **preset}
     return json.dumps(
         {
@@ -85,11 +100,14 @@ def schema(settings: type) -> str:
 
 
 def _wrong_type(value: Any, hint: Any) -> str | None:
-    if typing.get_origin(hint) is list:
-        inner = typing.get_args(hint)[0]
-        if not isinstance(value, list):
-            return "must be a list"
-        return next((wrong for item in value if (wrong := _wrong_type(item, inner))), None)
+    hint = _within_optional(hint)
+    if typing.get_origin(hint) in (list, dict):
+        of_list = typing.get_origin(hint) is list
+        if not isinstance(value, list if of_list else dict):
+            return "must be a list" if of_list else "must be a table"
+        inner = typing.get_args(hint)[-1]
+        items = value if of_list else value.values()
+        return next((wrong for item in items if (wrong := _wrong_type(item, inner))), None)
     numbers = (int, float) if hint is float else hint
     # For Python a bool is an int.
     if not isinstance(value, numbers) or (hint is not bool and isinstance(value, bool)):
@@ -196,6 +214,11 @@ class Response:
     def text(self) -> str:
         return self.body.decode("utf-8", "replace")
 
+    def words(self) -> str:
+        """`HTTP 503: busy`: the status and how the body begins, for a summary."""
+        begins = " ".join(self.body[:400].decode("utf-8", "replace").split())
+        return f"HTTP {self.status}: {begins[:100]}" if begins else f"HTTP {self.status}"
+
 
 def request(
     method: str,
@@ -221,6 +244,11 @@ def request(
 def random_id() -> str:
     """A random id of 16 hexadecimal digits."""
     return _host_random.get_random_bytes(8).hex()
+
+
+def milliseconds(seconds: float) -> str:
+    """`12 ms`, for a summary."""
+    return f"{seconds * 1000:.0f} ms"
 
 
 def budget_ms(attempt: model.Attempt) -> int:
@@ -303,6 +331,22 @@ def degraded(reason: str, summary: str, measurements: list[Measurement] | None =
 def unhealthy(reason: str, summary: str, measurements: list[Measurement] | None = None) -> Any:
     """Down, or answering wrongly."""
     return exports.pulse.Report(exports.pulse.Status.UNHEALTHY, summary, reason, measurements or [])
+
+
+class Worries:
+    """What is not as it should be while the target is alive. The first decides the reason, all stand in the summary."""
+
+    def __init__(self) -> None:
+        self.all: list[tuple[str, str]] = []
+
+    def add(self, reason: str, words: str) -> None:
+        self.all.append((reason, words))
+
+    def report(self, summary: str, measurements: list[Measurement] | None = None) -> Any:
+        """Healthy without worries, degraded with any."""
+        if not self.all:
+            return healthy(summary, measurements)
+        return degraded(self.all[0][0], ", ".join([summary, *(words for _, words in self.all)]), measurements)
 
 
 def intervention(settings: type[S], repair: Callable[["Job[S]"], str]) -> type:

@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass
 
 import pulse
-from pulse import Job, Measurement, budget_ms, healthy, random_id, request, setting, unhealthy
+from pulse import Job, Measurement, budget_ms, healthy, milliseconds, random_id, request, setting, unhealthy
 
 
 @dataclass
@@ -21,7 +21,7 @@ def check(job: Job[Settings]):
     if response.status != job.settings.expect_status:
         summary = f"HTTP {response.status}, expected {job.settings.expect_status}"
         return unhealthy("unexpected-status", summary, measurements)
-    return healthy(f"HTTP {response.status} in {response.seconds * 1000:.0f} ms", measurements)
+    return healthy(f"HTTP {response.status} in {milliseconds(response.seconds)}", measurements)
 
 
 Plugin = pulse.plugin("__NAME__", "0.1.0", "Checks a URL", Settings)

@@ -23,7 +23,7 @@ export interface Words<T> {
   description?: string;
   default?: T;
 }
-type Text = Words<string> & { format?: string; minLength?: number; maxLength?: number; enum?: readonly string[] };
+type Text = Words<string> & { format?: string; writeOnly?: boolean; minLength?: number; maxLength?: number; enum?: readonly string[] };
 type Numbers = Words<number> & { minimum?: number; maximum?: number };
 
 interface Of<T, O> {
@@ -38,6 +38,10 @@ export const setting: {
   number: Of<number, Numbers>;
   flag: Of<boolean, Words<boolean>>;
   list<T>(items: Setting<T>, options?: Words<T[]>): Setting<T[]>;
+  /** A table whose keys are anything. */
+  map<T>(values: Setting<T>, options?: Words<Record<string, T>>): Setting<Record<string, T>>;
+  /** A table with settings of its own. */
+  object<S extends Shape>(shape: S, options?: Words<Settings<S>>): Setting<Settings<S>>;
 };
 export type Shape = Record<string, Setting<unknown>>;
 export type Settings<S extends Shape> = { readonly [K in keyof S]: S[K] extends Setting<infer T> ? T : never };

@@ -61,7 +61,10 @@ const number = (what, is) => (value, { minimum, maximum }) => {
   if (maximum !== undefined && value > maximum) return `must be at most ${maximum}`;
 };
 
-/** The types that a setting can have. Each takes `description`, `default`, `optional` and words of JSON Schema. */
+/**
+ * The types that a setting can have. Each takes `description`, `default`, `optional` and words of JSON Schema; a list and a
+ * map have values of one type, an object has settings of its own.
+ */
 export const setting = {
   text: kind("string", (value, { enum: allowed, maxLength }) => {
     if (typeof value !== "string") return "must be a text";
@@ -81,26 +84,56 @@ export const setting = {
     };
     return list;
   },
+  map(values, options = {}) {
+    const map = kind("object", (value) => (isTable(value) ? undefined : "must be a table"))(options);
+    map.schema.additionalProperties = values.schema;
+    const own = map.read;
+    map.read = (value, at, wrong) => {
+      own(value, at, wrong);
+      if (!isTable(value)) return value;
+      return Object.fromEntries(
+        Object.entries(value).map(([key, item]) => [key, values.read(item, `${at}/${key}`, wrong)]),
+      );
+    };
+    return map;
+  },
+  object(shape, options = {}) {
+    const object = kind("object", (value) => (isTable(value) ? undefined : "must be a table"))(options);
+    Object.assign(object.schema, shapeOf(shape));
+    const own = object.read;
+    object.read = (value, at, wrong) => {
+      own(value, at, wrong);
+      return isTable(value) ? readShape(shape, value, at, wrong) : value;
+    };
+    return object;
+  },
 };
 
-const schemaOf = (shape) => ({
-  $schema: "https://json-schema.org/draft/2020-12/schema",
+const isTable = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
+
+const shapeOf = (shape) => ({
   type: "object",
   properties: Object.fromEntries(Object.entries(shape).map(([name, { schema }]) => [kebab(name), schema])),
   required: Object.keys(shape).filter((name) => shape[name].required).map(kebab),
   additionalProperties: false,
 });
 
-const readSettings = (shape, text) => {
-  const given = JSON.parse(text);
-  const wrong = [];
+const schemaOf = (shape) => ({ $schema: "https://json-schema.org/draft/2020-12/schema", ...shapeOf(shape) });
+
+const readShape = (shape, given, at, wrong) => {
   const settings = {};
   for (const [name, type] of Object.entries(shape)) {
     const key = kebab(name);
-    if (given[key] !== undefined) settings[name] = type.read(given[key], `/${key}`, wrong);
-    else if (type.required) wrong.push(`/${key}: is missing`);
+    if (given[key] !== undefined) settings[name] = type.read(given[key], `${at}/${key}`, wrong);
+    else if (type.required) wrong.push(`${at}/${key}: is missing`);
     else settings[name] = type.preset;
   }
+  return settings;
+};
+
+const readSettings = (shape, text) => {
+  const wrong = [];
+  const settings = readShape(shape, JSON.parse(text), "", wrong);
   if (wrong.length > 0) throw new Fault("invalid-settings", wrong.join("; "));
   return settings;
 };
