@@ -16,7 +16,7 @@ mod watch;
 mod wrong;
 
 pub use bench::{Measured, Runs, Spread, bench};
-pub use host::{Host, Plan, Summary, run};
+pub use host::{Host, Listen, Plan, Summary, run};
 pub use load::{Places, Prepared, inspect, load_for_inspection, prepare};
 pub use lock::{Survey, survey};
 pub use probe::{Probed, Refused, probe_monitor, probe_plugin};

@@ -14,7 +14,6 @@ use tempfile::TempDir;
 /// The operator's part: everything happens fast, and each tenant is named by its table.
 const OPERATOR: &str = r#"
 [host]
-http.listen = "off"
 retry-budget.min-per-second = 10000
 [defaults]
 interval = "200ms"

@@ -32,7 +32,7 @@ use crate::{
     store::{self, Store},
 };
 use anyhow::{Context as _, Result, anyhow};
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{sync::mpsc, task::AbortHandle};
 
 /// Events that may wait for the journal; beyond that they are dropped and counted.
@@ -40,11 +40,20 @@ const EVENTS_MAX: usize = 16 * 1024;
 /// Monitors that were in trouble and are not configured any more, of which a line of the log tells.
 const ORPHANS_SHOWN_MAX: usize = 20;
 
+/// Where to listen, whatever the configuration says.
+#[derive(Clone, Copy, Debug)]
+pub enum Listen {
+    /// There.
+    At(SocketAddr),
+    /// Nowhere.
+    Nowhere,
+}
+
 /// Watches and heals until Ctrl-C or SIGTERM.
 ///
 /// # Errors
 /// When threads, signals or the runtime can't be had.
-pub fn run(mut prepared: Prepared) -> Result<()> {
+pub fn run(mut prepared: Prepared, listen: Option<Listen>) -> Result<()> {
     let Prepared {
         config,
         library,
@@ -71,7 +80,7 @@ pub fn run(mut prepared: Prepared) -> Result<()> {
         false => None,
     };
     // Behind the store, which lets one process only into the data directory.
-    let front = Front::open(&config.host)?;
+    let front = Front::open(&config.host, listen)?;
     let tenants = Roster::new(prepared.tenants());
     // Signals are caught before the first check runs, and before it is said that they are, so that no early Ctrl-C kills
     // it half-way.
@@ -194,9 +203,14 @@ struct Front {
 
 impl Front {
     /// Listens, if that is wanted.
-    fn open(settings: &HostSettings) -> Result<Option<Self>> {
-        let http = &settings.http;
-        let Some(listening) = Listening::bind(http)? else {
+    fn open(settings: &HostSettings, listen: Option<Listen>) -> Result<Option<Self>> {
+        let mut http = settings.http.clone();
+        match listen {
+            Some(Listen::At(address)) => http.listen = Some(address),
+            Some(Listen::Nowhere) => http.listen = None,
+            None => {}
+        }
+        let Some(listening) = Listening::bind(&http)? else {
             return Ok(None);
         };
         let local = tokens::fresh().context("no token could be made")?;
@@ -218,9 +232,9 @@ impl Front {
             );
         }
         Ok(Some(Self {
-            settings: http.clone(),
-            listening,
             tokens: Arc::new(Tokens::new(&http.tokens, &local)),
+            settings: http,
+            listening,
             plate,
         }))
     }

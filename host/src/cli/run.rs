@@ -1,7 +1,11 @@
 //! `run`: the host itself.
 
 use super::{Sources, WRONG, progress::Reading};
-use crate::{app, config::Keep, telemetry};
+use crate::{
+    app::{self, Listen},
+    config::Keep,
+    telemetry,
+};
 use anyhow::Result;
 use clap::Args;
 use std::process::ExitCode;
@@ -10,6 +14,20 @@ use std::process::ExitCode;
 pub struct RunArgs {
     #[command(flatten)]
     sources: Sources,
+    /// Where API and metrics are served, whatever [host.http] says: an address and a port, or off
+    #[arg(long, value_name = "ADDRESS", env = "PULSE_HOST_LISTEN", value_parser = listen)]
+    listen: Option<Listen>,
+}
+
+/// An address and a port, or `off`.
+fn listen(text: &str) -> Result<Listen, String> {
+    match text {
+        "off" => Ok(Listen::Nowhere),
+        address => address
+            .parse()
+            .map(Listen::At)
+            .map_err(|_| "an address and a port, as 127.0.0.1:9273 or [::1]:9273, or off".to_owned()),
+    }
 }
 
 pub fn run(args: RunArgs) -> Result<ExitCode> {
@@ -22,6 +40,6 @@ pub fn run(args: RunArgs) -> Result<ExitCode> {
             return Ok(ExitCode::from(WRONG));
         }
     };
-    app::run(prepared)?;
+    app::run(prepared, args.listen)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -35,7 +35,9 @@ fn help_is_as_checked_in() {
         let mut args = words.to_vec();
         args.push("--help");
         let mut command = super::command(Path::new("/"), &args);
-        command.env_remove("PULSE_HOST_PLUGINS");
+        command
+            .env_remove("PULSE_HOST_PLUGINS")
+            .env_remove("PULSE_HOST_LISTEN");
         let run = super::run_with(command, "");
         assert_eq!((run.code, run.err.as_str()), (0, ""));
         // No line ends in blanks, so that editors leave the files alone.

@@ -45,6 +45,8 @@ pub fn command() -> Command {
             command.env_remove(name);
         }
     }
+    // Hosts run side by side here, and each would want the same port.
+    command.env("PULSE_HOST_LISTEN", "off");
     command.env("STATE_DIRECTORY", state_directory());
     command
 }
@@ -129,7 +131,6 @@ impl Config {
         format!(
             r#"
 [host]
-http.listen = "off"
 retry-budget.min-per-second = 10000
 {}
 [defaults]
