@@ -98,14 +98,27 @@ impl Writer {
         let mut end = false;
         while !end {
             let mut wait = self.patience();
-            while self.gathered.len() < BATCH {
+            loop {
                 match keeper.next(wait) {
-                    Next::Record(record) => self.gather(record),
+                    Next::Record(record) => self.gather(keeper, record),
                     Next::Nothing => break,
                     Next::End => {
                         end = true;
                         break;
                     }
+                }
+                let now = self.clock.mono();
+                if self.failures > 0 {
+                    // Whoever waits for a record waits for the next try: what comes meanwhile is taken, so that the
+                    // scheduler always finds room.
+                    if now >= self.retry_at {
+                        break;
+                    }
+                    wait = self.patience();
+                    continue;
+                }
+                if self.gathered.len() >= BATCH || now >= self.forget_at {
+                    break;
                 }
                 // What is there already is taken with it.
                 wait = if self.gathered.urgent {
@@ -128,6 +141,12 @@ impl Writer {
         while self.sums.waits() && self.failures == 0 {
             self.write_if_due(keeper, true);
         }
+        let (states, facts) = (self.gathered.states.len(), self.gathered.facts.len());
+        if states + facts > 0 {
+            tracing::error!(
+                "not on record, and unknown to the next start: {states} monitors in trouble as they are now, {facts} facts"
+            );
+        }
     }
 
     /// How long the next record may be waited for.
@@ -144,7 +163,7 @@ impl Writer {
             .map_or(LATEST, |since| since.after(LATEST).since(now))
     }
 
-    fn gather(&mut self, record: Record) {
+    fn gather(&mut self, keeper: &Keeper, record: Record) {
         match record {
             Record::State(state) => {
                 self.gathered.seq = self.gathered.seq.max(state.seq);
@@ -159,6 +178,7 @@ impl Writer {
                 if self.gathered.facts.len() >= FACTS_MAX {
                     self.gathered.facts.pop_front();
                     self.figures.lost.fetch_add(1, Ordering::Relaxed);
+                    keeper.lose();
                 }
                 self.gathered.facts.push_back((key, event));
             }
