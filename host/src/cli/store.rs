@@ -50,8 +50,8 @@ pub struct CheckArgs {
 #[command(after_help = "\
 Examples:
   pulse-host store backup /backup/pulse-host.db
-To restore one, stop pulse-host and put the file into its data directory as pulse-host.db, without the -wal and -shm
-files that may lie there.")]
+To restore one: stop pulse-host, put the file into its data directory as pulse-host.db,
+and delete pulse-host.db-wal and pulse-host.db-shm there.")]
 pub struct BackupArgs {
     /// The file to be made
     #[arg(value_name = "FILE")]

@@ -98,10 +98,16 @@ impl Writer {
         let mut end = false;
         while !end {
             let mut wait = self.patience();
+            // Until when nothing is under way any more: a span is over only for whom no earlier check can come.
+            let mut drained = None;
             loop {
+                let before = self.clock.wall();
                 match keeper.next(wait) {
                     Next::Record(record) => self.gather(keeper, record),
-                    Next::Nothing => break,
+                    Next::Nothing => {
+                        drained = Some(before);
+                        break;
+                    }
                     Next::End => {
                         end = true;
                         break;
@@ -127,7 +133,9 @@ impl Writer {
                     self.patience()
                 };
             }
-            self.sums.turn(self.clock.wall());
+            if let Some(until) = drained {
+                self.sums.turn(until);
+            }
             if end {
                 self.sums.finish();
             }
