@@ -345,6 +345,10 @@ fn sum_up(before: &Snapshot, after: &Snapshot) {
     if after.paused > 0 {
         line.push_str("; most monitors fail at once, interventions pause");
     }
+    if after.unrecorded > before.unrecorded {
+        let lost = after.unrecorded - before.unrecorded;
+        line.push_str(&format!("; not put on record: {}", counted(lost, "fact")));
+    }
     if after.dropped_events > before.dropped_events {
         let dropped = after.dropped_events - before.dropped_events;
         line.push_str(&format!("; not logged: {}", counted(dropped, "event")));

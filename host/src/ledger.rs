@@ -101,6 +101,7 @@ pub fn ledger(bell: Arc<Bell>) -> (Writer, Keeper) {
     let progress = Arc::new(Progress {
         acknowledged: AtomicU64::new(0),
         failing: AtomicBool::new(false),
+        lost: AtomicU64::new(0),
         trouble: Mutex::new(None),
         bell,
     });
@@ -121,6 +122,7 @@ pub fn ledger(bell: Arc<Bell>) -> (Writer, Keeper) {
 struct Progress {
     acknowledged: AtomicU64,
     failing: AtomicBool,
+    lost: AtomicU64,
     trouble: Mutex<Option<Arc<str>>>,
     bell: Arc<Bell>,
 }
@@ -147,6 +149,12 @@ impl Writer {
     #[must_use]
     pub fn acknowledged(&self) -> u64 {
         self.progress.acknowledged.load(Ordering::Acquire)
+    }
+
+    /// Facts that were handed over and are lost, because nothing could be put on record for too long.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.progress.lost.load(Ordering::Acquire)
     }
 
     /// Why nothing can be put on record at present; none: it can.
@@ -197,6 +205,11 @@ impl Keeper {
     pub fn acknowledge(&self, seq: u64) {
         self.progress.acknowledged.fetch_max(seq, Ordering::AcqRel);
         self.progress.bell.ring();
+    }
+
+    /// A fact that was taken is lost.
+    pub fn lose(&self) {
+        self.progress.lost.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Nothing can be put on record, or it can again.

@@ -29,7 +29,7 @@ use crate::{
     queue::{self, Bell, Inlet, ResultSender},
     sandbox::{self, Library, Sandbox, Shelf, Workers},
     scheduler::{Parts, Running, Scheduler, Unfinished, ledger::Recollection, stats::Stats},
-    store::{self, Store},
+    store::{self, Store, Written},
 };
 use anyhow::{Context as _, Result, anyhow};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -367,15 +367,12 @@ impl Host {
             .ok_or_else(|| anyhow!("the scheduler's thread had died; this is a defect of pulse-host"))?;
         let rest = self.drain.saturating_sub(self.clock.mono().since(started));
         let cut = self.workers.stop(rest);
-        let remembered = self.store.is_some();
-        if let Some(store) = self.store {
-            store.stop();
-        }
+        let written = self.store.map(store::Running::stop);
         Ok(Summary {
             left,
             cut,
             stats,
-            remembered,
+            written,
         })
     }
 }
@@ -481,8 +478,8 @@ pub struct Summary {
     /// Executions that were cut.
     pub cut: usize,
     stats: Stats,
-    /// Whether what was not delivered is on record.
-    remembered: bool,
+    /// What was put on record, if anything is: what was not delivered is.
+    written: Option<Written>,
 }
 
 impl Summary {
@@ -504,8 +501,17 @@ impl Summary {
                 counted(pending.code as u64, "code")
             );
         }
+        if let Some(written) = self.written {
+            tracing::info!(
+                "put on record: {} in {}, the longest of {:.1?}; {:.1?} of CPU time",
+                counted(written.rows, "row"),
+                counted(written.commits, "transaction"),
+                Duration::from_micros(written.slowest_us),
+                Duration::from_nanos(written.cpu_ns)
+            );
+        }
         if self.left.codes > 0 {
-            let what = if self.remembered {
+            let what = if self.written.is_some() {
                 "delivered after the next start"
             } else {
                 "not delivered and lost"

@@ -11,6 +11,7 @@ mod probe;
 mod progress;
 mod replay;
 mod run;
+mod store;
 mod table;
 mod tenants;
 mod token;
@@ -59,6 +60,11 @@ enum Command {
     Probe(probe::ProbeArgs),
     /// Show the tenants: what they may use, and what they have used
     Tenants(tenants::TenantsArgs),
+    /// Show what went wrong and what was done about it, as far as it is on record
+    Incidents(store::IncidentsArgs),
+    /// Check the store of a data directory, or copy it
+    #[command(subcommand)]
+    Store(store::StoreCommand),
     /// Make tokens for the API
     #[command(subcommand)]
     Token(token::TokenCommand),
@@ -146,6 +152,8 @@ pub fn main() -> ExitCode {
         Some(Command::CheckConfig(args)) => check_config::check_config(args),
         Some(Command::Probe(args)) => probe::probe(args),
         Some(Command::Tenants(args)) => tenants::tenants(args),
+        Some(Command::Incidents(args)) => store::incidents(args),
+        Some(Command::Store(command)) => store::store(command),
         Some(Command::Token(command)) => token::token(command),
         Some(Command::Replay(args)) => replay::replay(&args),
         Some(Command::Plugin(command)) => plugin::plugin(command),

@@ -231,9 +231,7 @@ impl Ledger {
         self.seq += 1;
         pulse.set_unsaved(false, false);
         if let Some(case) = case {
-            if case.repair.intent != 0 {
-                case.repair.intent = self.seq;
-            }
+            // A later record of the same intent changes nothing about the first: what waits for that goes on.
             if urgent {
                 case.seq = self.seq;
                 self.await_record(self.seq, entity);
@@ -333,12 +331,12 @@ pub fn hear(mut desk: Desk<'_>, mut monitors: Query<'_, '_, &mut Monitor>) {
     let Some(way) = &desk.ledger.0.way else {
         return;
     };
-    let (acknowledged, trouble) = (way.acknowledged(), way.trouble());
+    let (acknowledged, trouble, lost) = (way.acknowledged(), way.trouble(), way.lost());
     let ledger = &mut desk.ledger.0;
     ledger.acknowledged = acknowledged;
     if trouble.is_some() != ledger.failing {
         ledger.failing = trouble.is_some();
-        let dropped = ledger.dropped;
+        let dropped = ledger.dropped + lost;
         desk.note_host(
             trouble.map_or(Fact::RecordedAgain { dropped }, |message| Fact::Unrecorded {
                 message,
@@ -428,7 +426,8 @@ pub fn save(mut desk: Desk<'_>, mut monitors: Query<'_, '_, &mut Monitor>) {
             ledger.dropped += count as u64;
         }
     }
-    desk.tally.0.unrecorded = desk.ledger.0.dropped;
+    let ledger = &desk.ledger.0;
+    desk.tally.0.unrecorded = ledger.dropped + ledger.way.as_ref().map_or(0, Writer::lost);
 }
 
 fn save_one(

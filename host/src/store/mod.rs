@@ -8,6 +8,7 @@
 //! needed to go on: of each monitor the last state waits in memory, and facts up to a bound; what is lost is counted.
 
 mod history;
+mod inspect;
 mod keep;
 mod place;
 mod read;
@@ -19,8 +20,10 @@ mod write;
 mod tests;
 
 pub use history::{Point, Span};
+pub use inspect::{Found, Inspected};
 pub use place::{DATABASE, Place};
-pub use read::{EventRow, IncidentRow, Reader, StepRow};
+pub use read::{EventRow, IncidentRow, Reader, StepRow, Wanted};
+pub use schema::PRESENT;
 
 use crate::{
     clock::Clock,
@@ -104,11 +107,12 @@ impl std::fmt::Display for Trouble {
                 }
                 Ok(())
             }
-            Self::Io { path, error } => write!(
+            Self::Io { path, error } if error.kind() == std::io::ErrorKind::NotFound => write!(
                 f,
-                "{} can't be used: {error}; choose another place with [host] data-dir",
+                "there is no {}: no pulse-host has run with this data directory, or not with its store",
                 path.display()
             ),
+            Self::Io { path, error } => write!(f, "{} can't be used: {error}", path.display()),
         }
     }
 }
@@ -240,10 +244,10 @@ pub struct Running {
 }
 
 impl Running {
-    /// Its figures.
+    /// Its present figures.
     #[must_use]
-    pub fn figures(&self) -> Arc<Figures> {
-        Arc::clone(&self.figures)
+    pub fn written(&self) -> Written {
+        self.figures.read()
     }
 
     /// Whoever reads from it.
@@ -252,9 +256,11 @@ impl Running {
         Reader::new(self.file.clone())
     }
 
-    /// Waits until everything is written. The scheduler must have ended, or this waits for ever.
-    pub fn stop(self) {
+    /// Waits until everything is written, and tells how much that was. The scheduler must have ended, or this waits for
+    /// ever.
+    pub fn stop(self) -> Written {
         // Whatever it died of was said then; what it had not acknowledged is not on record.
         let _ = self.thread.join();
+        self.figures.read()
     }
 }

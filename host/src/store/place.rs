@@ -55,7 +55,10 @@ impl Place {
             .mode(0o600)
             .open(&path)
             .map_err(io(&path))?;
-        if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
+        if let Err(error) = flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            if error != rustix::io::Errno::WOULDBLOCK {
+                return Err(io(&path)(error.into()));
+            }
             let mut text = String::new();
             let by = lock
                 .read_to_string(&mut text)
@@ -132,6 +135,5 @@ pub fn connect_for_reading(file: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(file, flags)?;
     connection.busy_timeout(BUSY)?;
-    connection.pragma_update(None, "query_only", true)?;
     Ok(connection)
 }

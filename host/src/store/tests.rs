@@ -1,6 +1,6 @@
 //! The store against a database in a folder of its own.
 
-use super::{read::Wanted, *};
+use super::*;
 use crate::{
     domain::{
         color::Color,
@@ -357,7 +357,7 @@ fn while_nothing_can_be_written_the_last_state_waits() {
     other.execute_batch("ROLLBACK").unwrap();
     until(|| writer.trouble().is_none());
     acknowledged(&writer, 2);
-    assert!(running.figures().read().failures > 0);
+    assert!(running.written().failures > 0);
     drop(writer);
     running.stop();
     assert_eq!(open(folder.path()).recall().unwrap().len(), 1);
@@ -405,4 +405,32 @@ fn what_is_too_old_is_forgotten() {
             .len()
     };
     assert_eq!((of(Span::Fine), of(Span::Hour)), (1, 2));
+}
+
+#[test]
+fn a_store_in_use_is_checked_and_copied() {
+    let folder = TempDir::new().unwrap();
+    let spec = spec("shop");
+    let (health, incident) = in_trouble(&spec);
+    let (writer, running) = start(folder.path());
+    writer.try_send(fact(&spec, Fact::Opened { incident })).unwrap();
+    writer.try_send(state(1, &spec, &health)).unwrap();
+    acknowledged(&writer, 1);
+    let store = Inspected::open(folder.path()).unwrap();
+    let found = store.check().unwrap();
+    assert!(found.is_well() && found.schema == PRESENT);
+    assert_eq!((found.monitors, found.open, found.incidents), (1, 1, 1));
+    let copy = TempDir::new().unwrap();
+    let file = copy.path().join(DATABASE);
+    store.backup(&file).unwrap();
+    let again = store.backup(&file).unwrap_err();
+    assert!(again.to_string().contains("a backup is a new file"), "{again}");
+    drop(writer);
+    running.stop();
+    // What was copied is a store: another host goes on from it.
+    assert_eq!(open(copy.path()).recall().unwrap().len(), 1);
+    let Err(none) = Inspected::open(&copy.path().join("elsewhere")) else {
+        panic!("there is none");
+    };
+    assert!(none.to_string().starts_with("there is no "), "{none}");
 }

@@ -98,14 +98,33 @@ impl Writer {
         let mut end = false;
         while !end {
             let mut wait = self.patience();
-            while self.gathered.len() < BATCH {
+            // Until when nothing is under way any more: a span is over only for whom no earlier check can come.
+            let mut drained = None;
+            loop {
+                let before = self.clock.wall();
                 match keeper.next(wait) {
-                    Next::Record(record) => self.gather(record),
-                    Next::Nothing => break,
+                    Next::Record(record) => self.gather(keeper, record),
+                    Next::Nothing => {
+                        drained = Some(before);
+                        break;
+                    }
                     Next::End => {
                         end = true;
                         break;
                     }
+                }
+                let now = self.clock.mono();
+                if self.failures > 0 {
+                    // Whoever waits for a record waits for the next try: what comes meanwhile is taken, so that the
+                    // scheduler always finds room.
+                    if now >= self.retry_at {
+                        break;
+                    }
+                    wait = self.patience();
+                    continue;
+                }
+                if self.gathered.len() >= BATCH || now >= self.forget_at {
+                    break;
                 }
                 // What is there already is taken with it.
                 wait = if self.gathered.urgent {
@@ -114,7 +133,9 @@ impl Writer {
                     self.patience()
                 };
             }
-            self.sums.turn(self.clock.wall());
+            if let Some(until) = drained {
+                self.sums.turn(until);
+            }
             if end {
                 self.sums.finish();
             }
@@ -127,6 +148,12 @@ impl Writer {
         // The last sums are written before the end, in as many slices as that takes.
         while self.sums.waits() && self.failures == 0 {
             self.write_if_due(keeper, true);
+        }
+        let (states, facts) = (self.gathered.states.len(), self.gathered.facts.len());
+        if states + facts > 0 {
+            tracing::error!(
+                "not on record, and unknown to the next start: {states} monitors in trouble as they are now, {facts} facts"
+            );
         }
     }
 
@@ -144,7 +171,7 @@ impl Writer {
             .map_or(LATEST, |since| since.after(LATEST).since(now))
     }
 
-    fn gather(&mut self, record: Record) {
+    fn gather(&mut self, keeper: &Keeper, record: Record) {
         match record {
             Record::State(state) => {
                 self.gathered.seq = self.gathered.seq.max(state.seq);
@@ -159,6 +186,7 @@ impl Writer {
                 if self.gathered.facts.len() >= FACTS_MAX {
                     self.gathered.facts.pop_front();
                     self.figures.lost.fetch_add(1, Ordering::Relaxed);
+                    keeper.lose();
                 }
                 self.gathered.facts.push_back((key, event));
             }

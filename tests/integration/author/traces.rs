@@ -28,7 +28,7 @@ fn the_check_that_opened_an_incident_can_be_repeated_offline() {
     assert!(text.starts_with("# The check of default/traced"), "{text}");
     let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&path).unwrap().permissions());
     assert_eq!(mode & 0o077, 0, "it is nobody else's");
-    host.stop();
+    let _kept = host.stop_keeping_folder();
     let asked = server.count();
     let plugins = host::plugins();
     let run = pulse_host(&[
@@ -74,7 +74,7 @@ pulse = {{ plugin = "dns", settings = {{ name = "shop.example", server = "{serve
             PathBuf::from(path.split_whitespace().next().unwrap())
         })
         .collect();
-    host.stop();
+    let _kept = host.stop_keeping_folder();
     drop(target);
     let plugins = host::plugins();
     for path in traces {
@@ -100,7 +100,7 @@ fn a_monitor_that_fails_on_leaves_one_trace() {
     host.wait_for_log("to repeat it offline: pulse-host replay ");
     server.wait_for_more(10);
     assert_eq!(host.logged("to repeat it offline"), 1);
-    host.stop();
+    let _kept = host.stop_keeping_folder();
 }
 
 #[test]
@@ -122,7 +122,7 @@ fn settings_that_are_secrets_by_their_names_are_in_no_trace() {
     }
     assert!(text.contains("cookie = \"[secret]\""), "{text}");
     assert_eq!(server.requests()[0].header("cookie"), Some("a=b"));
-    host.stop();
+    let _kept = host.stop_keeping_folder();
     let plugins = host::plugins();
     let run = pulse_host(&["replay", path, "--plugins", plugins.to_str().unwrap()]);
     assert_eq!((run.code, run.err.as_str()), (0, ""), "{run:?}\n{text}");
@@ -167,5 +167,5 @@ fn a_check_that_waits_by_its_clock_ends_while_it_is_noted() {
         text.contains("status = \"unhealthy\"") && text.contains("summary = \"spun\""),
         "{text}"
     );
-    host.stop();
+    let _kept = host.stop_keeping_folder();
 }

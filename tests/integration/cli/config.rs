@@ -60,7 +60,7 @@ fn from_an_empty_directory_to_a_running_host() {
         (0, ""),
         "the starter itself is valid"
     );
-    assert_eq!(checked.out, "./pulse-host.toml is valid: 1 monitor, 10 plugins\n");
+    assert_eq!(checked.out, "./pulse-host.toml is valid: 1 monitor, 13 plugins\n");
 
     // As it says, with one's own URL; and without half a minute of patience.
     let server = Server::start(|_| status(200));
@@ -335,7 +335,7 @@ fn it_is_said_where_monitors_come_from() {
     assert_eq!((run.code, run.err.as_str()), (0, ""));
     assert_eq!(
         run.out,
-        "./pulse-host.toml is valid: 1203 monitors, 10 plugins\n  1,200 from ./ports.csv: port-{{port}}\n  \
+        "./pulse-host.toml is valid: 1203 monitors, 13 plugins\n  1,200 from ./ports.csv: port-{{port}}\n  \
          2 from a list in it: door-{{n}}\n"
     );
     let json = check(folder.path(), &["--output", "json"]).json();

@@ -40,6 +40,39 @@ fn whoever_heard_of_an_incident_hears_of_its_end_from_the_next_process() {
     let (folder, _) = host.stop_keeping_folder();
     let host = Host::start_in(folder, &config);
     assert_eq!(host.logged("remembered:"), 0);
+    // And it is told beside the running host, from its beginning in one process to its end in the next.
+    let id = keys[0].as_str().unwrap().rsplit('/').next().unwrap();
+    let story = on_record(&host, &["incidents", id]);
+    for line in [
+        "down, 2 failures in a row",
+        "red was sent to alerts",
+        "green was sent to alerts",
+        "over after",
+    ] {
+        assert!(story.contains(line), "no {line:?} in\n{story}");
+    }
+    assert_eq!(on_record(&host, &["incidents", "--open"]), "no incidents\n");
+    let found = on_record(&host, &["store", "check"]);
+    assert!(
+        found.contains("0 of 1 incidents open") && found.contains("it is whole"),
+        "{found}"
+    );
+}
+
+/// What the program says about a running host's store.
+fn on_record(host: &Host, words: &[&str]) -> String {
+    let output = command()
+        .args(words)
+        .arg("--data-dir")
+        .arg(host.folder().join("state"))
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).unwrap()
 }
 
 #[test]
