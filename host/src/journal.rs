@@ -166,6 +166,9 @@ fn write(event: &Event) {
             "{name}: {} can't be delivered to {sink} and is given up: {message}",
             alert.color
         ),
+        Fact::Marked { mark, on, why } => {
+            tracing::info!("{name}: {}", escaped(&host_news::marked(*mark, *on, why)));
+        }
         Fact::Lost { kind } => {
             tracing::warn!("{name}: {} was lost, its worker never answered", one(*kind));
         }

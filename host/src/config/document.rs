@@ -7,6 +7,7 @@ use super::{
     host::Host,
     interpolate::Surroundings,
     layer::{KEYS_DEFAULTS, KEYS_MONITOR, Layer},
+    maintenance::{self, Whose},
     notifier::{self, Notifier},
     plugins::{self, PluginEntry},
     problem::Problem,
@@ -15,7 +16,7 @@ use super::{
     tenants::{self, TenantEntry},
     tree::{Node, Table, Value},
 };
-use crate::domain::host::HostSettings;
+use crate::domain::{host::HostSettings, order::Order};
 use std::{
     collections::{BTreeMap, HashMap},
     path::{Path, PathBuf},
@@ -27,6 +28,7 @@ pub const KEYS_TOP: &[&str] = &[
     "commands",
     "defaults",
     "host",
+    "maintenance",
     "monitor",
     "notifiers",
     "plugins",
@@ -34,7 +36,7 @@ pub const KEYS_TOP: &[&str] = &[
     "tenants",
 ];
 /// What a tenant's configuration consists of.
-pub const KEYS_TENANT_TOP: &[&str] = &["defaults", "monitor", "notifiers", "templates"];
+pub const KEYS_TENANT_TOP: &[&str] = &["defaults", "maintenance", "monitor", "notifiers", "templates"];
 /// What to say of the rest.
 const ONLY_OPERATOR: &str = "only the operator's own files have it";
 /// Templates that one monitor uses.
@@ -56,6 +58,8 @@ pub(super) struct Document {
     pub defaults: Layer,
     pub templates: BTreeMap<Arc<str>, Layer>,
     pub monitors: Vec<RawMonitor>,
+    /// Windows of maintenance.
+    pub windows: Vec<Order>,
     pub tenants: BTreeMap<Arc<str>, TenantEntry>,
 }
 
@@ -97,6 +101,7 @@ impl Document {
         let host = Host::read(reader, root.get("host"), surroundings);
         let defaults = read_defaults(reader, root, &host.settings);
         let commands = commands::read(reader, root.get("commands"));
+        let tenants = tenants::read(reader, root.get("tenants"), &host.settings.data_dir);
         Self {
             plugins: plugins::read(reader, root.get("plugins"), &host.settings, &commands),
             commands,
@@ -104,7 +109,8 @@ impl Document {
             defaults,
             templates: read_templates(reader, root.get("templates"), &host.settings),
             monitors: read_monitors(reader, root.get("monitor"), &host.settings, Party::Operator),
-            tenants: tenants::read(reader, root.get("tenants"), &host.settings.data_dir),
+            windows: maintenance::read(reader, root.get("maintenance"), &Whose::Operator(&tenants)),
+            tenants,
             host,
         }
     }
@@ -116,6 +122,7 @@ impl Document {
         settings: &HostSettings,
         plugins: BTreeMap<Arc<str>, PluginEntry>,
         tables_max: usize,
+        tenant: &Arc<str>,
     ) -> Self {
         let place = "a tenant's configuration";
         reader.known_keys_beside(root, KEYS_TENANT_TOP, place, KEYS_TOP, ONLY_OPERATOR);
@@ -135,6 +142,7 @@ impl Document {
                 settings,
                 Party::Tenant { tables_max },
             ),
+            windows: maintenance::read(reader, root.get("maintenance"), &Whose::Tenant(tenant)),
             tenants: BTreeMap::new(),
         }
     }

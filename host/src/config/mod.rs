@@ -28,6 +28,7 @@ mod interpolate;
 mod keep;
 mod lane;
 mod layer;
+mod maintenance;
 mod monitor;
 mod needs;
 mod notifier;
@@ -68,6 +69,7 @@ pub use tenancy::{Keep, Standing, TenantState};
 use crate::domain::{
     grant::Grants,
     host::HostSettings,
+    order::Order,
     plugin::Facts,
     spec::{MonitorSpec, Profile},
     tenant::{Account, DEFAULT, Tenant},
@@ -86,6 +88,8 @@ pub struct Config {
     pub host: HostSettings,
     /// In the order in which they were written.
     pub monitors: Vec<MonitorSpec>,
+    /// Windows of maintenance of the operator's own files.
+    pub windows: Vec<Order>,
     /// Whose sinks hear that the prober itself is in trouble; none without `[[host.notify]]`.
     pub host_entry: Option<MonitorSpec>,
     /// Every known plugin, with what `[plugins.NAME]` grants it, which by default is nothing.
@@ -278,6 +282,7 @@ impl Draft {
             Some((made, host_entry, profiles, operator)) if self.findings.is_empty() => Ok(Config {
                 host: self.document.host.settings,
                 monitors: made.monitors,
+                windows: self.document.windows,
                 loaded: made.loaded,
                 host_entry,
                 profiles,

@@ -20,6 +20,7 @@ use super::{
     tenants::{Place, TenantEntry, did_you_mean},
 };
 use crate::domain::{
+    order::Order,
     plugin::Facts,
     spec::{MonitorSpec, Sink},
     tenant::Tenant,
@@ -55,6 +56,8 @@ pub struct TenantState {
     pub config: String,
     /// The plugins that it may use, sorted.
     pub plugins: Vec<String>,
+    /// Its windows of maintenance.
+    pub windows: Vec<Order>,
     /// How many monitors it has now.
     pub monitors: usize,
     /// Where monitors came from that no table of their own describes.
@@ -241,6 +244,7 @@ pub(super) fn settle(
             tenant: Arc::clone(&terms.tenant),
             config: terms.config.shown.clone(),
             plugins: terms.facts.into_keys().collect(),
+            windows: settled.windows,
             monitors: settled.built.monitors.len(),
             loaded: settled.built.loaded,
             standing: settled.standing,
@@ -255,6 +259,7 @@ pub(super) fn settle(
 /// What came of a tenant's configurations.
 struct Settled {
     built: Built,
+    windows: Vec<Order>,
     standing: Standing,
     warnings: Problems,
     unkept: Option<String>,
@@ -263,6 +268,7 @@ struct Settled {
 /// A configuration of a tenant that is good.
 struct Good {
     built: Built,
+    windows: Vec<Order>,
     warnings: Problems,
 }
 
@@ -305,6 +311,7 @@ impl Office<'_> {
                 }
                 return Settled {
                     built: good.built,
+                    windows: good.windows,
                     standing: Standing::Present,
                     warnings: good.warnings,
                     unkept,
@@ -319,6 +326,7 @@ impl Office<'_> {
     fn fall_back(&mut self, shelf: &Shelf, problems: Problems) -> Settled {
         let nothing = |problems, why: String, stale| Settled {
             built: Built::default(),
+            windows: Vec::new(),
             standing: Standing::None { problems, why, stale },
             warnings: Findings::default().into_problems(Arc::default(), Severity::Warning),
             unkept: None,
@@ -327,6 +335,7 @@ impl Office<'_> {
             Ok(Some(kept)) => match self.attempt(&kept.folder, &mut None, &mut None) {
                 Ok(good) => Settled {
                     built: good.built,
+                    windows: good.windows,
                     standing: Standing::LastGood {
                         problems,
                         kept: kept.at,
@@ -382,6 +391,7 @@ impl Office<'_> {
             &self.document.host.settings,
             terms.plugins.clone(),
             monitors_max,
+            &terms.tenant.name,
         );
         let readable = readable && are_few_lists(&document, reader.findings);
         let mut staged = None;
@@ -426,6 +436,7 @@ impl Office<'_> {
         match built {
             Some(built) if findings.is_empty() => Ok(Good {
                 built,
+                windows: document.windows,
                 warnings: warnings.into_problems(sources, Severity::Warning),
             }),
             _ => Err(findings.into_problems(sources, Severity::Error)),

@@ -1,6 +1,7 @@
 //! What the scheduler publishes: facts about monitors, for the log, and later for storage and the API.
 
 use super::{
+    board::Mark,
     health::{Exhausted, Hold, InterventionEnd, State},
     job::{Alert, Incident, MonitorId},
     spec::{Kind, MonitorSpec},
@@ -125,6 +126,15 @@ pub enum Fact {
         alert: Arc<Alert>,
         /// Why.
         message: String,
+    },
+    /// An operator said something of it, or took it back.
+    Marked {
+        /// What it is from now on, or is no more.
+        mark: Mark,
+        /// See `mark`.
+        on: bool,
+        /// Who said so, and why; empty: nobody told.
+        why: Arc<str>,
     },
     /// An execution never came back.
     Lost {

@@ -1,7 +1,26 @@
 //! What the host's own sinks are told about the host itself.
 
-use super::{event::Fact, tenant};
+use super::{board::Mark, event::Fact, tenant};
 use std::sync::Arc;
+
+/// What an operator said of a monitor, or took back.
+#[must_use]
+pub fn marked(mark: Mark, on: bool, why: &str) -> String {
+    let what = match (mark, on) {
+        (Mark::Paused, true) => "paused",
+        (Mark::Paused, false) => "checked again",
+        (Mark::Maintenance, true) => "in maintenance",
+        (Mark::Maintenance, false) => "out of maintenance",
+        (Mark::Acknowledged, true) => "acknowledged",
+        (Mark::Acknowledged, false) => "not acknowledged any more",
+        (Mark::Silenced, true) => "silenced",
+        (Mark::Silenced, false) => "not silenced any more",
+    };
+    match why {
+        "" => what.to_owned(),
+        why => format!("{what} ({why})"),
+    }
+}
 
 /// Title and body; none for facts that are not about the host.
 pub fn of(fact: &Fact) -> Option<(String, String)> {

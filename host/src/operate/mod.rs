@@ -5,6 +5,7 @@
 pub mod bits;
 pub mod directory;
 pub mod list;
+pub mod orders;
 pub mod reloads;
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use super::{
 use crate::{
     domain::{
         board::{Mark, Seat},
+        event::Fact,
         health::Effects,
         job::MonitorId,
         spec::MonitorSpec,
@@ -339,6 +340,14 @@ fn mark_one(
         wait_for_pulse(desk, entity, &mut monitor.pulse, at);
     }
     desk.show(entity, monitor.health.told(), monitor.health.marks());
+    if !crowd {
+        let fact = Fact::Marked {
+            mark,
+            on,
+            why: why.into(),
+        };
+        desk.note(entity, &monitor.spec, fact);
+    }
     follow(desk, entity, monitor, effects, "an operator said so");
     true
 }

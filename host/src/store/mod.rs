@@ -12,6 +12,7 @@ mod inspect;
 mod keep;
 mod place;
 mod read;
+mod said;
 mod schema;
 mod story;
 mod write;
@@ -23,6 +24,7 @@ pub use history::{Point, Span};
 pub use inspect::{Found, Inspected};
 pub use place::{DATABASE, Place};
 pub use read::{EventRow, IncidentRow, Reader, StepRow, Wanted};
+pub use said::Said;
 pub use schema::PRESENT;
 
 use crate::{
@@ -211,6 +213,14 @@ impl Store {
     /// When the database can't be written.
     pub fn bury(&mut self, orphans: &[(MonitorKey, Recalled)], at: Wall) -> Result<(), Trouble> {
         keep::bury(&mut self.connection, orphans, at).map_err(|error| self.place.sqlite(error))
+    }
+
+    /// What operators say of monitors.
+    ///
+    /// # Errors
+    /// When the database can't be opened once more.
+    pub fn said(&self) -> Result<Said, Trouble> {
+        Ok(Said::new(self.place.connect()?))
     }
 
     /// Starts the thread that writes.

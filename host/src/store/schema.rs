@@ -71,6 +71,12 @@ const STEPS: &[&str] = &["
         max_us INTEGER NOT NULL,
         PRIMARY KEY (span, bucket, key)
     ) STRICT, WITHOUT ROWID;
+", "
+    -- What operators say of monitors until it is over. `body` is JSON.
+    CREATE TABLE said (
+        id TEXT PRIMARY KEY,
+        body TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
 "];
 
 /// The present schema's number.

@@ -50,7 +50,7 @@ const LAYERS: &[Layer] = &[
     layer(4, "cases"),
     narrow(4, "journal", &["domain", "clock", "scheduler::stats"]),
     narrow(4, "telemetry", &["domain", "clock", "scheduler::stats"]),
-    narrow(4, "operate", &["domain", "clock", "scheduler"]),
+    narrow(4, "operate", &["domain", "clock", "scheduler", "store"]),
     layer(5, "http"),
     layer(6, "app"),
     layer(7, "cli"),
