@@ -167,7 +167,7 @@ fn write(event: &Event) {
             alert.color
         ),
         Fact::Marked { mark, on, why } => {
-            tracing::info!("{name}: {}", escaped(&host_news::marked(*mark, *on, why)));
+            tracing::info!("{name}: {}", host_news::marked(*mark, *on, why));
         }
         Fact::Lost { kind } => {
             tracing::warn!("{name}: {} was lost, its worker never answered", one(*kind));

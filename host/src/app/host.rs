@@ -24,6 +24,7 @@ use crate::{
     ledger::{self, Keeper},
     operate::{
         directory::{self, Directory},
+        orders::Orders,
         reloads::Reloads,
     },
     queue::{self, Bell, Inlet, ResultSender},
@@ -79,6 +80,9 @@ pub fn run(mut prepared: Prepared, listen: Option<Listen>) -> Result<()> {
         true => Some(Store::open(&data_dir, config.host.store, clock.clone())?),
         false => None,
     };
+    let said = store.as_ref().map(Store::said).transpose()?;
+    let orders = Orders::new(said, clock.clone());
+    orders.configure(config.windows());
     // Behind the store, which lets one process only into the data directory.
     let front = Front::open(&config.host, listen)?;
     let tenants = Roster::new(prepared.tenants());
@@ -101,6 +105,7 @@ pub fn run(mut prepared: Prepared, listen: Option<Listen>) -> Result<()> {
             monitors: std::mem::take(&mut prepared.config.monitors),
             host_entry: prepared.config.host_entry.take(),
             store,
+            orders: orders.clone(),
         };
         let (sandbox, library) = (Arc::clone(&prepared.sandbox), Arc::clone(&prepared.library));
         let clock = prepared.clock.clone();
@@ -108,10 +113,10 @@ pub fn run(mut prepared: Prepared, listen: Option<Listen>) -> Result<()> {
             Ok(traces) => sandbox.kept_by(traces),
             Err(error) => tracing::warn!("no traces of incidents will be kept: {error}"),
         }
-        let listed = front.is_some().then(|| plan.monitors.clone());
         let mut host = Host::start(sandbox, library, plan, clock.clone())?;
         let seen = Seen {
-            directory: front.as_ref().map(|_| directory::Shelf::default()),
+            directory: directory::Shelf::default(),
+            orders: orders.clone(),
             tokens: front.as_ref().map_or_else(
                 || Arc::new(Tokens::new(&[], "")),
                 |front| Arc::clone(&front.tokens),
@@ -119,14 +124,16 @@ pub fn run(mut prepared: Prepared, listen: Option<Listen>) -> Result<()> {
             reloads: Reloads::since(clock.wall()),
         };
         let (wishes, wished) = mpsc::channel(http::WISHES_MAX);
-        let served = match (front, &seen.directory) {
-            (Some(front), Some(directory)) => {
+        let served = match front {
+            None => None,
+            Some(front) => {
                 let parts = http::Parts {
                     settings: front.settings,
                     tokens: Arc::clone(&seen.tokens),
                     clock: clock.clone(),
                     board: Arc::clone(&host.board),
-                    directory: directory.clone(),
+                    directory: seen.directory.clone(),
+                    orders: orders.clone(),
                     control: host.scheduler.control(),
                     stats: host.stats(),
                     tenants: tenants.clone(),
@@ -134,20 +141,27 @@ pub fn run(mut prepared: Prepared, listen: Option<Listen>) -> Result<()> {
                     reloads: seen.reloads.clone(),
                     wishes,
                 };
-                let server = Server::start(front.listening, parts)?;
-                // Beside what runs already.
-                let (shelf, seats) = (directory.clone(), std::mem::take(&mut host.seats));
-                let monitors = listed.unwrap_or_default();
-                let filled =
-                    tokio::task::spawn_blocking(move || shelf.replace(Directory::new(&monitors, &seats)));
-                filled
-                    .await
-                    .context("the directory of monitors could not be made")?;
-                server.filled();
-                Some((server, front.plate))
+                Some((Server::start(front.listening, parts)?, front.plate))
             }
-            _ => None,
         };
+        // Beside what runs already.
+        let (shelf, monitors, seats) = (
+            seen.directory.clone(),
+            std::mem::take(&mut host.monitors),
+            std::mem::take(&mut host.seats),
+        );
+        tokio::task::spawn_blocking(move || shelf.replace(Directory::new(&monitors, &seats)))
+            .await
+            .context("the directory of monitors could not be made")?;
+        if let Some((server, _)) = &served {
+            server.filled();
+        }
+        let kept = orders.keep(
+            seen.directory.clone(),
+            Arc::clone(&host.board),
+            host.scheduler.control(),
+        );
+        let kept = tokio::spawn(kept);
         let (suspicion, suspects) = mpsc::channel(watch::SUSPECTS_MAX);
         let reloader = Reloader::new(
             &prepared,
@@ -180,6 +194,7 @@ pub fn run(mut prepared: Prepared, listen: Option<Listen>) -> Result<()> {
             )
             .await;
         figures.abort();
+        kept.abort();
         if let Some((server, plate)) = served {
             server.stop();
             drop(plate);
@@ -250,6 +265,8 @@ pub struct Plan {
     pub host_entry: Option<MonitorSpec>,
     /// What is remembered over a restart, and where; none: nothing is.
     pub store: Option<Store>,
+    /// What operators say of monitors.
+    pub orders: Orders,
 }
 
 /// A running host.
@@ -262,7 +279,9 @@ pub struct Host {
     clock: Clock,
     drain: Duration,
     board: Arc<Board>,
-    /// Of all monitors, in the order of the plan.
+    /// Those of the plan, in its order, for whoever lists them.
+    monitors: Vec<MonitorSpec>,
+    /// Theirs.
     seats: Vec<Seat>,
 }
 
@@ -273,6 +292,8 @@ impl Host {
     /// When the operating system gives no threads, or the store can't be read.
     pub fn start(sandbox: Arc<Sandbox>, library: Arc<Library>, plan: Plan, clock: Clock) -> Result<Self> {
         let settings = plan.settings;
+        // Each is a handle.
+        let monitors = plan.monitors.clone();
         let wiring = Wiring::new(
             &settings,
             plan.monitors,
@@ -296,6 +317,7 @@ impl Host {
             Some((store, keeper)) => Some(remember(store, keeper, &mut scheduler, &clock)?),
             None => None,
         };
+        plan.orders.begin(&mut scheduler, &monitors, &seats);
         let scheduler =
             Running::start(scheduler, wiring.bell).context("the scheduler's thread could not be started")?;
         Ok(Self {
@@ -307,6 +329,7 @@ impl Host {
             clock,
             drain: settings.drain,
             board,
+            monitors,
             seats,
         })
     }

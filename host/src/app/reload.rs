@@ -27,6 +27,7 @@ use crate::{
     journal::counted,
     operate::{
         directory::{self, Directory},
+        orders::Orders,
         reloads::Reloads,
     },
     plugins::lock::LockFile,
@@ -111,8 +112,10 @@ pub(super) struct Reloader {
 /// What others see of the generation that runs.
 #[derive(Clone)]
 pub(super) struct Seen {
-    /// Its monitors. None: nobody looks them up.
-    pub directory: Option<directory::Shelf>,
+    /// Its monitors.
+    pub directory: directory::Shelf,
+    /// What is said of them, its windows of maintenance among that.
+    pub orders: Orders,
     /// Whom the API believes.
     pub tokens: Arc<Tokens>,
     /// What became of reloads.
@@ -256,18 +259,13 @@ impl Reloader {
         let retired = (!changes.is_empty()).then(|| self.shelf.replace(library));
         self.tenants.replace(tenants);
         // Each is a handle.
-        let listed = self
-            .seen
-            .directory
-            .as_ref()
-            .map(|shelf| (shelf, config.monitors.clone()));
+        let (monitors, windows) = (config.monitors.clone(), config.windows());
         let Applied { reloaded, seats } = self
             .control
             .reload(config.monitors, config.host_entry)
             .ok_or_else(|| anyhow!("the host is stopping"))?;
-        if let Some((shelf, monitors)) = listed {
-            shelf.replace(Directory::new(&monitors, &seats));
-        }
+        self.seen.directory.replace(Directory::new(&monitors, &seats));
+        self.seen.orders.configure(windows);
         let told = if reloaded.changes() > 0 || !changes.is_empty() {
             told(&changes, reloaded)
         } else {

@@ -88,8 +88,8 @@ pub struct Config {
     pub host: HostSettings,
     /// In the order in which they were written.
     pub monitors: Vec<MonitorSpec>,
-    /// Windows of maintenance of the operator's own files.
-    pub windows: Vec<Order>,
+    /// Windows of maintenance that stand in the operator's own files.
+    pub own_windows: Vec<Order>,
     /// Whose sinks hear that the prober itself is in trouble; none without `[[host.notify]]`.
     pub host_entry: Option<MonitorSpec>,
     /// Every known plugin, with what `[plugins.NAME]` grants it, which by default is nothing.
@@ -102,6 +102,15 @@ pub struct Config {
     pub tenants: Vec<TenantState>,
     /// What is allowed, but was probably not meant.
     pub warnings: Problems,
+}
+
+impl Config {
+    /// All windows of maintenance, those of tenants' configurations too.
+    #[must_use]
+    pub fn windows(&self) -> Vec<Order> {
+        let tenants = self.tenants.iter().flat_map(|state| &state.windows);
+        self.own_windows.iter().chain(tenants).cloned().collect()
+    }
 }
 
 /// A configuration that can't run.
@@ -282,7 +291,7 @@ impl Draft {
             Some((made, host_entry, profiles, operator)) if self.findings.is_empty() => Ok(Config {
                 host: self.document.host.settings,
                 monitors: made.monitors,
-                windows: self.document.windows,
+                own_windows: self.document.windows,
                 loaded: made.loaded,
                 host_entry,
                 profiles,

@@ -28,7 +28,7 @@ pub use routes::{ROUTES, Route};
 use crate::{
     clock::Clock,
     domain::{access::HttpSettings, board::Board, tenant::Roster, time::Wall},
-    operate::{directory, reloads::Reloads},
+    operate::{directory, orders::Orders, reloads::Reloads},
     sandbox,
     scheduler::{Control, stats::Stats},
 };
@@ -64,6 +64,8 @@ pub struct Parts {
     pub board: Arc<Board>,
     /// Which monitors there are. Filled by whoever made it.
     pub directory: directory::Shelf,
+    /// What operators say of monitors.
+    pub orders: Orders,
     /// A hand on the scheduler.
     pub control: Control,
     /// Its figures.

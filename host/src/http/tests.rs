@@ -9,7 +9,10 @@ use crate::{
         spec::{Draft, MonitorSpec},
         tenant::{Quotas, Roster, Tenant},
     },
-    operate::directory::{Directory, Shelf},
+    operate::{
+        directory::{Directory, Shelf},
+        orders::Orders,
+    },
     queue,
     scheduler::{self, Running, Scheduler},
 };
@@ -100,6 +103,7 @@ fn site(settings: HttpSettings) -> Site {
         clock,
         board,
         directory,
+        orders: Orders::new(None, Clock::system()),
         control: running.control(),
         stats: running.stats(),
         tenants,

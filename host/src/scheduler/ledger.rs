@@ -316,6 +316,7 @@ fn is_kept(fact: &Fact) -> bool {
         | Fact::Delivered { .. }
         | Fact::Retrying { .. }
         | Fact::Undeliverable { .. }
+        | Fact::Marked { .. }
         | Fact::Lost { .. }
         | Fact::Quarantined { .. }
         | Fact::Readmitted { .. }
