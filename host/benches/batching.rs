@@ -111,6 +111,7 @@ fn run(load: &[(usize, &str)], size: Option<usize>, arguments: &Arguments) -> Re
         monitors: monitors(load),
         host_entry: None,
         store: None,
+        orders: pulse_host::operate::orders::Orders::new(None, pulse_host::clock::Clock::system()),
     };
     let host = Host::start(sandbox, library, plan, clock)?;
     let stats = host.stats();

@@ -125,6 +125,7 @@ fn host(arguments: &Arguments, reuse: u32) -> Result<()> {
         monitors: (0..MONITORS).map(|number| monitor(number, &class)).collect(),
         host_entry: None,
         store: None,
+        orders: pulse_host::operate::orders::Orders::new(None, pulse_host::clock::Clock::system()),
     };
     let host = Host::start(sandbox, library, plan, clock.clone())?;
     let stats = host.stats();

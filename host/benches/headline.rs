@@ -120,6 +120,7 @@ fn watch(
         monitors,
         host_entry: None,
         store: None,
+        orders: pulse_host::operate::orders::Orders::new(None, pulse_host::clock::Clock::system()),
     };
     let host = Host::start(sandbox, library, plan, clock.clone())?;
     let stats = host.stats();

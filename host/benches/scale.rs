@@ -216,6 +216,7 @@ fn start(rows: usize, interval: &str) -> Result<(Running, Clock)> {
         monitors: config.monitors,
         host_entry: config.host_entry,
         store: None,
+        orders: pulse_host::operate::orders::Orders::new(None, pulse_host::clock::Clock::system()),
     };
     let host = Host::start(loaded.sandbox, loaded.library, plan, loaded.clock.clone())?;
     let running = Running {

@@ -14,7 +14,10 @@ use crate::domain::{
     time::Wall,
 };
 use std::{
-    collections::{BTreeMap, HashSet}, sync::Arc, time::Duration};
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 /// Keys of `[[maintenance]]`.
 pub const KEYS_MAINTENANCE: &[&str] = &[
@@ -36,13 +39,8 @@ pub(super) enum Whose<'a> {
 
 /// Reads `[[maintenance]]`.
 pub(super) fn read(reader: &mut Reader<'_>, node: Option<&Node>, whose: &Whose<'_>) -> Vec<Order> {
-    let items = node.and_then(|node| {
-        reader.array(
-            node,
-            "maintenance",
-            "tables, each written as [[maintenance]]",
-        )
-    });
+    let items =
+        node.and_then(|node| reader.array(node, "maintenance", "tables, each written as [[maintenance]]"));
     let mut windows = Vec::new();
     let mut names = HashSet::new();
     for item in items.unwrap_or_default() {
@@ -63,7 +61,8 @@ pub(super) fn read(reader: &mut Reader<'_>, node: Option<&Node>, whose: &Whose<'
         } else {
             let text = format!("two windows of maintenance are called `{}`", name.value);
             reader.report(
-                Problem::new("duplicate-name", name.at, text).help("the name is how alerts and people tell them apart"),
+                Problem::new("duplicate-name", name.at, text)
+                    .help("the name is how alerts and people tell them apart"),
             );
         }
     }
@@ -97,9 +96,12 @@ fn read_one(
         }),
         None => {
             reader.report(
-                Problem::new("missing-key", item.at, "a window of maintenance without `selector`").help(
-                    "say which monitors: selector = 'site=\"a\"'; selector = \"\" means all of them",
-                ),
+                Problem::new(
+                    "missing-key",
+                    item.at,
+                    "a window of maintenance without `selector`",
+                )
+                .help("say which monitors: selector = 'site=\"a\"'; selector = \"\" means all of them"),
             );
             None
         }
@@ -112,7 +114,12 @@ fn read_one(
             if &*tenant.value != DEFAULT && !tenants.contains_key(&tenant.value) {
                 let text = format!("there is no tenant `{}`", reader.quoted(tenant.at, &tenant.value));
                 let known: Vec<&str> = tenants.keys().map(AsRef::as_ref).collect();
-                let help = did_you_mean(&tenant.value, &known, "tenants", "tenants are defined as [tenants.NAME]");
+                let help = did_you_mean(
+                    &tenant.value,
+                    &known,
+                    "tenants",
+                    "tenants are defined as [tenants.NAME]",
+                );
                 reader.report(Problem::new("unknown-tenant", tenant.at, text).help(help));
             }
             Some(tenant.value)

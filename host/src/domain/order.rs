@@ -1,6 +1,8 @@
 //! What operators say of monitors, and keep saying until it is over: pauses, maintenance, silences, acknowledgements.
 
-use super::{board::Mark, saved::MonitorKey, schedule::Schedule, selector::Selector, spec::MonitorSpec, time::Wall};
+use super::{
+    board::Mark, saved::MonitorKey, schedule::Schedule, selector::Selector, spec::MonitorSpec, time::Wall,
+};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 

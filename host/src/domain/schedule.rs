@@ -194,9 +194,9 @@ impl FromStr for Zone {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, String> {
-        TimeZone::get(name)
-            .map(Self)
-            .map_err(|_| format!("`{name}` is no time zone; they are written as \"Europe/Berlin\" or \"UTC\""))
+        TimeZone::get(name).map(Self).map_err(|_| {
+            format!("`{name}` is no time zone; they are written as \"Europe/Berlin\" or \"UTC\"")
+        })
     }
 }
 
@@ -248,7 +248,10 @@ impl Recurring {
         if !self.days.has(day.weekday()) {
             return None;
         }
-        let begin = day.to_datetime(self.at.0).to_zoned_datetime(self.zone.0.clone()).ok()?;
+        let begin = day
+            .to_datetime(self.at.0)
+            .to_zoned_datetime(self.zone.0.clone())
+            .ok()?;
         u64::try_from(begin.timestamp().as_millisecond()).ok().map(Wall)
     }
 
@@ -293,7 +296,10 @@ impl Schedule {
     #[must_use]
     pub fn edge(&self, now: Wall) -> Option<Wall> {
         match self {
-            Self::Once { from, until } => [Some(*from), *until].into_iter().flatten().find(|edge| *edge > now),
+            Self::Once { from, until } => [Some(*from), *until]
+                .into_iter()
+                .flatten()
+                .find(|edge| *edge > now),
             Self::Recurring(recurring) => recurring
                 .around(now)
                 .flat_map(|(begin, end)| [begin, end])
@@ -354,8 +360,14 @@ mod tests {
         ] {
             assert_eq!(night.holds(at(point)), holds, "{point}");
         }
-        assert_eq!(night.edge(at("2026-11-29T02:00:00Z")), Some(at("2026-11-29T03:00:00Z")));
-        assert_eq!(night.edge(at("2026-11-29T03:00:00Z")), Some(at("2026-12-05T22:00:00Z")));
+        assert_eq!(
+            night.edge(at("2026-11-29T02:00:00Z")),
+            Some(at("2026-11-29T03:00:00Z"))
+        );
+        assert_eq!(
+            night.edge(at("2026-11-29T03:00:00Z")),
+            Some(at("2026-12-05T22:00:00Z"))
+        );
         assert!(!night.is_over(at("2099-01-01T00:00:00Z")));
     }
 
@@ -363,13 +375,28 @@ mod tests {
     fn clocks_that_are_changed_keep_the_hour_and_the_length() {
         let night = weekly(&["sun"], "02:30", 1, "Europe/Berlin");
         // Clocks go from 2 to 3: what would begin in the hour that is skipped begins after it.
-        assert_eq!(night.edge(at("2027-03-27T12:00:00Z")), Some(at("2027-03-28T01:30:00Z")));
+        assert_eq!(
+            night.edge(at("2027-03-27T12:00:00Z")),
+            Some(at("2027-03-28T01:30:00Z"))
+        );
         // And back from 3 to 2: 2:30 is there twice, and the first counts.
-        assert_eq!(night.edge(at("2027-10-30T12:00:00Z")), Some(at("2027-10-31T00:30:00Z")));
-        assert_eq!(night.edge(at("2027-10-31T00:30:00Z")), Some(at("2027-10-31T01:30:00Z")));
+        assert_eq!(
+            night.edge(at("2027-10-30T12:00:00Z")),
+            Some(at("2027-10-31T00:30:00Z"))
+        );
+        assert_eq!(
+            night.edge(at("2027-10-31T00:30:00Z")),
+            Some(at("2027-10-31T01:30:00Z"))
+        );
         // In winter it is an hour later by UTC than in summer.
-        assert_eq!(night.edge(at("2027-01-02T12:00:00Z")), Some(at("2027-01-03T01:30:00Z")));
-        assert_eq!(night.edge(at("2027-07-03T12:00:00Z")), Some(at("2027-07-04T00:30:00Z")));
+        assert_eq!(
+            night.edge(at("2027-01-02T12:00:00Z")),
+            Some(at("2027-01-03T01:30:00Z"))
+        );
+        assert_eq!(
+            night.edge(at("2027-07-03T12:00:00Z")),
+            Some(at("2027-07-04T00:30:00Z"))
+        );
     }
 
     #[test]
@@ -416,8 +443,14 @@ mod tests {
         assert!("Europe/Nowhere".parse::<Zone>().is_err());
         assert!(Days::named([]).is_err() && Days::named(["monday"]).is_err());
         let berlin: Zone = "Europe/Berlin".parse().unwrap();
-        assert_eq!(berlin.point("2026-12-01T22:00:00").unwrap(), at("2026-12-01T21:00:00Z"));
-        assert_eq!(berlin.point("2026-12-01T22:00:00Z").unwrap(), at("2026-12-01T22:00:00Z"));
+        assert_eq!(
+            berlin.point("2026-12-01T22:00:00").unwrap(),
+            at("2026-12-01T21:00:00Z")
+        );
+        assert_eq!(
+            berlin.point("2026-12-01T22:00:00Z").unwrap(),
+            at("2026-12-01T22:00:00Z")
+        );
         for text in ["tomorrow", "1969-01-01T00:00:00Z", "22:00", ""] {
             assert!(berlin.point(text).is_err(), "{text}");
         }

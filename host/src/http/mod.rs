@@ -3,12 +3,14 @@
 //! Architecture invariant: whatever comes over the network holds up neither the scheduler nor a worker; nothing is changed
 //! by anybody who showed no token; and nobody sees another tenant's monitors.
 
+mod actions;
 mod exposition;
 mod guard;
 mod health;
 mod listen;
 mod metrics;
 mod monitors;
+mod orders;
 mod problem;
 mod process;
 mod reload;

@@ -41,3 +41,15 @@ pub fn when(ms: u64) -> String {
         .map(|at| at.to_string())
         .unwrap_or_default()
 }
+
+/// What a request says beyond its path, in JSON; nothing at all says nothing.
+///
+/// # Errors
+/// It is something else.
+pub fn told<T: DeserializeOwned + Default>(body: &[u8]) -> Result<T, Problem> {
+    if body.trim_ascii().is_empty() {
+        return Ok(T::default());
+    }
+    serde_json::from_slice(body)
+        .map_err(|error| Problem::bad(format!("the body is not as it should be: {error}")))
+}

@@ -1,18 +1,23 @@
 //! The table of routes: which there are, and who may use each. Nothing is served that does not stand here.
 
 use super::{
-    App,
+    App, actions,
     guard::{self, Access},
-    health, metrics, monitors,
+    health, metrics, monitors, orders,
     problem::Problem,
     reload,
 };
+use crate::domain::order::What;
 use axum::{
     Router,
+    extract::DefaultBodyLimit,
     http::StatusCode,
     middleware::from_fn_with_state,
-    routing::{MethodRouter, get, post},
+    routing::{MethodRouter, delete, get, post},
 };
+
+/// Bytes of a request's body.
+const BODY_BYTES_MAX: usize = 64 * 1024;
 
 /// One route.
 pub struct Route {
@@ -101,6 +106,113 @@ pub const ROUTES: &[Route] = &[
         "One monitor in detail",
         || get(monitors::show),
     ),
+    route(
+        "POST",
+        "/api/v1/monitors/{tenant}/{name}/pause",
+        Access::Act,
+        "Stops checking a monitor",
+        || post(actions::pause),
+    ),
+    route(
+        "POST",
+        "/api/v1/monitors/{tenant}/{name}/resume",
+        Access::Act,
+        "Checks a paused monitor again",
+        || post(actions::resume),
+    ),
+    route(
+        "POST",
+        "/api/v1/monitors/{tenant}/{name}/check",
+        Access::Act,
+        "Checks a monitor now",
+        || post(actions::check),
+    ),
+    route(
+        "POST",
+        "/api/v1/monitors/{tenant}/{name}/acknowledge",
+        Access::Act,
+        "Says that somebody takes care of its open incident",
+        || post(actions::acknowledge),
+    ),
+    route(
+        "POST",
+        "/api/v1/monitors/{tenant}/{name}/unacknowledge",
+        Access::Act,
+        "Takes that back",
+        || post(actions::unacknowledge),
+    ),
+    route(
+        "GET",
+        "/api/v1/pauses",
+        Access::Look,
+        "Pauses, those to come too",
+        || get(|app, caller, uri| orders::index(What::Pause, app, caller, uri)),
+    ),
+    route(
+        "POST",
+        "/api/v1/pauses",
+        Access::Act,
+        "Begins one, for all monitors that a selector means",
+        || post(|app, caller, body| orders::create(What::Pause, app, caller, body)),
+    ),
+    route("GET", "/api/v1/pauses/{id}", Access::Look, "One of them", || {
+        get(|app, caller, id| orders::show(What::Pause, app, caller, id))
+    }),
+    route("DELETE", "/api/v1/pauses/{id}", Access::Act, "Ends it", || {
+        delete(|app, caller, id| orders::delete(What::Pause, app, caller, id))
+    }),
+    route(
+        "GET",
+        "/api/v1/silences",
+        Access::Look,
+        "Silences, those to come too",
+        || get(|app, caller, uri| orders::index(What::Silence, app, caller, uri)),
+    ),
+    route(
+        "POST",
+        "/api/v1/silences",
+        Access::Act,
+        "Begins one, for all monitors that a selector means",
+        || post(|app, caller, body| orders::create(What::Silence, app, caller, body)),
+    ),
+    route(
+        "GET",
+        "/api/v1/silences/{id}",
+        Access::Look,
+        "One of them",
+        || get(|app, caller, id| orders::show(What::Silence, app, caller, id)),
+    ),
+    route("DELETE", "/api/v1/silences/{id}", Access::Act, "Ends it", || {
+        delete(|app, caller, id| orders::delete(What::Silence, app, caller, id))
+    }),
+    route(
+        "GET",
+        "/api/v1/maintenance",
+        Access::Look,
+        "Windows of maintenance, those to come too",
+        || get(|app, caller, uri| orders::index(What::Maintenance, app, caller, uri)),
+    ),
+    route(
+        "POST",
+        "/api/v1/maintenance",
+        Access::Act,
+        "Begins one, for all monitors that a selector means",
+        || post(|app, caller, body| orders::create(What::Maintenance, app, caller, body)),
+    ),
+    route(
+        "GET",
+        "/api/v1/maintenance/{id}",
+        Access::Look,
+        "One of them",
+        || get(|app, caller, id| orders::show(What::Maintenance, app, caller, id)),
+    ),
+    route(
+        "DELETE",
+        "/api/v1/maintenance/{id}",
+        Access::Act,
+        "Ends it",
+        || delete(|app, caller, id| orders::delete(What::Maintenance, app, caller, id)),
+    ),
     route("GET", "/api/v1/labels", Access::Look, "Names of labels", || {
         get(monitors::labels)
     }),
@@ -114,6 +226,7 @@ pub fn router(app: &App) -> Router {
         router = router.route(route.path, (route.handler)().layer(admit));
     }
     router
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .fallback(|| async {
             Problem::absent("nothing is served under this path; docs/api.md lists what is")
         })

@@ -120,10 +120,17 @@ pub fn hash(token: &str) -> String {
 /// # Errors
 /// When the operating system gives no chance.
 pub fn fresh() -> std::io::Result<String> {
-    let mut bytes = [0; CHANCE];
+    Ok(format!("{PREFIX}{}", chance::<CHANCE>()?))
+}
+
+/// So many bytes of chance, in hexadecimal digits.
+///
+/// # Errors
+/// When the operating system gives none.
+pub fn chance<const BYTES: usize>() -> std::io::Result<String> {
+    let mut bytes = [0; BYTES];
     std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(format!("{PREFIX}{hex}"))
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// How to reach a host that runs with a data directory.

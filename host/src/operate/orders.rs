@@ -98,7 +98,11 @@ impl Orders {
         if let Some(said) = &said {
             match said.all() {
                 Ok((orders, unread)) => {
-                    own.extend(orders.into_iter().map(|order| (Arc::clone(&order.id), Arc::new(order))));
+                    own.extend(
+                        orders
+                            .into_iter()
+                            .map(|order| (Arc::clone(&order.id), Arc::new(order))),
+                    );
                     if unread > 0 {
                         tracing::error!(
                             "{unread} pauses, silences, acknowledgements or windows on record can't be read, and are not in effect"
@@ -138,7 +142,9 @@ impl Orders {
         let now = self.0.clock.wall();
         let book = self.book();
         let all = book.configured.iter().chain(book.own.values());
-        all.filter(|order| !order.schedule.is_over(now)).cloned().collect()
+        all.filter(|order| !order.schedule.is_over(now))
+            .cloned()
+            .collect()
     }
 
     /// That one.
@@ -191,7 +197,11 @@ impl Orders {
     /// scheduler's, in the same order.
     pub fn begin(&self, scheduler: &mut Scheduler, monitors: &[MonitorSpec], seats: &[Seat]) {
         let now = self.0.clock.wall();
-        let held: Vec<Arc<Order>> = self.all().into_iter().filter(|order| order.schedule.holds(now)).collect();
+        let held: Vec<Arc<Order>> = self
+            .all()
+            .into_iter()
+            .filter(|order| order.schedule.holds(now))
+            .collect();
         if held.is_empty() {
             return;
         }
@@ -227,7 +237,12 @@ impl Orders {
     ///
     /// # Errors
     /// When the scheduler has no time; what is left is done later.
-    pub async fn settle(&self, shelf: &Shelf, board: &Arc<Board>, control: &Control) -> Result<usize, Unasked> {
+    pub async fn settle(
+        &self,
+        shelf: &Shelf,
+        board: &Arc<Board>,
+        control: &Control,
+    ) -> Result<usize, Unasked> {
         let mut last = self.0.settling.lock().await;
         self.settle_as(&mut last, shelf, board, control).await
     }
@@ -242,7 +257,11 @@ impl Orders {
         let directory = shelf.present();
         let now = self.0.clock.wall();
         self.forget(now);
-        let held: Vec<Arc<Order>> = self.all().into_iter().filter(|order| order.schedule.holds(now)).collect();
+        let held: Vec<Arc<Order>> = self
+            .all()
+            .into_iter()
+            .filter(|order| order.schedule.holds(now))
+            .collect();
         let before = std::mem::take(&mut last.held);
         let (seen, lying, now_held) = (Arc::clone(&directory), Arc::clone(board), held.clone());
         // A million monitors are no work for a thread that answers others.
@@ -255,7 +274,10 @@ impl Orders {
         }
         let mut count = 0;
         for change in changes {
-            match control.mark(&change.monitors, change.mark, change.on, &change.why).await {
+            match control
+                .mark(&change.monitors, change.mark, change.on, &change.why)
+                .await
+            {
                 Ok(marked) => count += marked,
                 Err(unasked) => {
                     // What could not be said is found again.
@@ -291,7 +313,10 @@ impl Orders {
         control
             .mark(&[seat.monitor], Mark::Acknowledged, true, &why(&order))
             .await?;
-        let open = control.view(seat.monitor).await?.and_then(|detail| detail.incident);
+        let open = control
+            .view(seat.monitor)
+            .await?
+            .and_then(|detail| detail.incident);
         if open.map(|incident| incident.id).as_deref() != order.incident.as_deref() {
             return Ok(None);
         }
@@ -324,7 +349,9 @@ impl Orders {
             let until = edge.map_or(LOOK_EVERY, |edge| {
                 Duration::from_millis(edge.0.saturating_sub(now.0)).min(LOOK_EVERY)
             });
-            let told = tokio::time::timeout(until, self.0.changed.notified()).await.is_ok();
+            let told = tokio::time::timeout(until, self.0.changed.notified())
+                .await
+                .is_ok();
             let mut last = self.0.settling.lock().await;
             if !told && !self.is_news(&last, &shelf) {
                 continue;
@@ -343,7 +370,11 @@ impl Orders {
     /// Whether anything may have to be marked otherwise than last time.
     fn is_news(&self, last: &Last, shelf: &Shelf) -> bool {
         let now = self.0.clock.wall();
-        let held: Vec<Arc<Order>> = self.all().into_iter().filter(|order| order.schedule.holds(now)).collect();
+        let held: Vec<Arc<Order>> = self
+            .all()
+            .into_iter()
+            .filter(|order| order.schedule.holds(now))
+            .collect();
         // Acknowledgements end with their incidents.
         held.iter().any(|order| order.what == What::Acknowledgement)
             || held.len() != last.held.len()
@@ -410,13 +441,20 @@ fn differences(
     // By place in `KEPT`, acknowledgements last.
     let mut wanted = [(); KEPT.len() + 1].map(|()| Bits::none(directory.len()));
     for order in held {
-        let at = KEPT.iter().position(|what| *what == order.what).unwrap_or(KEPT.len());
-        let Some(wanted) = wanted.get_mut(at) else { continue };
+        let at = KEPT
+            .iter()
+            .position(|what| *what == order.what)
+            .unwrap_or(KEPT.len());
+        let Some(wanted) = wanted.get_mut(at) else {
+            continue;
+        };
         let means = rows(directory, order);
         let mark = order.what.mark();
         if order.what == What::Acknowledgement {
             // The scheduler takes the mark away when the incident ends.
-            let holds = means.iter().any(|row| marked(row, mark).is_some_and(|(_, is)| is));
+            let holds = means
+                .iter()
+                .any(|row| marked(row, mark).is_some_and(|(_, is)| is));
             if !holds {
                 done.push(Arc::clone(&order.id));
             }
@@ -443,7 +481,10 @@ fn differences(
         .iter()
         .filter(|order| !held.iter().any(|other| other.id == order.id))
         .collect();
-    let ended: Vec<(&Arc<Order>, Bits)> = ended.into_iter().map(|order| (order, rows(directory, order))).collect();
+    let ended: Vec<(&Arc<Order>, Bits)> = ended
+        .into_iter()
+        .map(|order| (order, rows(directory, order)))
+        .collect();
     let mut off: BTreeMap<(usize, Arc<str>), Vec<MonitorId>> = BTreeMap::new();
     for row in 0..directory.len() {
         let Some((monitor, marks)) = directory

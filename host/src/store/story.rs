@@ -341,7 +341,11 @@ fn words(fact: &Fact) -> Option<(&'static str, String, Option<Value>)> {
         ),
         Fact::Marked { mark, on, why } => {
             let line = host_news::marked(*mark, *on, why);
-            (if *on { mark.name() } else { "unmarked" }, line, Some(json!({ "mark": mark.name(), "on": on })))
+            (
+                if *on { mark.name() } else { "unmarked" },
+                line,
+                Some(json!({ "mark": mark.name(), "on": on })),
+            )
         }
         Fact::Lost { kind } => ("lost", format!("an execution never came back ({kind})"), None),
         Fact::Quarantined { .. }
