@@ -5,6 +5,7 @@
 mod check_config;
 mod completions;
 mod init;
+mod operate;
 mod paint;
 mod plugin;
 mod probe;
@@ -15,6 +16,7 @@ mod store;
 mod table;
 mod tenants;
 mod token;
+mod whose;
 
 use crate::{app::Places, capability, plugins::lock::LockError, sandbox::compile, telemetry::LogFormat};
 use anyhow::Result;
@@ -60,6 +62,24 @@ enum Command {
     Probe(probe::ProbeArgs),
     /// Show the tenants: what they may use, and what they have used
     Tenants(tenants::TenantsArgs),
+    /// Show how a running host is
+    Status(operate::StatusArgs),
+    /// Have a running host read configuration and plugins anew
+    Reload(operate::ReloadArgs),
+    /// Stop checking a monitor for a while
+    Pause(operate::PauseArgs),
+    /// Check a paused monitor again
+    Resume(operate::OneArgs),
+    /// Have a running host check a monitor now
+    Check(operate::OneArgs),
+    /// Acknowledge the open incident of a monitor
+    Ack(operate::AckArgs),
+    /// Keep the alerts of monitors back
+    #[command(subcommand)]
+    Silence(operate::OrderCommand),
+    /// Show and change windows in which monitors are expected to fail
+    #[command(subcommand)]
+    Maintenance(operate::OrderCommand),
     /// Show what went wrong and what was done about it, as far as it is on record
     Incidents(store::IncidentsArgs),
     /// Check the store of a data directory, or copy it
@@ -152,6 +172,14 @@ pub fn main() -> ExitCode {
         Some(Command::CheckConfig(args)) => check_config::check_config(args),
         Some(Command::Probe(args)) => probe::probe(args),
         Some(Command::Tenants(args)) => tenants::tenants(args),
+        Some(Command::Status(args)) => operate::status(args),
+        Some(Command::Reload(args)) => operate::reload(args),
+        Some(Command::Pause(args)) => operate::pause(args),
+        Some(Command::Resume(args)) => operate::resume(args),
+        Some(Command::Check(args)) => operate::check(args),
+        Some(Command::Ack(args)) => operate::ack(args),
+        Some(Command::Silence(command)) => operate::orders("silences", command),
+        Some(Command::Maintenance(command)) => operate::orders("maintenance", command),
         Some(Command::Incidents(args)) => store::incidents(args),
         Some(Command::Store(command)) => store::store(command),
         Some(Command::Token(command)) => token::token(command),

@@ -1,13 +1,10 @@
 //! `store` and `incidents`: what is on record, whether a host runs or not.
 
-use super::{Output, Sources, WRONG, progress::Reading, put, put_json, table::table};
+use super::{Output, put, put_json, table::table, whose::Whose};
 use crate::{
-    app,
     clock::Clock,
-    config::Keep,
     domain::time::Wall,
     store::{Found, IncidentRow, Inspected, PRESENT, StepRow, Wanted},
-    telemetry,
 };
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, Subcommand};
@@ -20,16 +17,6 @@ pub enum StoreCommand {
     Check(CheckArgs),
     /// Copy the store to a new file, as it is at one moment; a host may go on writing
     Backup(BackupArgs),
-}
-
-/// Whose store.
-#[derive(Debug, Args)]
-pub struct Whose {
-    #[command(flatten)]
-    sources: Sources,
-    /// The data directory [default: what the configuration says]
-    #[arg(long, value_name = "DIR", env = "PULSE_HOST_DATA_DIR")]
-    data_dir: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -91,18 +78,10 @@ pub struct IncidentsArgs {
 
 /// The store, or the exit code of a configuration that is wrong.
 fn opened(whose: Whose) -> Result<Result<Inspected, ExitCode>> {
-    telemetry::start(whose.sources.log_format, "warn");
-    let data_dir = match whose.data_dir {
-        Some(data_dir) => data_dir,
-        None => match app::prepare(whose.sources.places(), Keep::Nothing, &mut Reading::new())? {
-            Ok(prepared) => prepared.config.host.data_dir,
-            Err(wrong) => {
-                eprint!("{}", wrong.text(telemetry::colored(&std::io::stderr())));
-                return Ok(Err(ExitCode::from(WRONG)));
-            }
-        },
-    };
-    Ok(Ok(Inspected::open(&data_dir)?))
+    Ok(match whose.data_dir()? {
+        Ok(data_dir) => Ok(Inspected::open(&data_dir)?),
+        Err(code) => Err(code),
+    })
 }
 
 pub fn store(command: StoreCommand) -> Result<ExitCode> {

@@ -4,6 +4,7 @@
 //! by anybody who showed no token; and nobody sees another tenant's monitors.
 
 mod actions;
+pub mod client;
 mod exposition;
 mod guard;
 mod health;

@@ -171,6 +171,17 @@ impl Door {
         }
     }
 
+    /// Of a host that somebody names.
+    #[must_use]
+    pub fn named(url: String, token: String) -> Self {
+        Self {
+            version: VERSION,
+            url,
+            token,
+            pid: 0,
+        }
+    }
+
     /// Writes it where only the owner of the data directory reads it.
     ///
     /// # Errors

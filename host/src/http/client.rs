@@ -1,0 +1,117 @@
+//! One request to a host that runs, for its own subcommands.
+
+use super::tokens::Door;
+use anyhow::{Context as _, Result, anyhow, bail};
+use axum::http::{Request, StatusCode, Uri, header};
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use serde_json::Value;
+use std::{sync::Arc, time::Duration};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
+use tokio_rustls::TlsConnector;
+
+/// Reloads of a large configuration take their time.
+const PATIENCE: Duration = Duration::from_secs(120);
+const ANSWER_BYTES_MAX: usize = 64 << 20;
+
+/// Asks, and returns what is answered, or what is wrong with the request in the host's own words. Blocks.
+///
+/// # Errors
+/// When the host can't be reached, or refuses.
+pub fn ask(door: &Door, method: &str, path: &str, body: Option<&Value>) -> Result<Value> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("no runtime could be had")?;
+    let asked = async {
+        tokio::time::timeout(PATIENCE, exchange(door, method, path, body))
+            .await
+            .map_err(|_| anyhow!("{} has not answered for two minutes", door.url))?
+    };
+    runtime.block_on(asked)
+}
+
+async fn exchange(door: &Door, method: &str, path: &str, body: Option<&Value>) -> Result<Value> {
+    let base: Uri = door
+        .url
+        .parse()
+        .with_context(|| format!("{} is no URL", door.url))?;
+    let host = base
+        .host()
+        .with_context(|| format!("{} names no host", door.url))?;
+    let name = host.trim_start_matches('[').trim_end_matches(']');
+    let tls = match base.scheme_str() {
+        Some("https") => true,
+        Some("http") => false,
+        _ => bail!("{}: only http:// and https:// are understood", door.url),
+    };
+    let port = base.port_u16().unwrap_or(if tls { 443 } else { 80 });
+    let stream = TcpStream::connect((name, port))
+        .await
+        .with_context(|| format!("no pulse-host answers at {}", door.url))?;
+    let text = body.map(Value::to_string).unwrap_or_default();
+    let authority = base.authority().map(ToString::to_string).unwrap_or_default();
+    let mut request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header(header::HOST, authority)
+        .header(header::CONTENT_TYPE, "application/json");
+    if !door.token.is_empty() {
+        request = request.header(header::AUTHORIZATION, format!("Bearer {}", door.token));
+    }
+    let request = request.body(Full::new(Bytes::from(text)))?;
+    if !tls {
+        return speak(stream, request).await;
+    }
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let server = ServerName::try_from(name.to_owned())?;
+    let stream = TlsConnector::from(Arc::new(config))
+        .connect(server, stream)
+        .await
+        .with_context(|| {
+            format!(
+                "{}: its certificate is not one for {name} that this machine trusts; --url takes the name that it is for",
+                door.url
+            )
+        })?;
+    speak(stream, request).await
+}
+
+async fn speak(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    request: Request<Full<Bytes>>,
+) -> Result<Value> {
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(connection);
+    let answer = sender.send_request(request).await?;
+    let status = answer.status();
+    let bytes = Limited::new(answer.into_body(), ANSWER_BYTES_MAX)
+        .collect()
+        .await
+        .map_err(|error| anyhow!("the answer broke off: {error}"))?
+        .to_bytes();
+    let value: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+    if status.is_success() {
+        return Ok(value);
+    }
+    let detail = value.get("detail").and_then(Value::as_str);
+    match (status, detail) {
+        (StatusCode::UNAUTHORIZED, _) => {
+            bail!("the host does not know this token (--token, PULSE_HOST_TOKEN)")
+        }
+        (_, Some(detail)) => bail!("{}", detail.trim_end()),
+        (status, None) => bail!("it answered {status}: is that a pulse-host?"),
+    }
+}
