@@ -2,6 +2,7 @@
 //! without any hook in it.
 
 mod hung;
+mod orders;
 mod queue;
 mod restart;
 mod stall;

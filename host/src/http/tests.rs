@@ -27,6 +27,8 @@ use serde_json::Value;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::sync::mpsc;
 
+mod orders;
+
 const LOCAL: &str = "pht_local";
 const HERE: &str = "127.0.0.1:5000";
 const AWAY: &str = "192.0.2.7:5000";
@@ -135,7 +137,11 @@ async fn ask(site: &Site, method: &str, path: &str, peer: &str, fields: &[(&str,
     for (name, value) in fields {
         request = request.header(*name, *value);
     }
-    let mut request = request.body(Body::empty()).unwrap();
+    let request = request.body(Body::empty()).unwrap();
+    sent(site, request, peer).await
+}
+
+async fn sent(site: &Site, mut request: Request<Body>, peer: &str) -> Answer {
     let peer: SocketAddr = peer.parse().unwrap();
     request.extensions_mut().insert(ConnectInfo(peer));
     let service = TowerToHyperService::new(routes::router(&site.app));
@@ -165,7 +171,11 @@ async fn every_route_is_used_by_whom_its_rule_lets_and_by_nobody_else() {
     }
     let site = site(settings);
     for route in ROUTES {
-        let path = route.path.replace("{tenant}", "acme").replace("{name}", "shop");
+        let path = route
+            .path
+            .replace("{tenant}", "acme")
+            .replace("{name}", "shop")
+            .replace("{id}", "none");
         let mut callers = vec![
             (None, None, "nobody".to_owned(), HERE),
             (None, None, "nobody".to_owned(), AWAY),

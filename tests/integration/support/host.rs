@@ -8,6 +8,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
+use pulse_host::http::{client, tokens::Door};
 use serde_json::Value;
 use std::{
     io::{BufRead, BufReader, Read},
@@ -188,9 +189,35 @@ impl Host {
 
     /// In a folder that the test has put something into.
     pub fn start_in(folder: TempDir, config: &Config) -> Self {
+        Self::start_with(folder, config, command())
+    }
+
+    /// With an API, at a port that is free.
+    pub fn start_serving(folder: TempDir, config: &Config) -> Self {
+        let mut command = command();
+        command.env("PULSE_HOST_LISTEN", "127.0.0.1:0");
+        let host = Self::start_with(folder, config, command);
+        host.wait_for("it to answer", || {
+            let door = Door::read(&host.folder().join("state")).ok()??;
+            (door.pid == host.child.id()).then_some(())
+        });
+        host
+    }
+
+    /// What the API of a host that serves one answers.
+    pub fn asked(&self, method: &str, path: &str) -> Value {
+        let door = Door::read(&self.folder().join("state")).unwrap().unwrap();
+        client::ask(&door, method, path, None).unwrap()
+    }
+
+    /// Another configuration in the place of the present one; the host has to find that out.
+    pub fn rewrite(&self, config: &Config) {
+        std::fs::write(self.folder().join("pulse-host.toml"), config.text()).unwrap();
+    }
+
+    fn start_with(folder: TempDir, config: &Config, mut command: Command) -> Self {
         let path = folder.path().join("pulse-host.toml");
         std::fs::write(&path, config.text()).unwrap();
-        let mut command = command();
         command
             .arg("--plugins")
             .arg(plugins())
