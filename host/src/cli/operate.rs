@@ -128,7 +128,7 @@ Examples (silence and maintenance alike):
   pulse-host maintenance add 'kind=\"batch\"' --days sat,sun --at 22:00 --for 6h --zone Europe/Berlin
   pulse-host silence add 'monitor=~\"test-.*\"'")]
 pub struct AddArgs {
-    /// Labels of the monitors, as in site=\"a\",env!=\"dev\"; \"\" means all of them
+    /// Labels of the monitors, as in 'site="a",env!="dev"'; an empty one means all of them
     #[arg(value_name = "SELECTOR")]
     selector: String,
     /// Of that tenant only

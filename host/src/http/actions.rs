@@ -39,7 +39,7 @@ pub struct Told {
 type Named = Path<(String, String)>;
 
 fn row(app: &App, caller: &Caller, (tenant, name): &(String, String)) -> Result<Row, Problem> {
-    named(&app.directory.present(), caller, tenant, name)
+    named(&app.listed()?, caller, tenant, name)
 }
 
 fn gone(row: &Row) -> Problem {

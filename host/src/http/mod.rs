@@ -129,6 +129,20 @@ impl App {
     }
 }
 
+impl App {
+    /// All monitors.
+    ///
+    /// # Errors
+    /// The host is starting, and they are not listed yet.
+    fn listed(&self) -> Result<Arc<directory::Directory>, problem::Problem> {
+        if self.filled.load(Ordering::Acquire) {
+            Ok(self.directory.present())
+        } else {
+            Err(problem::Problem::busy("the host is starting"))
+        }
+    }
+}
+
 /// A server that runs until it is stopped.
 pub struct Server {
     runtime: Runtime,

@@ -262,7 +262,7 @@ pub async fn show(
     Extension(caller): Extension<Caller>,
     Path((tenant, name)): Path<(String, String)>,
 ) -> Result<Response, Problem> {
-    let directory = app.directory.present();
+    let directory = app.listed()?;
     let row = named(&directory, &caller, &tenant, &name)?;
     let gone = || Problem::absent(format!("there is no monitor {tenant}/{name} any more"));
     let detail = app.control.view(row.seat.monitor).await?.ok_or_else(gone)?;
@@ -410,7 +410,7 @@ impl App {
         else {
             return Err(busy());
         };
-        let (directory, board) = (self.directory.present(), Arc::clone(&self.board));
+        let (directory, board) = (self.listed()?, Arc::clone(&self.board));
         tokio::task::spawn_blocking(move || {
             let found = look(&directory, &board);
             drop(permit);

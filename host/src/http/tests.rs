@@ -113,6 +113,7 @@ fn site(settings: HttpSettings) -> Site {
         reloads: Default::default(),
         wishes: mpsc::channel(1).0,
     });
+    app.filled.store(true, std::sync::atomic::Ordering::Release);
     Site {
         app,
         running: Some(running),

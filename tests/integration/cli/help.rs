@@ -99,8 +99,15 @@ fn every_example_parses() {
             };
             // Two blanks begin a remark, and what the shell does is the shell's.
             let example = example.split("  ").next().unwrap();
-            let example = example.split(['<', '>']).next().unwrap().replace('\'', "");
-            let mut args: Vec<&str> = example.split_whitespace().collect();
+            let example = example.split(['<', '>']).next().unwrap();
+            // Every other part stands between quotation marks.
+            let mut args: Vec<&str> = Vec::new();
+            for (number, part) in example.split('\'').enumerate() {
+                match number % 2 {
+                    0 => args.extend(part.split_whitespace()),
+                    _ => args.push(part),
+                }
+            }
             args.push("--help");
             let run = run(Path::new("/"), &args);
             assert_eq!(run.code, 0, "{example}: {}", run.err);
@@ -127,7 +134,10 @@ fn the_version_is_said_everywhere() {
 fn a_wrong_command_line_is_code_2_and_says_what_was_meant() {
     for (args, said) in [
         (&["frobnicate"][..], "unrecognized subcommand 'frobnicate'"),
-        (&["chekc-config"], "a similar subcommand exists: 'check-config'"),
+        (
+            &["chekc-config"],
+            "similar subcommands exist: 'check', 'check-config'",
+        ),
         (&["--confg", "x"], "a similar argument exists: '--config'"),
         (&["probe"], "<MONITOR>"),
         (&["probe", "shop", "--plugin", "http"], "cannot be used with"),

@@ -199,7 +199,8 @@ impl Host {
         let host = Self::start_with(folder, config, command);
         host.wait_for("it to answer", || {
             let door = Door::read(&host.folder().join("state")).ok()??;
-            (door.pid == host.child.id()).then_some(())
+            (door.pid == host.child.id()).then_some(())?;
+            client::ask(&door, "GET", "/readyz", None).ok()
         });
         host
     }
