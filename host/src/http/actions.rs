@@ -39,7 +39,8 @@ pub struct Told {
 type Named = Path<(String, String)>;
 
 fn row(app: &App, caller: &Caller, (tenant, name): &(String, String)) -> Result<Row, Problem> {
-    named(&app.listed()?, caller, tenant, name)
+    let directory = app.listed()?;
+    named(&directory, caller, tenant, name)
 }
 
 fn gone(row: &Row) -> Problem {
