@@ -6,6 +6,7 @@ pub mod bits;
 pub mod directory;
 pub mod list;
 pub mod reloads;
+pub mod terms;
 
 #[cfg(test)]
 mod tests;
