@@ -32,7 +32,7 @@ pub async fn keep(
     stats: Stats,
     clock: Clock,
     tenants: Roster,
-    mut hear: impl FnMut(&Fact),
+    mut hear: impl FnMut(&Event),
 ) {
     let mut used = HashMap::new();
     note_tenants(&tenants.all(), &mut used);
@@ -44,7 +44,7 @@ pub async fn keep(
         tokio::select! {
             event = events.recv() => match event {
                 Ok(event) => {
-                    hear(&event.fact);
+                    hear(&event);
                     if limiter.may_write(clock.mono()) {
                         write(&event);
                     }

@@ -3,7 +3,7 @@
 use super::{
     load::Prepared,
     lock,
-    reload::{Reloader, Seen, Suspect},
+    reload::{Reloader, Seen, Suspect, deal},
     tenants, traces, watch,
 };
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
     domain::{
         access::HttpSettings,
         board::{Board, Seat},
-        event::{Event, Fact},
+        event::Event,
         host::{HostSettings, PerKind},
         spec::{Kind, MonitorSpec},
         tenant::Roster,
@@ -26,6 +26,7 @@ use crate::{
         directory::{self, Directory},
         orders::Orders,
         reloads::Reloads,
+        terms::Terms,
     },
     queue::{self, Bell, Inlet, ResultSender},
     sandbox::{self, Library, Sandbox, Shelf, Workers},
@@ -122,8 +123,11 @@ pub fn run(mut prepared: Prepared, listen: Option<Listen>) -> Result<()> {
                 |front| Arc::clone(&front.tokens),
             ),
             reloads: Reloads::since(clock.wall()),
+            terms: Terms::default(),
         };
+        seen.terms.replace(deal(&prepared.config));
         let (wishes, wished) = mpsc::channel(http::WISHES_MAX);
+        let feed = http::Feed::default();
         let served = match front {
             None => None,
             Some(front) => {
@@ -139,6 +143,10 @@ pub fn run(mut prepared: Prepared, listen: Option<Listen>) -> Result<()> {
                     tenants: tenants.clone(),
                     plugins: Arc::clone(&host.shelf),
                     reloads: seen.reloads.clone(),
+                    records: host.store.as_ref().map(store::Running::reader),
+                    written: host.store.as_ref().map(store::Running::figures),
+                    terms: seen.terms.clone(),
+                    feed: feed.clone(),
                     wishes,
                 };
                 Some((Server::start(front.listening, parts)?, front.plate))
@@ -180,9 +188,10 @@ pub fn run(mut prepared: Prepared, listen: Option<Listen>) -> Result<()> {
             wished,
         ));
         let figures = tokio::spawn(tenants::leave_figures(data_dir, tenants.clone(), clock));
-        let hear = move |fact: &Fact| {
+        let hear = move |event: &Event| {
+            feed.tell(event);
             // One that finds no room comes again with its next quarantine.
-            let _ = Suspect::of(fact).map(|suspect| suspicion.try_send(suspect));
+            let _ = Suspect::of(&event.fact).map(|suspect| suspicion.try_send(suspect));
         };
         let ended = host
             .serve(
@@ -344,7 +353,7 @@ impl Host {
     async fn serve(
         self,
         tenants: Roster,
-        hear: impl FnMut(&Fact) + Send + 'static,
+        hear: impl FnMut(&Event) + Send + 'static,
         stop: impl Future<Output = &'static str>,
         reloads: AbortHandle,
         server: Option<&Server>,

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     capability::log,
     clock::Clock,
-    config::{Keep, Silent},
+    config::{Config, Keep, Silent},
     domain::{
         event::Fact,
         host::HostSettings,
@@ -29,6 +29,7 @@ use crate::{
         directory::{self, Directory},
         orders::Orders,
         reloads::Reloads,
+        terms::{Deal, OfTenant, Terms},
     },
     plugins::lock::LockFile,
     sandbox::{Library, Sandbox, Shelf},
@@ -120,6 +121,23 @@ pub(super) struct Seen {
     pub tokens: Arc<Tokens>,
     /// What became of reloads.
     pub reloads: Reloads,
+    /// On which terms plugins run and tenants live.
+    pub terms: Terms,
+}
+
+/// What of a configuration is told of plugins and tenants.
+pub(super) fn deal(config: &Config) -> Deal {
+    let tenants = config.tenants.iter().map(|state| {
+        let terms = OfTenant {
+            plugins: state.plugins.clone(),
+            standing: state.standing.to_string(),
+        };
+        (Arc::clone(&state.tenant.name), terms)
+    });
+    Deal {
+        profiles: config.profiles.clone(),
+        tenants: tenants.collect(),
+    }
 }
 
 /// What a reload came to.
@@ -258,6 +276,7 @@ impl Reloader {
         }
         let retired = (!changes.is_empty()).then(|| self.shelf.replace(library));
         self.tenants.replace(tenants);
+        self.seen.terms.replace(deal(&config));
         // Each is a handle.
         let (monitors, windows) = (config.monitors.clone(), config.windows());
         let Applied { reloaded, seats } = self

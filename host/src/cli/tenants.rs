@@ -6,11 +6,11 @@ use crate::{
     clock::Clock,
     config::{Config, Keep, TenantState},
     domain::tenant::{DEFAULT, Quotas},
-    telemetry,
+    http, telemetry,
 };
 use anyhow::{Context as _, Result};
 use clap::Args;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use std::process::ExitCode;
 
 #[derive(Debug, Args)]
@@ -154,29 +154,13 @@ fn to_json(config: &Config, figures: Option<&Figures>, clock: &Clock) -> Value {
         "used": used(DEFAULT),
     });
     let tenant = |state: &TenantState| {
-        let quotas = &state.tenant.quotas;
-        let mut limits = Map::new();
-        let mut add =
-            |name: &str, value: Option<Value>| limits.extend(value.map(|value| (name.to_owned(), value)));
-        add("monitors", quotas.monitors.map(Value::from));
-        add("in_flight", quotas.in_flight.map(Value::from));
-        add(
-            "cpu_seconds_per_second",
-            quotas.cpu_per_second.map(|span| span.as_secs_f64().into()),
-        );
-        add("memory_bytes", quotas.memory_bytes.map(Value::from));
-        add("connections", quotas.connections.map(Value::from));
-        add("commands", quotas.commands.map(Value::from));
-        add("requests_per_second", quotas.requests_per_second.map(Value::from));
-        add("bytes_per_second", quotas.bytes_per_second.map(Value::from));
-        add("codes_per_hour", quotas.codes_per_hour.map(Value::from));
         json!({
             "name": state.tenant.name,
             "config": state.config,
             "standing": state.standing.to_string(),
             "monitors": state.monitors,
             "plugins": state.plugins,
-            "quotas": limits,
+            "quotas": http::quotas(&state.tenant.quotas),
             "problems": state.standing.problems(),
             "used": used(&state.tenant.name),
         })

@@ -15,8 +15,18 @@ impl MonitorKey {
     /// Of that monitor.
     #[must_use]
     pub fn of(spec: &MonitorSpec) -> Self {
-        let identity = spec.identity().to_string();
-        Self(super::spec::identity([&*spec.tenant.name, identity.as_str()]))
+        Self::made(&spec.tenant.name, spec.identity())
+    }
+
+    /// Of a monitor that nothing but its name tells from others of its tenant.
+    #[must_use]
+    pub fn named(tenant: &str, name: &str) -> Self {
+        Self::made(tenant, super::spec::identity([name]))
+    }
+
+    fn made(tenant: &str, identity: u64) -> Self {
+        let identity = identity.to_string();
+        Self(super::spec::identity([tenant, identity.as_str()]))
     }
 }
 

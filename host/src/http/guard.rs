@@ -165,7 +165,7 @@ pub async fn admit(State((app, access)): State<(App, Access)>, mut request: Requ
 }
 
 /// Who calls, if he may.
-fn caller(
+pub(super) fn caller(
     app: &App,
     access: Access,
     peer: Option<SocketAddr>,
@@ -224,6 +224,12 @@ fn caller(
 }
 
 impl Caller {
+    /// Whether he may see what is that tenant's.
+    #[must_use]
+    pub fn may_see(&self, tenant: &str) -> bool {
+        self.tenant.as_deref().is_none_or(|own| own == tenant)
+    }
+
     /// The tenant whose monitors are meant: the caller's own, or the one that is asked for, if he may see it.
     ///
     /// # Errors

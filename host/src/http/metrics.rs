@@ -6,6 +6,7 @@ use super::{App, exposition::Text, process};
 use crate::{
     domain::{histogram::Histogram, spec::Kind, tenant::Tenant, time::Wall},
     scheduler::stats::{Counts, Snapshot, Times},
+    store::Written,
 };
 use axum::{
     extract::State,
@@ -30,6 +31,7 @@ pub async fn metrics(State(app): State<App>) -> Response {
     of_host(&app, &mut text);
     of_jobs(&snapshot, &mut text);
     of_monitors(&snapshot, &mut text);
+    of_store(app.written.as_ref().map(|figures| figures.read()), &mut text);
     of_tenants(&app.tenants.all(), &mut text);
     process::write(&mut text, app.started);
     (
@@ -57,6 +59,8 @@ pub fn names() -> &'static [&'static str] {
         "pulse_host_http_connections",
         "pulse_host_http_connections_refused_total",
         "pulse_host_http_requests_total",
+        "pulse_host_http_stream_events_dropped_total",
+        "pulse_host_http_streams",
         "pulse_host_interventions_held_total",
         "pulse_host_interventions_paused",
         "pulse_host_job_apply_seconds",
@@ -85,6 +89,12 @@ pub fn names() -> &'static [&'static str] {
         "pulse_host_skipped_slots_total",
         "pulse_host_stalled_seconds_total",
         "pulse_host_stalls_total",
+        "pulse_host_store_commit_longest_seconds",
+        "pulse_host_store_commits_total",
+        "pulse_host_store_cpu_seconds_total",
+        "pulse_host_store_failures_total",
+        "pulse_host_store_lost_total",
+        "pulse_host_store_rows_total",
         "pulse_host_tenant_connections",
         "pulse_host_tenant_cpu_seconds_total",
         "pulse_host_tenant_denials_total",
@@ -96,6 +106,7 @@ pub fn names() -> &'static [&'static str] {
         "pulse_host_tenant_requests_total",
         "pulse_host_tenant_sent_bytes_total",
         "pulse_host_tenants",
+        "pulse_host_unrecorded_total",
         "process_cpu_seconds_total",
         "process_max_fds",
         "process_open_fds",
@@ -147,6 +158,44 @@ fn of_host(app: &App, text: &mut Text) {
     for (class, count) in answered {
         text.sample(&[("status", class)], count as f64);
     }
+    let (listeners, dropped) = app.feed.figures();
+    text.gauge("pulse_host_http_streams", "Live streams that are open.");
+    text.sample(&[], listeners as f64);
+    text.counter(
+        "pulse_host_http_stream_events_dropped_total",
+        "Events that found no room in a live stream.",
+    );
+    text.sample(&[], dropped as f64);
+}
+
+/// Families without series where nothing is kept.
+fn of_store(written: Option<Written>, text: &mut Text) {
+    let figure = |text: &mut Text, value: fn(&Written) -> f64| {
+        if let Some(written) = &written {
+            text.sample(&[], value(written));
+        }
+    };
+    text.counter("pulse_host_store_commits_total", "Transactions of the store.");
+    figure(text, |written| written.commits as f64);
+    text.counter("pulse_host_store_rows_total", "Rows written in them.");
+    figure(text, |written| written.rows as f64);
+    text.counter("pulse_host_store_failures_total", "Transactions that failed.");
+    figure(text, |written| written.failures as f64);
+    text.counter(
+        "pulse_host_store_lost_total",
+        "Facts that are not on record because nothing could be written for too long.",
+    );
+    figure(text, |written| written.lost as f64);
+    text.gauge(
+        "pulse_host_store_commit_longest_seconds",
+        "The longest transaction since the start.",
+    );
+    figure(text, |written| written.slowest_us as f64 / 1e6);
+    text.counter(
+        "pulse_host_store_cpu_seconds_total",
+        "CPU time of the store's thread.",
+    );
+    figure(text, |written| written.cpu_ns as f64 / 1e9);
 }
 
 type Figure = (&'static str, &'static str, fn(&Counts) -> f64);
@@ -350,6 +399,11 @@ fn of_monitors(snapshot: &Snapshot, text: &mut Text) {
             "pulse_host_host_news_dropped_total",
             "News of the host that are in the log only.",
             snapshot.dropped_news,
+        ),
+        (
+            "pulse_host_unrecorded_total",
+            "Facts and sums of checks that are not on record because there was no room for them.",
+            snapshot.unrecorded,
         ),
         (
             "pulse_host_scheduler_runs_total",

@@ -6,34 +6,43 @@
 mod actions;
 pub mod client;
 mod exposition;
+mod feed;
 mod guard;
 mod health;
 mod listen;
 mod metrics;
 mod monitors;
+mod openapi;
 mod orders;
+mod plugins;
 mod problem;
 mod process;
+mod records;
 mod reload;
 mod reply;
 mod routes;
+mod stream;
+mod tenants;
 pub mod tokens;
 
 #[cfg(test)]
 mod tests;
 
+pub use feed::Feed;
 pub use guard::Access;
 pub use listen::Listening;
 pub use metrics::names as metric_names;
 pub use reload::{WISHES_MAX, Wish};
 pub use routes::{ROUTES, Route};
+pub use tenants::quotas;
 
 use crate::{
     clock::Clock,
     domain::{access::HttpSettings, board::Board, tenant::Roster, time::Wall},
-    operate::{directory, orders::Orders, reloads::Reloads},
+    operate::{directory, orders::Orders, reloads::Reloads, terms::Terms},
     sandbox,
     scheduler::{Control, stats::Stats},
+    store::{Figures, Reader},
 };
 use anyhow::{Context as _, Result};
 use listen::Traffic;
@@ -54,6 +63,8 @@ use tokio::{
 const THREADS: usize = 2;
 /// Lists that are made at the same time.
 const LISTS: usize = 2;
+/// Answers that are read from the store at the same time.
+const READS: usize = 2;
 
 /// What the server shows and asks.
 pub struct Parts {
@@ -79,6 +90,14 @@ pub struct Parts {
     pub plugins: Arc<sandbox::Shelf>,
     /// What became of reloads.
     pub reloads: Reloads,
+    /// What is on record; none: nothing is kept.
+    pub records: Option<Reader>,
+    /// Figures of the store, if there is one.
+    pub written: Option<Arc<Figures>>,
+    /// On which terms plugins run and tenants live.
+    pub terms: Terms,
+    /// What happens.
+    pub feed: Feed,
     /// Where reloads are asked for.
     pub wishes: mpsc::Sender<Wish>,
 }
@@ -92,6 +111,7 @@ pub struct Inner {
     parts: Parts,
     started: Wall,
     lists: Arc<Semaphore>,
+    reads: Arc<Semaphore>,
     traffic: Traffic,
     /// The directory is there.
     filled: AtomicBool,
@@ -121,6 +141,7 @@ impl App {
         Self(Arc::new(Inner {
             started: parts.clock.wall(),
             lists: Arc::new(Semaphore::new(LISTS)),
+            reads: Arc::new(Semaphore::new(READS)),
             traffic: Traffic::default(),
             filled: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
@@ -157,7 +178,7 @@ impl Server {
     pub fn start(listening: Listening, parts: Parts) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(THREADS)
-            .max_blocking_threads(LISTS + 1)
+            .max_blocking_threads(LISTS + READS + 1)
             .thread_name("http")
             .enable_all()
             .build()
@@ -172,8 +193,9 @@ impl Server {
         self.app.filled.store(true, Ordering::Release);
     }
 
-    /// From now on the host says that it is not ready, and still answers.
+    /// From now on the host says that it is not ready, and still answers. Streams end.
     pub fn stopping(&self) {
+        self.app.feed.close();
         self.app.stopping.store(true, Ordering::Release);
     }
 

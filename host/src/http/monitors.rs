@@ -213,7 +213,8 @@ pub async fn labels(
     Ok(json(&body))
 }
 
-fn states(counts: &[u64; State::ALL.len()]) -> Value {
+/// Counts by the name of their state.
+pub(super) fn states(counts: &[u64; State::ALL.len()]) -> Value {
     let counts = State::ALL.iter().zip(counts);
     counts
         .map(|(state, count)| (state.name().to_owned(), Value::from(*count)))

@@ -3,9 +3,9 @@
 use super::{
     App, actions,
     guard::{self, Access},
-    health, metrics, monitors, orders,
+    health, metrics, monitors, openapi, orders, plugins,
     problem::Problem,
-    reload,
+    records, reload, stream, tenants,
 };
 use crate::domain::order::What;
 use axum::{
@@ -77,6 +77,13 @@ pub const ROUTES: &[Route] = &[
         Access::Rule,
         "Reads configuration and plugins anew",
         || post(reload::reload),
+    ),
+    route(
+        "GET",
+        "/api/v1/openapi.json",
+        Access::Look,
+        "This API for programs, in OpenAPI 3.1",
+        || get(openapi::document),
     ),
     route(
         "GET",
@@ -213,9 +220,58 @@ pub const ROUTES: &[Route] = &[
         "Ends it",
         || delete(|app, caller, id| orders::delete(What::Maintenance, app, caller, id)),
     ),
+    route(
+        "GET",
+        "/api/v1/monitors/{tenant}/{name}/history",
+        Access::Look,
+        "One monitor's checks over time",
+        || get(records::history),
+    ),
     route("GET", "/api/v1/labels", Access::Look, "Names of labels", || {
         get(monitors::labels)
     }),
+    route(
+        "GET",
+        "/api/v1/incidents",
+        Access::Look,
+        "Incidents, the last first, by the page",
+        || get(records::incidents),
+    ),
+    route(
+        "GET",
+        "/api/v1/incidents/{id}",
+        Access::Look,
+        "One incident and what happened in it",
+        || get(records::one),
+    ),
+    route(
+        "GET",
+        "/api/v1/events",
+        Access::Look,
+        "What happened outside of incidents, the last first, by the page",
+        || get(records::events),
+    ),
+    route(
+        "GET",
+        "/api/v1/plugins",
+        Access::Look,
+        "Plugins: what they may reach, and how they fare",
+        || get(plugins::index),
+    ),
+    route(
+        "GET",
+        "/api/v1/tenants",
+        Access::Look,
+        "Tenants: what they may use, and what they have used",
+        || get(tenants::index),
+    ),
+    route(
+        "GET",
+        "/api/v1/stream",
+        Access::Look,
+        "What happens, as it happens, as server-sent events",
+        || get(stream::stream),
+    ),
 ];
 
 /// Serves all of them.

@@ -7,6 +7,7 @@ pub mod directory;
 pub mod list;
 pub mod orders;
 pub mod reloads;
+pub mod terms;
 
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,7 @@ use super::{
     follow::{first_slot, follow, wait_for_pulse},
     reload::Reloaded,
     resources::{Desk, Time},
-    view::Detail,
+    view::{Detail, PluginUses},
 };
 use crate::{
     domain::{
@@ -86,6 +86,10 @@ pub(super) enum Request {
         monitor: MonitorId,
         answer: async_channel::Sender<Option<Box<Detail>>>,
     },
+    /// How plugins fare.
+    Plugins {
+        answer: async_channel::Sender<Box<PluginUses>>,
+    },
     /// Something is said of monitors; how many that changed is the answer.
     Mark {
         monitors: Vec<MonitorId>,
@@ -106,7 +110,7 @@ impl Request {
     fn weight(&self) -> usize {
         match self {
             // Whatever it takes, it takes at once.
-            Self::Reload { .. } => PER_RUN,
+            Self::Reload { .. } | Self::Plugins { .. } => PER_RUN,
             Self::Mark { monitors, .. } => monitors.len(),
             Self::View { .. } | Self::Check { .. } => 1,
         }
@@ -147,6 +151,14 @@ impl Control {
     /// When the scheduler has no time to answer.
     pub async fn view(&self, monitor: MonitorId) -> Result<Option<Box<Detail>>, Unasked> {
         self.ask(|answer| Request::View { monitor, answer }).await
+    }
+
+    /// How plugins fare, each as each tenant uses it.
+    ///
+    /// # Errors
+    /// When the scheduler has no time to answer.
+    pub async fn plugins(&self) -> Result<Box<PluginUses>, Unasked> {
+        self.ask(|answer| Request::Plugins { answer }).await
     }
 
     /// Has a monitor checked now.
@@ -218,6 +230,9 @@ impl Scheduler {
                 }
                 Request::View { monitor, answer } => {
                     let _ = answer.try_send(self.detail(monitor).map(Box::new));
+                }
+                Request::Plugins { answer } => {
+                    let _ = answer.try_send(Box::new(self.plugins()));
                 }
                 Request::Mark {
                     monitors,

@@ -302,6 +302,13 @@ impl Stats {
             .clone()
     }
 
+    /// How many monitors are in each state.
+    #[must_use]
+    pub fn states(&self) -> BTreeMap<&'static str, u64> {
+        let latest = self.0.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        latest.states.clone()
+    }
+
     /// When the latest figures were taken.
     #[must_use]
     pub fn at(&self) -> Mono {

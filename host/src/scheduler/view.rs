@@ -8,18 +8,20 @@ use super::{
     components::{Lane, Monitor, Phase},
     depend::Family,
     flights::Flights,
-    resources::{LaneRef, Out, Time},
+    quarantine::{Quarantine, Seen},
+    resources::{LaneRef, Needed, Out, Time},
     runs::{Run, Runs},
 };
 use crate::domain::{
     board::Marks,
     health::{Counters, State},
+    host::PerKind,
     job::{Alert, Incident, MonitorId},
     spec::{Kind, MonitorSpec},
     time::{Mono, Wall, millis},
 };
 use bevy_ecs::{change_detection::DetectChangesMut as _, entity::Entity};
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// One monitor as it stands between two runs.
 pub struct MonitorView<'w> {
@@ -77,7 +79,53 @@ pub struct LaneDetail {
     pub next_code: Option<Arc<Alert>>,
 }
 
+/// A plugin as one tenant uses it.
+#[derive(Clone, Debug)]
+pub struct PluginUse {
+    /// What its breaker knows.
+    pub seen: Seen,
+    /// CPU time of one execution of each kind, as a moving average; none: it has no queue of its own of that kind.
+    pub costs: PerKind<Option<Duration>>,
+    /// When it is tried again, if it is not run.
+    pub tried_at: Option<Wall>,
+}
+
+/// Plugins as they are used.
+#[derive(Clone, Debug, Default)]
+pub struct PluginUses {
+    /// Each plugin of each tenant that has one in use.
+    pub users: Vec<PluginUse>,
+    /// The time over which executions are counted; none: they are not, as nothing is ever quarantined.
+    pub window: Option<Duration>,
+}
+
 impl Scheduler {
+    /// How plugins fare.
+    pub fn plugins(&mut self) -> PluginUses {
+        let now = self.look_at_clock();
+        let wall = self.world.resource::<Time>().now.wall;
+        let (quarantine, queues) = (
+            self.world.resource::<Quarantine>(),
+            &self.world.resource::<Needed>().0,
+        );
+        let users = quarantine.seen().into_iter().map(|seen| PluginUse {
+            costs: PerKind::from_fn(|kind: Kind| {
+                let flow = (*seen.flows.get(kind))?;
+                Some(Duration::from_nanos(queues.get(kind).cost_ns(flow)))
+            }),
+            tried_at: seen
+                .shut
+                .as_ref()
+                .and_then(|shut| shut.until)
+                .map(|until| Wall(wall.0.saturating_add(millis(until.since(now))))),
+            seen,
+        });
+        PluginUses {
+            users: users.collect(),
+            window: quarantine.window(),
+        }
+    }
+
     /// One monitor in detail; none if there is none of that id, or it is the host's own entry. What its next executions
     /// come to is kept for a while.
     pub fn detail(&mut self, id: MonitorId) -> Option<Detail> {

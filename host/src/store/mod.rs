@@ -23,9 +23,10 @@ mod tests;
 pub use history::{Point, Span};
 pub use inspect::{Found, Inspected};
 pub use place::{DATABASE, Place};
-pub use read::{EventRow, IncidentRow, Reader, StepRow, Wanted};
+pub use read::{EventRow, IncidentRow, ROWS_MAX, Reader, StepRow, Wanted};
 pub use said::Said;
 pub use schema::PRESENT;
+pub use story::{is_incident, words};
 
 use crate::{
     clock::Clock,
@@ -258,6 +259,12 @@ impl Running {
     #[must_use]
     pub fn written(&self) -> Written {
         self.figures.read()
+    }
+
+    /// Its figures, which go on: for whoever looks again and again.
+    #[must_use]
+    pub fn figures(&self) -> Arc<Figures> {
+        Arc::clone(&self.figures)
     }
 
     /// Whoever reads from it.

@@ -15,8 +15,8 @@ use std::{
 
 /// Connections that are kept for the next who reads.
 const IDLE_MAX: usize = 4;
-/// Rows of one answer.
-pub const ROWS_MAX: usize = 1000;
+/// Rows of one answer: a page of a thousand, and one that tells whether there is another.
+pub const ROWS_MAX: usize = 1001;
 
 /// Reads from a store. Cheap to clone; blocks while it reads.
 #[derive(Clone, Debug)]

@@ -41,6 +41,12 @@ pub fn row_of_id(id: &str) -> Option<i64> {
     u64::from_str_radix(id, 16).ok().map(row_of)
 }
 
+/// Whether that can be an incident's id.
+#[must_use]
+pub fn is_incident(id: &str) -> bool {
+    row_of_id(id).is_some()
+}
+
 impl Stories {
     /// Those of a database.
     ///
@@ -274,8 +280,9 @@ pub fn tell(
     Ok(())
 }
 
-/// One word, one line for people, and what machines want to know beside.
-fn words(fact: &Fact) -> Option<(&'static str, String, Option<Value>)> {
+/// One word, one line for people, and what machines want to know beside. None: it is not put on record.
+#[must_use]
+pub fn words(fact: &Fact) -> Option<(&'static str, String, Option<Value>)> {
     Some(match fact {
         Fact::Opened { incident } => {
             let reason = (!incident.reason.is_empty()).then(|| json!({ "reason": incident.reason }));

@@ -12,6 +12,7 @@
 //! costs is two reads and a count.
 
 mod key;
+mod seen;
 mod systems;
 
 use crate::domain::{
@@ -31,6 +32,7 @@ use std::{
 };
 
 pub use key::{Testimony, testimony};
+pub use seen::{Seen, Shut};
 pub use systems::{advance, turn};
 
 /// Jobs that are let through to see whether a plugin is well again.
