@@ -1,7 +1,7 @@
 //! The table of routes: which there are, and who may use each. Nothing is served that does not stand here.
 
 use super::{
-    App,
+    App, dashboard,
     guard::{self, Access},
     health, metrics, monitors,
     problem::Problem,
@@ -45,6 +45,14 @@ const fn route(
 
 /// All routes.
 pub const ROUTES: &[Route] = &[
+    route("GET", "/", Access::Open, "The dashboard", || get(dashboard::page)),
+    route(
+        "GET",
+        "/assets/{file}",
+        Access::Open,
+        "What the dashboard consists of",
+        || get(dashboard::asset),
+    ),
     route(
         "GET",
         "/healthz",

@@ -1,0 +1,100 @@
+// What the hosts of the tests watch, and what a host says of things that take hours to come about.
+
+export const HOSTILE = {
+  image: `<img src=x onerror="window.owned=1">`,
+  script: `"><script>window.owned=2</script>'`,
+  turned: "\u202Egnp.reppots\u2066 \u05D0\u05D1 end",
+  long: `long-${"w".repeat(250)}`,
+  wordy: `<svg onload=window.owned=3> ${"a very long message ".repeat(205)}`.slice(0, 4096),
+};
+
+const quoted = (text) => JSON.stringify(text).replace(/[\u007f-\uffff]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`);
+
+/** Healthy, failing and hostile monitors. */
+export const lively = (target) => (folder) => `
+[defaults]
+interval = "2s"
+retry-interval = "1s"
+failure-threshold = 2
+timeout = "5s"
+notify = ["terminal"]
+
+[plugins.http]
+grants.http = ["@settings.url"]
+grants.networks = ["loopback"]
+[plugins.nagios]
+grants.commands = ["say"]
+[commands.say]
+program = "/bin/sh"
+args = ["-c", "cat ${folder}/said; exit 2"]
+
+[notifiers.terminal]
+plugin = "log"
+
+[[monitor]]
+name = "shop-{{id}}"
+targets = [${Array.from({ length: 24 }, (_, id) => `{ id = ${id}, site = "${["berlin", "lyon", "oslo", "porto"][id % 4]}", way = "${id % 4 === 1 && id < 12 ? "bad" : id % 5 === 0 ? "slow" : "ok"}" }`).join(", ")}]
+labels = { site = "{{site}}", team = "core" }
+pulse = { plugin = "http", settings = { url = "${target.url}/{{way}}/{{id}}" } }
+${["image", "script", "turned", "long"].map((kind) => `
+[[monitor]]
+name = ${quoted(HOSTILE[kind].slice(0, 255))}
+labels = { site = ${quoted(HOSTILE[kind].slice(0, 200))}, "<b onclick=x>" = ${quoted(HOSTILE.image)} }
+pulse = { plugin = "nagios", settings = { command = "say" } }
+`).join("")}`;
+
+export const nothing = () => "";
+
+/** A million rows that come due within an hour. */
+export const million = (target) => () => `
+[defaults]
+interval = "1h"
+retry-interval = "10m"
+timeout = "5s"
+[plugins.http]
+grants.http = ["@settings.url"]
+grants.networks = ["loopback"]
+[[monitor]]
+name = "{{id}}"
+targets = "rows.ndjson"
+labels = { site = "{{site}}", rack = "{{rack}}" }
+pulse = { plugin = "http", settings = { url = "${target.url}/{{way}}" } }
+`;
+
+export function rows(count) {
+  const lines = [];
+  for (let id = 0; id < count; id += 1) lines.push(`{"id":"host-${id}","site":"site-${id % 240}","rack":"r${id % 5000}","way":"${id % 97 ? "ok" : "bad"}"}`);
+  return `${lines.join("\n")}\n`;
+}
+
+const at = (minutes) => new Date(Date.now() - minutes * 60000).toISOString();
+
+/** Days of an incident, a history and the like: answers in the form of docs/api.md, with the worst that can stand in them. */
+export function told(monitor) {
+  const one = { id: "62b5a1c0f8e41", tenant: "default", monitor, opened_at: at(190), incident_at: at(185), closed_at: null, summary: HOSTILE.wordy, reason: HOSTILE.image, steps: 9 };
+  const over = { ...one, id: "51a4", monitor: "shop-3", opened_at: at(3000), incident_at: at(2990), closed_at: at(2900), summary: "503 instead of 2xx", reason: "status" };
+  const timeline = [
+    [190, "failure", "The check failed: 503 instead of 2xx", { status: 503 }],
+    [189, "failure", "The check failed again", null],
+    [185, "incident", HOSTILE.script, { why: HOSTILE.image }],
+    [185, "code", "yellow was sent to terminal", null],
+    [184, "intervention", "Repair 1 of 2 began: restart of the service", { attempt: 1 }],
+    [183, "intervention", "Repair 1 ended: the service was restarted", null],
+    [120, "acknowledged", `Ada takes care of it: ${HOSTILE.turned}`, { for: "2h" }],
+    [60, "code", "red was not delivered: 500", { attempts: 5 }],
+  ].map(([minutes, what, line, detail]) => ({ at: at(minutes), what, line, detail }));
+  const points = Array.from({ length: 200 }, (_, n) => ({ at: at(5 * (200 - n)), runs: 60, failures: n > 150 && n < 158 ? 40 : n === 40 ? 2 : 0, faults: n === 90 ? 3 : 0, min_us: 1500 + 300 * Math.sin(n / 9), mean_us: 4000 + 1500 * Math.sin(n / 11) + (n > 150 && n < 158 ? 30000 : 0), max_us: 9000 + 5000 * Math.abs(Math.sin(n / 5)) + (n > 150 && n < 158 ? 60000 : 0) })).filter((_, n) => n < 100 || n > 112);
+  const events = Array.from({ length: 40 }, (_, n) => ({ id: 900 - n, at: at(n * 3), tenant: "default", monitor: n % 3 ? "shop-3" : monitor, what: ["incident", "recovered", "code"][n % 3], line: n % 3 ? "It is well again after 12 min" : HOSTILE.image, detail: null }));
+  const plugin = (name, more) => ({ name, tenant: null, kind: "pulse", version: "0.1.0", digest: `sha256:${"ab12".repeat(16)}`, abi: "pulse:plugin@0.1.0", size_bytes: 412345, imports: ["pulse:host/http@0.1.0", "pulse:host/log@0.1.0", HOSTILE.script], grants: { http: ["@settings.url"], networks: ["loopback"] }, jobs: 123456, faults: 0, quarantined: false, cost: { cpu_us: 81234567, fuel: 123456789012, peak_memory_bytes: 3145728 }, ...more });
+  return {
+    "/incidents": { incidents: [one, over, { ...over, id: "41", monitor: HOSTILE.image, tenant: "acme" }], next: "40" },
+    "/incidents/62b5a1c0f8e41": { ...one, timeline },
+    "/events": { events, next: 800 },
+    "/plugins": { plugins: [plugin("http"), plugin("nagios", { quarantined: true, faults: 41 }), plugin(HOSTILE.image, { tenant: "acme", grants: {}, imports: [] })] },
+    "/tenants": { tenants: [{ name: "acme", monitors: 812, quota: { monitors: 1000, jobs_per_second: 50, memory_bytes: 1 << 28 }, used: { monitors: 812, jobs_per_second: 47.25, memory_bytes: 1 << 26 } }, { name: HOSTILE.image, monitors: 1, quota: {}, used: {} }] },
+    "/silences": { silences: [{ id: "s1", selector: 'site="berlin"', tenant: null, from: at(60), until: at(-60), comment: HOSTILE.image, by: HOSTILE.turned, active: true }] },
+    "/maintenance": { maintenance: [{ id: "m1", selector: 'team="core"', tenant: "acme", from: at(-600), until: at(-700), comment: "new racks", by: "ada", active: false }] },
+    history: { span: "5m", points },
+    stream: [["states", { up: 20, down: 7, held: 0, verifying: 0, degraded: 0, unknown: 0, unreachable: 0 }], ["event", { id: 901, at: at(0), tenant: "default", monitor, what: "incident", line: `streamed ${HOSTILE.image}`, detail: null }], ["dropped", { count: 12 }]],
+  };
+}
