@@ -1,16 +1,16 @@
 // Which page is shown, who looks at it, and when it is asked for anew.
 
-import { h, fit, tell, whisper, setNow, clock, span, count, said } from "./dom.js";
+import { h, fit, tell, whisper, setNow, span, count, said, plain } from "./dom.js";
 import { get, listen, token, setToken, Trouble } from "./api.js";
 import { STATES, inWords } from "./parts.js";
 import overview from "./overview.js";
 
-const HOST = "The host";
 /** How often a page is asked for while nothing says that something has changed, and while something does. */
 const POLL_MS = 5000;
 const CALM_MS = 15000;
 const SOON_MS = 1000;
 const AGAIN_MS = 15000;
+const ENDED_MS = 2000;
 
 // Each is fetched when somebody goes there.
 const PAGES = [
@@ -37,6 +37,8 @@ let timer = null;
 let stream = null;
 let streaming = false;
 let counted = "";
+let down = 0;
+let title = "";
 
 // --- how it looks -------------------------------------------------------------------------------------------------
 
@@ -88,7 +90,8 @@ function ask(trouble) {
   nav.replaceChildren();
   leave.hidden = true;
   live.textContent = "";
-  document.title = "Sign in – pulse-host";
+  down = 0;
+  entitle("Sign in");
   const field = h("input", { type: "password", id: "token", autocomplete: "off", spellcheck: "false", required: true, placeholder: "pht_…", "aria-describedby": "token-hint" });
   const wrong = trouble && token() ? h("p", { class: "bad", role: "alert" }, said(trouble.message)) : null;
   const form = h(
@@ -108,7 +111,7 @@ function ask(trouble) {
     h("label", { for: "token" }, "Token"),
     field,
     wrong,
-    h("p", { class: "dim small", id: "token-hint" }, "`pulse-host token new` makes one and says what to put into the configuration. This tab forgets it when it is closed."),
+    h("p", { class: "dim small", id: "token-hint" }, h("code", null, "pulse-host token new"), " makes one and says what to put into the configuration. This tab forgets it when it is closed."),
     trouble?.status === 403 && h("p", { class: "dim small" }, said(trouble.message)),
     h("button", { type: "submit", class: "main" }, "Sign in"),
   );
@@ -136,6 +139,12 @@ async function status(signal) {
   me = await get("/api/v1/status", signal);
   setNow(me.now);
   return me;
+}
+
+/** A tab in the background tells how many are down. */
+function entitle(text = title) {
+  title = text;
+  document.title = `${down ? `(${count(down)}) ` : ""}${title} – pulse-host`;
 }
 
 // --- pages --------------------------------------------------------------------------------------------------------
@@ -174,7 +183,7 @@ async function route() {
   const own = current;
   marked(found ? found.page.href || found.page.under : null);
   if (!found) {
-    document.title = "Nothing here – pulse-host";
+    entitle("Nothing here");
     main.replaceChildren(h("div", { class: "card empty" }, h("h1", { tabindex: "-1" }, "There is no such page"), h("a", { href: "#/" }, "To the overview")));
     return focus();
   }
@@ -187,7 +196,7 @@ async function route() {
     return;
   }
   if (own !== current) return;
-  document.title = `${own.shows.title(ctx)} – pulse-host`;
+  entitle(plain(own.shows.title(ctx)));
   await refresh(false, true);
 }
 
@@ -243,7 +252,7 @@ function draw(own, data) {
 
 function later(ms) {
   clearTimeout(timer);
-  timer = setTimeout(() => (document.hidden || current?.shows?.still ? later(ms) : refresh()), ms);
+  timer = setTimeout(() => (document.hidden ? later(ms) : refresh()), ms);
 }
 
 function told(wrong) {
@@ -268,8 +277,11 @@ async function follow() {
   stream?.abort();
   const own = (stream = new AbortController());
   while (!own.signal.aborted) {
+    let pause = AGAIN_MS;
     try {
       await listen(hear, own.signal);
+      // A host that starts anew ends it.
+      pause = ENDED_MS;
     } catch (error) {
       if (own.signal.aborted) return;
       if (error instanceof Trouble && (error.unserved || error.status === 403)) {
@@ -279,7 +291,7 @@ async function follow() {
     }
     streaming = false;
     if (!own.signal.aborted) told("");
-    await new Promise((done) => setTimeout(done, AGAIN_MS));
+    await new Promise((done) => setTimeout(done, pause));
   }
 }
 
@@ -302,7 +314,7 @@ let waits = false;
 
 /** Many changes at once are one look. */
 function soon() {
-  if (waits || current?.shows?.still) return;
+  if (waits) return;
   waits = true;
   setTimeout(() => {
     waits = false;
@@ -311,14 +323,13 @@ function soon() {
 }
 
 /** Says how many are in which state, whenever that has changed. */
-export function announce(states) {
+function announce(states) {
   const wrong = Object.fromEntries(STATES.filter((name) => name !== "up" && states[name]).map((name) => [name, states[name]]));
   const words = Object.keys(wrong).length ? inWords(wrong) : "all monitors are well";
   if (counted && counted !== words) whisper(`Monitors: ${words}`);
   counted = words;
-  const down = states.down || 0;
-  const title = document.title.replace(/^\(\S+\) /, "");
-  document.title = down ? `(${count(down)}) ${title}` : title;
+  down = states.down || 0;
+  entitle();
 }
 
 document.addEventListener("visibilitychange", () => {

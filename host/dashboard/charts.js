@@ -2,7 +2,6 @@
 
 import { h, s, micros, day, count, fine } from "./dom.js";
 
-const WIDTH = 720;
 const HEIGHT = 180;
 const LEFT = 58;
 const BOTTOM = 22;
@@ -19,6 +18,8 @@ function ticks(most) {
 
 /** From the least to the greatest and the mean between, over time. */
 export function latency(points, stepMs) {
+  // About as wide as it will be shown, so that its text is as large as any other.
+  const width = Math.max(290, Math.min(1180, window.innerWidth - 60));
   const known = points.filter((point) => point.mean_us !== null && point.mean_us !== undefined && point.runs > 0);
   if (!known.length) return null;
   const times = known.map((point) => Date.parse(point.at));
@@ -26,7 +27,7 @@ export function latency(points, stepMs) {
   const till = Math.max(times[times.length - 1], from + stepMs);
   const lines = ticks(Math.max(...known.map((point) => point.max_us)));
   const top = lines[lines.length - 1];
-  const x = (at) => LEFT + ((at - from) / (till - from)) * (WIDTH - LEFT - 8);
+  const x = (at) => LEFT + ((at - from) / (till - from)) * (width - LEFT - 8);
   const y = (us) => 8 + (1 - us / top) * (HEIGHT - BOTTOM - 8);
   // A gap in time is a gap in the line.
   const runs = [];
@@ -48,7 +49,7 @@ export function latency(points, stepMs) {
   const last = known[known.length - 1];
   const words = `How long checks took: ${micros(last.mean_us)} on average at the end, between ${micros(Math.min(...known.map((point) => point.min_us)))} and ${micros(Math.max(...known.map((point) => point.max_us)))} overall`;
   const marks = till - from > stepMs ? [from, (from + till) / 2, till] : [from];
-  return s("svg", { class: "chart", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": words }, lines.map((us) => [s("line", { class: "grid", x1: LEFT, x2: WIDTH - 8, y1: at(y(us)), y2: at(y(us)) }), s("text", { x: LEFT - 6, y: at(y(us) + 4), "text-anchor": "end" }, us ? micros(us) : "0")]), marks.map((time, number) => s("text", { x: at(x(time)), y: HEIGHT - 5, "text-anchor": ["start", "middle", "end"][number] }, day(time))), shapes);
+  return s("svg", { class: "chart", viewBox: `0 0 ${width} ${HEIGHT}`, role: "img", "aria-label": words }, lines.map((us) => [s("line", { class: "grid", x1: LEFT, x2: width - 8, y1: at(y(us)), y2: at(y(us)) }), s("text", { x: LEFT - 6, y: at(y(us) + 4), "text-anchor": "end" }, us ? micros(us) : "0")]), marks.map((time, number) => s("text", { x: at(x(time)), y: HEIGHT - 5, "text-anchor": ["start", "middle", "end"][number] }, day(time))), shapes);
 }
 
 /** A bar for each span of time: how many of its checks were well. */

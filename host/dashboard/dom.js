@@ -29,14 +29,26 @@ export const h = (tag, props, ...kids) => fill(document.createElement(tag), prop
 /** An element of SVG. */
 export const s = (tag, props, ...kids) => fill(document.createElementNS(SVG, tag), props, kids);
 
+const TURNING = /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
+
+/** Marks that turn text round are shown, not obeyed: `gnp.exe` is no `exe.png`. */
+export const plain = (text) => String(text ?? "").replace(TURNING, (mark) => `⟨${mark.codePointAt(0).toString(16)}⟩`);
+
 /** Text of somebody else's: whatever direction it has, it stays within itself. */
-export const said = (text, props) => h("bdi", props, text ?? "");
+export const said = (text, props) => h("bdi", props, plain(text));
+
+/** The same where it may be very long: its beginning, and all of it for whoever asks. */
+export function wordy(text, most = 300) {
+  const whole = plain(text);
+  if (whole.length <= most) return said(whole);
+  return [said(`${whole.slice(0, most)}…`), h("details", null, h("summary", null, "All of it"), h("p", { class: "all" }, said(whole)))];
+}
 
 const keyOf = (node) => (node.nodeType === 1 ? node.dataset.key : undefined);
 const alike = (a, b) => a.nodeType === b.nodeType && a.nodeName === b.nodeName && keyOf(a) === keyOf(b);
 
 /** Makes `old` what `now` is and keeps what is the same, so that focus, selection and scrolling stay. */
-export function morph(old, now) {
+function morph(old, now) {
   if (!alike(old, now)) return old.replaceWith(now);
   if (old.nodeType !== 1) {
     if (old.data !== now.data) old.data = now.data;

@@ -1,8 +1,8 @@
 // Events: what happens, as it happens.
 
-import { h, said, clock, long, count, tell } from "./dom.js";
+import { h, said, wordy, clock, long, count, tell } from "./dom.js";
 import { get, query, optional } from "./api.js";
-import { card, empty, shown, to } from "./parts.js";
+import { card, detail, empty, shown, to } from "./parts.js";
 
 const PAGE = 100;
 const KEPT = 300;
@@ -19,7 +19,7 @@ async function load(ctx) {
 
 function row(one) {
   const at = Date.parse(one.at);
-  return h("li", { class: "row event", key: String(one.id) }, h("time", { class: "when", datetime: one.at, title: long(at) }, clock(at)), h("span", { class: "mark" }, said(one.what)), h("span", { class: "grow" }, one.monitor && [h("a", { class: "name", href: to.monitor(one.tenant || "default", one.monitor) }, said(one.monitor)), " "], h("span", { class: "say" }, said(one.line))));
+  return h("li", { class: "row event", key: String(one.id) }, h("time", { class: "when", datetime: one.at, title: long(at) }, clock(at)), h("span", { class: "mark" }, said(one.what)), h("span", { class: "grow" }, one.monitor && [h("a", { class: "name", href: to.monitor(one.tenant || "default", one.monitor) }, said(one.monitor)), " "], h("span", { class: "say" }, wordy(one.line)), detail(one.detail)));
 }
 
 function sorted(kept) {
@@ -46,8 +46,7 @@ export default {
   title: () => "Events",
   load,
   heard: (one, ctx) => {
-    if (!ctx.kept.seen || ctx.kept.holds) return;
-    ctx.kept.seen.set(one.id, one);
+    (ctx.kept.seen ||= new Map()).set(one.id, one);
     ctx.redraw?.();
   },
   dropped: (number, ctx) => {
@@ -55,6 +54,7 @@ export default {
     ctx.redraw?.();
   },
   view: ({ list }, ctx) => {
+    // What comes while the list is held is shown when it goes on.
     const all = ctx.kept.holds || sorted(ctx.kept);
     const hold = () => {
       ctx.kept.holds = ctx.kept.holds ? null : all;

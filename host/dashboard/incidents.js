@@ -1,8 +1,8 @@
 // Incidents: a list of them, and one as the story of what happened.
 
-import { h, ago, said, span, clock, long, now, count } from "./dom.js";
+import { h, ago, said, wordy, span, clock, long, now } from "./dom.js";
 import { get, path, query, optional } from "./api.js";
-import { card, empty, facts, incident, shown, to } from "./parts.js";
+import { card, detail, empty, incident, some, shown, to } from "./parts.js";
 
 const PAGE = 30;
 
@@ -36,18 +36,13 @@ const SIGNS = [
 
 const toneOf = (what) => SIGNS.find(([words]) => words.test(what)) || [null, "unknown", "•"];
 
-function detail(value) {
-  if (!value || typeof value !== "object" || !Object.keys(value).length) return null;
-  return h("details", null, h("summary", null, "Details"), facts(Object.entries(value).map(([name, each]) => [name, said(typeof each === "object" ? JSON.stringify(each) : String(each))])));
-}
-
 function step(one, at, all) {
   const [, tone, sign] = toneOf(one.what || "");
   const since = Date.parse(one.at) - Date.parse(all[0].at);
   const gap = at ? Date.parse(one.at) - Date.parse(all[at - 1].at) : 0;
   return [
     gap > 60000 && h("li", { class: "gap", key: `g${at}` }, `${span(gap)} later`),
-    h("li", { class: `step s-${tone}`, key: `s${at}` }, h("span", { class: "sign", "aria-hidden": "true" }, sign), h("div", { class: "grow" }, h("p", null, said(one.line)), detail(one.detail)), h("time", { class: "when", datetime: one.at, title: long(Date.parse(one.at)) }, clock(Date.parse(one.at)), h("span", { class: "sub" }, `+${span(since)}`))),
+    h("li", { class: `step s-${tone}`, key: `s${at}` }, h("span", { class: "sign", "aria-hidden": "true" }, sign), h("div", { class: "grow" }, h("div", { class: "say" }, wordy(one.line, 600)), detail(one.detail)), h("time", { class: "when", datetime: one.at, title: long(Date.parse(one.at)) }, clock(Date.parse(one.at)), h("span", { class: "sub" }, `+${span(since)}`))),
   ];
 }
 
@@ -60,8 +55,8 @@ export const one = {
     const till = story.closed_at ? Date.parse(story.closed_at) : now();
     const hidden = story.steps - story.timeline.length;
     return [
-      h("header", { class: "title", key: "title" }, h("p", { class: "crumbs" }, h("a", { href: "#/incidents" }, "Incidents"), " / ", said(story.id)), h("h1", { tabindex: "-1" }, said(story.monitor)), h("p", { class: "line" }, h("span", { class: `state ${story.closed_at ? "s-up" : "s-down"}` }, story.closed_at ? "✓ over" : "✕ open"), h("span", null, "began ", ago(story.opened_at), story.closed_at ? `, lasted ${span(till - from)}` : `, ${span(till - from)} so far`), h("a", { href: to.monitor(story.tenant, story.monitor) }, "The monitor")), story.summary && h("p", { class: "lead" }, said(story.summary), story.reason && h("span", { class: "dim" }, " (", said(story.reason), ")"))),
-      card("What happened", story.timeline.length ? [h("ol", { class: "story" }, story.timeline.map(step)), hidden > 0 && h("p", { class: "dim small" }, `${count(hidden)} more steps were not kept.`), !story.closed_at && h("p", { class: "dim" }, "It is not over.")] : empty("Nothing is on record yet.", "What happens is written within a second."), { key: "story" }),
+      h("header", { class: "title", key: "title" }, h("p", { class: "crumbs" }, h("a", { href: "#/incidents" }, "Incidents"), " / ", said(story.id)), h("h1", { tabindex: "-1" }, said(story.monitor)), h("p", { class: "line" }, h("span", { class: `state ${story.closed_at ? "s-up" : "s-down"}` }, story.closed_at ? "✓ over" : "✕ open"), h("span", null, "began ", ago(story.opened_at), story.closed_at ? `, lasted ${span(till - from)}` : `, ${span(till - from)} so far`), h("a", { href: to.monitor(story.tenant, story.monitor) }, "The monitor")), story.summary && h("div", { class: "lead" }, story.reason && h("span", { class: "dim" }, said(story.reason), ": "), wordy(story.summary))),
+      card("What happened", story.timeline.length ? [h("ol", { class: "story" }, story.timeline.map(step)), hidden > 0 && h("p", { class: "dim small" }, `${some(hidden, "more step")} ${hidden === 1 ? "was" : "were"} not kept.`), !story.closed_at && h("p", { class: "dim" }, "It is not over.")] : empty("Nothing is on record yet.", "What happens is written within a second."), { key: "story" }),
     ];
   },
 };

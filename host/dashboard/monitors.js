@@ -1,8 +1,8 @@
 // Monitors: filtered, searched, sorted, by the page. What is looked for stands in the address.
 
-import { h, ago, count, compact } from "./dom.js";
+import { h, ago, compact } from "./dom.js";
 import { get, query } from "./api.js";
-import { MARKS, STATES, empty, labels, mark, named, sign, state, table } from "./parts.js";
+import { MARKS, STATES, empty, labels, mark, named, sign, some, state, table } from "./parts.js";
 
 const PAGE = 50;
 const PAUSE_MS = 250;
@@ -29,7 +29,10 @@ async function load(ctx) {
 /** Another question begins on the first page. */
 function change(ctx, changes, replace) {
   const { cursor, ...rest } = wanted(ctx.params);
-  const next = { ...rest, ...changes };
+  clearTimeout(ctx.kept.timer);
+  // What has just been written counts, also where something else is pressed before it was taken.
+  const next = { ...rest, ...ctx.kept.writing, ...changes };
+  ctx.kept.writing = {};
   if (!("cursor" in changes)) ctx.kept.trail = [];
   for (const key of Object.keys(next)) if (!next[key]) delete next[key];
   ctx.go(`#/monitors${query(next)}`, replace);
@@ -45,8 +48,9 @@ function field(ctx, id, label, value, hint) {
     spellcheck: "false",
     maxlength: id === "search" ? "256" : "4096",
     oninput: (event) => {
-      clearTimeout(ctx.kept[id]);
-      ctx.kept[id] = setTimeout(() => change(ctx, { [id]: event.target.value.trim() }, true), PAUSE_MS);
+      ctx.kept.writing = { ...ctx.kept.writing, [id]: event.target.value.trim() };
+      clearTimeout(ctx.kept.timer);
+      ctx.kept.timer = setTimeout(() => change(ctx, {}, true), PAUSE_MS);
     },
   }));
 }
@@ -69,12 +73,12 @@ function filters({ asked, wrong }, ctx) {
 
 function list({ asked, page }, ctx) {
   if (!page.monitors.length) {
-    const some = Object.keys(asked).some((key) => key !== "sort");
-    return empty(some ? "No monitor is like that." : "There are no monitors.", some ? h("a", { href: "#/monitors" }, "Show all") : "The configuration names none. docs/config.md shows how one is written.");
+    const narrowed = Object.keys(asked).some((key) => key !== "sort");
+    return empty(narrowed ? "No monitor is like that." : "There are no monitors.", narrowed ? h("a", { href: "#/monitors" }, "Show all") : "The configuration names none. docs/config.md shows how one is written.");
   }
   const rows = page.monitors.map((one) => h("tr", { key: `${one.tenant}/${one.name}` }, h("td", null, state(one.state)), h("th", { scope: "row" }, named(one)), h("td", { class: "nowrap" }, ago(one.since)), h("td", null, labels(one.labels), one.marks.map(mark)), h("td", { class: "dim" }, one.plugin || "–")));
   const trail = (ctx.kept.trail ||= []);
-  const pages = h("nav", { class: "pages", "aria-label": "Pages of the list" }, h("span", { class: "dim" }, `${count(page.total)} ${page.total === 1 ? "monitor" : "monitors"}`), h("span", { class: "grow" }), asked.cursor && h("button", {
+  const pages = h("nav", { class: "pages", "aria-label": "Pages of the list" }, h("span", { class: "dim" }, some(page.total, "monitor")), h("span", { class: "grow" }), asked.cursor && h("button", {
     type: "button",
     key: "before",
     onclick: () => {
@@ -105,7 +109,7 @@ export default {
     // Somebody who has come by the way back finds in the fields what is asked for.
     for (const id of ["search", "selector", "tenant"]) {
       const place = document.getElementById(id);
-      if (place && place !== document.activeElement && place.value !== (ctx.params.get(id) || "")) place.value = ctx.params.get(id) || "";
+      if (place && ctx.kept.writing?.[id] === undefined && place !== document.activeElement && place.value !== (ctx.params.get(id) || "")) place.value = ctx.params.get(id) || "";
     }
   },
 };

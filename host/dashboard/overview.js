@@ -1,8 +1,8 @@
 // The overview: what is wrong now, first.
 
-import { h, ago, count, compact, micros, fine, now, span, said } from "./dom.js";
+import { h, ago, count, compact, micros, fine, now, span, said, plain } from "./dom.js";
 import { get, query, optional } from "./api.js";
-import { STATES, WRONG, MEANING, all, card, condition, empty, facts, incident, inWords, labels, mark, meter, named, shares, shown, sign, state, to } from "./parts.js";
+import { STATES, WRONG, MEANING, all, card, condition, empty, facts, incident, inWords, labels, mark, meter, named, shares, shown, sign, some, state, to } from "./parts.js";
 import { spark } from "./charts.js";
 
 const LIST = 20;
@@ -56,12 +56,12 @@ function verdict({ status, list }) {
   const words = !whole ? "Nothing is watched yet" : bad.length ? inWords(wrong) : states.unknown ? `${count(states.unknown)} not checked yet, nothing wrong so far` : "All is well";
   const reload = status.configuration?.last_reload;
   return [
-    h("div", { class: `verdict s-${tone}`, key: "verdict" }, h("span", { class: "sign", "aria-hidden": "true" }, sign(tone)), h("div", null, h("h1", { tabindex: "-1" }, words), h("p", null, `${count(whole)} ${whole === 1 ? "monitor" : "monitors"}${status.started ? `, watched for ${span(now() - Date.parse(status.started))}` : ""}`))),
+    h("div", { class: `verdict s-${tone}`, key: "verdict" }, h("span", { class: "sign", "aria-hidden": "true" }, sign(tone)), h("div", null, h("h1", { tabindex: "-1" }, words), h("p", null, `${some(whole, "monitor")}${status.started ? `, watched for ${span(now() - Date.parse(status.started))}` : ""}`))),
     !status.ready && h("p", { class: "note bad", key: "unready" }, "The host is not ready: it starts or stops, or its scheduler is late."),
     reload && !reload.ok && h("p", { class: "note bad", key: "reload" }, "The last reload was refused, and the configuration from before counts: ", said(reload.message)),
     status.interventions_paused && h("p", { class: "note bad", key: "paused" }, "Repairs pause: too much fails at once, which looks like trouble of this host's own."),
-    status.plugins_quarantined > 0 && h("p", { class: "note bad", key: "quarantine" }, `${count(status.plugins_quarantined)} plugins are in quarantine. `, h("a", { href: "#/plugins" }, "Which")),
-    status.codes_undeliverable > 0 && h("p", { class: "note bad", key: "undeliverable" }, `${count(status.codes_undeliverable)} alerts could not be delivered.`),
+    status.plugins_quarantined > 0 && h("p", { class: "note bad", key: "quarantine" }, `In quarantine: ${some(status.plugins_quarantined, "plugin")}. `, h("a", { href: "#/plugins" }, "Which")),
+    status.codes_undeliverable > 0 && h("p", { class: "note bad", key: "undeliverable" }, `Not delivered, and given up: ${some(status.codes_undeliverable, "alert")}.`),
   ];
 }
 
@@ -87,7 +87,7 @@ function map(summary, by) {
     const worst = STATES.find((name) => states[name]) || "unknown";
     const share = (states[worst] || 0) / (whole || 1);
     const heat = worst === "up" ? 22 : 35 + Math.round(share * 50);
-    const title = `${value || "(none)"}: ${inWords(states)}`;
+    const title = plain(`${value || "(none)"}: ${inWords(states)}`);
     const link = h("a", { class: `cell s-${worst}`, href: to.monitors({ selector: condition(by, value), sort: "state" }), title, "aria-label": title, vars: { "--heat": `${heat}%` } }, !dense && [h("b", null, value ? said(value) : h("i", null, "none")), h("small", null, worst === "up" ? count(whole) : `${compact(states[worst])} ${worst}`), shares(states)]);
     return h("li", { key: `v${value}` }, link);
   });
@@ -96,7 +96,7 @@ function map(summary, by) {
 
 function byWhat({ names, by }, ctx) {
   const options = [...new Set([by, ...names.map(({ name }) => name), "plugin", "tenant"])];
-  return h("label", { class: "pick" }, "by ", h("select", { id: "by", onchange: (event) => ctx.go(`#/?by=${encodeURIComponent(event.target.value)}`, true) }, options.map((name) => h("option", { value: name, selected: name === by }, name))));
+  return h("label", { class: "pick" }, "by ", h("select", { id: "by", onchange: (event) => ctx.go(`#/?by=${encodeURIComponent(event.target.value)}`, true) }, options.map((name) => h("option", { value: name, selected: name === by }, plain(name)))));
 }
 
 function work(status, kept) {
@@ -105,7 +105,7 @@ function work(status, kept) {
     const rate = values[values.length - 1];
     const bad = Object.entries(jobs.outcomes || {}).filter(([, number]) => number > 0);
     return h("div", { class: "lane", key: kind }, h("h3", null, KINDS[kind] || kind), h("p", { class: "figure" }, h("b", null, rate === undefined ? "–" : fine(rate)), " per second"), values.length > 1 && spark(values, `${KINDS[kind] || kind} per second`), facts([
-      ["Late by", h("span", null, micros(jobs.lateness_p50_us), h("span", { class: "dim" }, " half, "), micros(jobs.lateness_p99_us), h("span", { class: "dim" }, " 99 %"))],
+      ["Late by", h("span", null, micros(jobs.lateness_p50_us), h("span", { class: "dim" }, " median, "), micros(jobs.lateness_p99_us), h("span", { class: "dim" }, " p99"))],
       ["Out", h("span", null, `${count(jobs.pending)} of ${count(jobs.limit)} `, meter(jobs.pending, jobs.limit, `${KINDS[kind] || kind} under way`))],
       ["Waiting", count(jobs.needed)],
       jobs.lost ? ["Lost", count(jobs.lost)] : null,

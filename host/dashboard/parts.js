@@ -1,6 +1,6 @@
 // What several pages show alike.
 
-import { h, said, ago, span, count } from "./dom.js";
+import { h, said, plain, ago, span, count } from "./dom.js";
 
 /** The worst first, as the host sorts them. */
 export const STATES = ["down", "held", "verifying", "degraded", "unknown", "unreachable", "up"];
@@ -30,7 +30,7 @@ export const mark = (name) => h("span", { class: "mark" }, said(name));
 /** Its labels, the first few of them. */
 export function labels(all, most = 4) {
   const pairs = Object.entries(all || {});
-  const shown = pairs.slice(0, most).map(([name, value]) => h("span", { class: "label", title: `${name}="${value}"` }, said(name), h("i", null, "="), said(value)));
+  const shown = pairs.slice(0, most).map(([name, value]) => h("span", { class: "label", title: plain(`${name}="${value}"`) }, said(name), h("i", null, "="), said(value)));
   if (pairs.length > most) shown.push(h("span", { class: "dim" }, `+${pairs.length - most}`));
   return h("span", { class: "labels" }, shown);
 }
@@ -49,17 +49,17 @@ export const to = {
 export const condition = (name, value) => `${name}="${String(value).replace(/\\/g, "\\\\").replace(/"/g, '\\"')}"`;
 
 export const named = (one, name = one.name) =>
-  h("a", { class: "name", href: to.monitor(one.tenant, name), title: name }, one.tenant !== "default" && [said(one.tenant, { class: "dim" }), h("span", { class: "dim" }, " / ")], said(name));
+  h("a", { class: "name", href: to.monitor(one.tenant, name), title: plain(name) }, one.tenant !== "default" && [said(one.tenant, { class: "dim" }), h("span", { class: "dim" }, " / ")], said(name));
 
-/** A part of a page with a heading. `level` is that of the heading. */
-export const card = (title, body, { aside, key, wide, level = 2 } = {}) =>
-  h("section", { class: `card${wide ? " wide" : ""}`, key: key || title, "aria-label": title }, h("div", { class: "head" }, h(`h${level}`, null, title), aside && h("div", { class: "aside" }, aside)), body);
+/** A part of a page with a heading. */
+export const card = (title, body, { aside, key } = {}) =>
+  h("section", { class: "card", key: key || title, "aria-label": plain(title) }, h("div", { class: "head" }, h("h2", null, said(title)), aside && h("div", { class: "aside" }, aside)), body);
 
 export const empty = (text, hint) => h("div", { class: "empty" }, h("p", null, text), hint && h("p", { class: "dim" }, hint));
 
 /** Why something is not shown. */
-export function missing(trouble) {
-  if (trouble.unserved) return empty("Not served by this host.", "It is older than this part of the dashboard, or was built without it.");
+function missing(trouble) {
+  if (trouble.unserved) return empty("Not served by this host.", "Its API has no such part.");
   return h("div", { class: "empty bad" }, h("p", null, trouble.title), h("p", null, said(trouble.message)));
 }
 
@@ -81,13 +81,22 @@ export function meter(part, whole, name) {
 
 /** An incident in a list. */
 export const incident = (one) =>
-  h("li", { class: "row", key: one.id }, h("span", { class: `state ${one.closed_at ? "s-up" : "s-down"}` }, h("span", { class: "sign", "aria-hidden": "true" }, one.closed_at ? "✓" : "✕"), one.closed_at ? "over" : "open"), h("span", { class: "grow" }, h("a", { class: "name", href: to.incident(one.id), title: one.monitor }, one.tenant !== "default" && [said(one.tenant, { class: "dim" }), " / "], said(one.monitor)), one.summary && h("span", { class: "sub" }, said(one.summary))), h("span", { class: "when" }, ago(one.opened_at), h("span", { class: "sub" }, one.closed_at ? `lasted ${span(Date.parse(one.closed_at) - Date.parse(one.opened_at))}` : "not over")));
+  h("li", { class: "row", key: one.id }, h("span", { class: `state ${one.closed_at ? "s-up" : "s-down"}` }, h("span", { class: "sign", "aria-hidden": "true" }, one.closed_at ? "✓" : "✕"), one.closed_at ? "over" : "open"), h("span", { class: "grow" }, h("a", { class: "name", href: to.incident(one.id), title: plain(one.monitor) }, one.tenant !== "default" && [said(one.tenant, { class: "dim" }), " / "], said(one.monitor)), one.summary && h("span", { class: "sub" }, said(one.summary))), h("span", { class: "when" }, ago(one.opened_at), h("span", { class: "sub" }, one.closed_at ? `lasted ${span(Date.parse(one.closed_at) - Date.parse(one.opened_at))}` : "not over")));
 
 /** Settings, grants and the like: whatever tree it is, written as text. */
 export function tree(value) {
   if (value === null || value === undefined) return h("p", { class: "dim" }, "Can't be shown.");
   if (typeof value === "object" && !Object.keys(value).length) return h("p", { class: "dim" }, "None.");
   return h("pre", { tabindex: "0" }, said(JSON.stringify(value, null, 2)));
+}
+
+/** "1 monitor", "2 monitors". */
+export const some = (number, what) => `${count(number)} ${what}${number === 1 ? "" : "s"}`;
+
+/** What a program would read of a step, for whoever asks. */
+export function detail(value) {
+  if (!value || typeof value !== "object" || !Object.keys(value).length) return null;
+  return h("details", null, h("summary", null, "Details"), facts(Object.entries(value).map(([name, each]) => [plain(name), said(typeof each === "object" ? JSON.stringify(each) : String(each))])));
 }
 
 export const all = (counts) => Object.values(counts || {}).reduce((sum, one) => sum + one, 0);

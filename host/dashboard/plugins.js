@@ -26,7 +26,7 @@ function one(plugin) {
       ["Interface", plugin.abi && said(plugin.abi)],
       ["Size", plugin.size_bytes === undefined ? null : bytes(plugin.size_bytes)],
       ["Digest", plugin.digest && h("code", { class: "digest" }, said(plugin.digest))],
-      ["Monitors", typeof plugin.jobs === "number" ? count(plugin.jobs) : plugin.jobs && number(plugin.jobs)],
+      ["Jobs", typeof plugin.jobs === "number" ? count(plugin.jobs) : plugin.jobs && number(plugin.jobs)],
       ["Faults", plugin.faults === undefined || plugin.faults === null ? null : number(plugin.faults)],
       ...cost(plugin.cost),
     ]),

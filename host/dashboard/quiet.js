@@ -34,6 +34,7 @@ function maker(kind, ctx) {
       const title = `New ${KINDS[kind].one}`;
       const body = await inquire({ title, text: KINDS[kind].does, button: "Begin", spans: true, forever: false });
       if (!body) return;
+      input.value = "";
       const tenant = ctx.me.caller.tenant;
       await act(ctx, title, () => post(`/api/v1/${kind}`, { selector, ...(tenant ? { tenant } : {}), ...body }));
     },

@@ -2,7 +2,7 @@
 
 import { h, said, bytes, count, fine, micros } from "./dom.js";
 import { get, optional } from "./api.js";
-import { card, empty, meter, shown, to } from "./parts.js";
+import { card, empty, meter, shown, some, to } from "./parts.js";
 
 function value(name, number) {
   if (number === null || number === undefined) return null;
@@ -23,7 +23,7 @@ function one(tenant) {
     const now = used[name];
     const shownAs = [value(name, now), value(name, most)];
     return h("div", { key: name }, h("dt", null, name.replace(/_(us|ms|bytes)$/, "").replace(/[_-]/g, " ")), h("dd", null, shownAs[0] === null ? h("span", { class: "dim" }, "at most ") : [said(shownAs[0]), shownAs[1] !== null && h("span", { class: "dim" }, " of ")], shownAs[1] !== null ? said(shownAs[1]) : shownAs[0] === null && "–", typeof most === "number" && typeof now === "number" && [" ", meter(now, most, name)]));
-  })), { key: tenant.name, aside: h("a", { href: to.monitors({ tenant: tenant.name }) }, `${count(tenant.monitors)} monitors`) });
+  })), { key: tenant.name, aside: h("a", { href: to.monitors({ tenant: tenant.name }) }, some(tenant.monitors, "monitor")) });
 }
 
 export default {

@@ -45,6 +45,9 @@ async function check(name, body) {
     await body();
   } catch (error) {
     error.message = `${name}: ${error.message}`;
+    // What it looked like then, of every tab that is open.
+    const tabs = browser.contexts().flatMap((context) => context.pages());
+    for (const [number, page] of tabs.entries()) await shot(page, `failed-${number}`).catch(() => {});
     throw error;
   }
   done += 1;
@@ -198,7 +201,7 @@ async function withHost(config, files, body, options) {
   try {
     await body(host);
   } catch (error) {
-    console.error(host.log());
+    console.error(host.log().slice(-4000));
     throw error;
   } finally {
     await host.stop();
@@ -329,10 +332,6 @@ async function weight(host) {
     const paint = await page.evaluate(() => Math.round(performance.getEntriesByName("first-contentful-paint")[0]?.startTime ?? -1));
     console.log(`   ${bytes} bytes, first paint after ${paint} ms`);
     assert.ok(bytes > 0 && bytes < BYTES_MAX, `${bytes} bytes`);
-    const again = [];
-    page.on("response", (response) => again.push([response.url(), response.status()]));
-    await page.reload();
-    await settled(page);
     await fine();
     await close();
   });
