@@ -9,7 +9,7 @@ const SPANS = [["", "until it is taken back"], ["30m", "30 minutes"], ["2h", "2 
 /** Asks how long and why. Null: nothing is to be done. */
 export function inquire({ title, text, button, spans, forever = true, danger }) {
   return new Promise((done) => {
-    const comment = h("textarea", { id: "comment", rows: "2", maxlength: "1000" });
+    const comment = h("input", { id: "comment", maxlength: "500", autocomplete: "off" });
     const pick = spans && h("select", { id: "for" }, SPANS.filter(([value]) => value || forever).map(([value, words]) => h("option", { value, selected: value === "2h" }, words)));
     const dialog = h("dialog", { "aria-labelledby": "dialog-title" });
     const end = (answer) => {

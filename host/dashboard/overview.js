@@ -5,7 +5,10 @@ import { get, query, optional } from "./api.js";
 import { STATES, WRONG, MEANING, all, card, condition, empty, facts, incident, inWords, labels, mark, meter, named, shares, shown, sign, some, state, to } from "./parts.js";
 import { spark } from "./charts.js";
 
-const LIST = 20;
+const LIST = 12;
+/** Figures that are newer are those of the same moment. */
+const SAMPLE_MS = 2000;
+const CALM = ["up", "unknown", "unreachable"];
 const KEPT = 60;
 const KINDS = { pulse: "Checks", intervention: "Repairs", code: "Alerts" };
 
@@ -40,10 +43,11 @@ function remember(kept, status) {
   for (const kind of Object.keys(status.jobs)) {
     const sent = status.jobs[kind].sent;
     const rate = (kept.rates[kind] ||= { values: [] });
-    if (rate.at && at > rate.at && sent >= rate.sent) rate.values.push(((sent - rate.sent) * 1000) / (at - rate.at));
+    if (rate.at && at - rate.at < SAMPLE_MS) continue;
+    if (rate.at && sent >= rate.sent) rate.values.push(((sent - rate.sent) * 1000) / (at - rate.at));
     else if (!rate.at && status.started) rate.values.push((sent * 1000) / Math.max(1000, at - Date.parse(status.started)));
     if (rate.values.length > KEPT) rate.values.shift();
-    if (!rate.at || at > rate.at) Object.assign(rate, { at, sent });
+    Object.assign(rate, { at, sent });
   }
 }
 
@@ -78,20 +82,38 @@ function troubles(list) {
 }
 
 /** One tile for each value of a label, colored by what is wrong with how many of its monitors. */
-function map(summary, by) {
+function map(summary, by, kept) {
   const groups = summary.groups;
   if (!groups.length) return empty("No monitor has that label.");
   const dense = groups.length > 60;
+  // One stop for Tab; arrows go on from there. With a thousand values nobody wants to press Tab a thousand times.
+  const stop = groups.some(({ value }) => value === kept.cell) ? kept.cell : groups[0].value;
   const cells = groups.map(({ value, states }) => {
     const whole = all(states);
     const worst = STATES.find((name) => states[name]) || "unknown";
     const share = (states[worst] || 0) / (whole || 1);
-    const heat = worst === "up" ? 22 : 35 + Math.round(share * 50);
+    const heat = CALM.includes(worst) ? 24 : 45 + Math.round(share * 45);
     const title = plain(`${value || "(none)"}: ${inWords(states)}`);
-    const link = h("a", { class: `cell s-${worst}`, href: to.monitors({ selector: condition(by, value), sort: "state" }), title, "aria-label": title, vars: { "--heat": `${heat}%` } }, !dense && [h("b", null, value ? said(value) : h("i", null, "none")), h("small", null, worst === "up" ? count(whole) : `${compact(states[worst])} ${worst}`), shares(states)]);
+    const link = h("a", { class: `cell s-${worst}`, href: to.monitors({ selector: condition(by, value), sort: "state" }), title, "aria-label": title, tabindex: value === stop ? "0" : "-1", vars: { "--heat": `${heat}%` } }, !dense && [h("b", null, value ? said(value) : h("i", null, "none")), h("small", null, worst === "up" ? count(whole) : `${compact(states[worst])} ${worst}`), shares(states)]);
     return h("li", { key: `v${value}` }, link);
   });
-  return [h("ul", { class: `map${dense ? " dense" : ""}` }, cells), summary.left_out > 0 && h("p", { class: "dim small" }, `${count(summary.left_out)} more values are not shown.`)];
+  return [h("ul", { class: `map${dense ? " dense" : ""}`, "aria-label": `Monitors by ${plain(by)}; arrows go from one to the next`, onkeydown: (event) => wander(event, groups, kept) }, cells), summary.left_out > 0 && h("p", { class: "dim small" }, `${count(summary.left_out)} more values are not shown.`)];
+}
+
+/** Arrows, Home and End go through the cells as they lie there. */
+function wander(event, groups, kept) {
+  const cells = [...event.currentTarget.querySelectorAll("a")];
+  const from = cells.indexOf(document.activeElement);
+  const row = cells.findIndex((cell) => cell.offsetTop > cells[0].offsetTop);
+  const width = row < 0 ? cells.length : row;
+  const last = cells.length - 1;
+  const next = { ArrowRight: from + 1, ArrowLeft: from - 1, ArrowDown: from + width, ArrowUp: from - width, Home: 0, End: last }[event.key];
+  if (from < 0 || next === undefined) return;
+  event.preventDefault();
+  if (next < 0 || next > last) return;
+  kept.cell = groups[next].value;
+  cells.forEach((cell, at) => cell.setAttribute("tabindex", at === next ? "0" : "-1"));
+  cells[next].focus();
 }
 
 function byWhat({ names, by }, ctx) {
@@ -120,7 +142,7 @@ export default {
     ...verdict(data),
     tiles(data.list.states),
     h("div", { class: "columns", key: "columns" }, card("Wrong now", troubles(data.list), { key: "wrong" }), card("Open incidents", shown(data.open, (open) => (open.incidents.length ? h("ul", { class: "rows" }, open.incidents.map(incident)) : empty("No incident is open."))), { key: "open", aside: h("a", { href: "#/incidents" }, "All") })),
-    card("Map", shown(data.summary, (summary) => map(summary, data.by)), { key: "map", aside: byWhat(data, ctx) }),
+    card("Map", shown(data.summary, (summary) => map(summary, data.by, ctx.kept)), { key: "map", aside: byWhat(data, ctx) }),
     data.status.jobs && card("At work", work(data.status, ctx.kept), { key: "work", aside: data.status.codes_waiting ? `${count(data.status.codes_waiting)} alerts wait` : null }),
   ],
 };

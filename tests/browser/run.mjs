@@ -44,7 +44,7 @@ async function check(name, body) {
   try {
     await body();
   } catch (error) {
-    error.message = `${name}: ${error.message}`;
+    console.error(`FAILED ${name}`);
     // What it looked like then, of every tab that is open.
     const tabs = browser.contexts().flatMap((context) => context.pages());
     for (const [number, page] of tabs.entries()) await shot(page, `failed-${number}`).catch(() => {});
@@ -158,7 +158,7 @@ async function reached(page) {
     document.activeElement?.blur();
     window.scrollTo(0, 0);
     const all = [...document.querySelectorAll("a[href], button, input, select, textarea, summary, [tabindex='0']")];
-    window.wanted = all.filter((node) => !node.disabled && node.checkVisibility({ visibilityProperty: true }));
+    window.wanted = all.filter((node) => !node.disabled && node.tabIndex >= 0 && node.checkVisibility({ visibilityProperty: true }));
     window.got = new Set();
     window.unseen = [];
     return window.wanted.length;
@@ -296,6 +296,30 @@ async function looking(host) {
     await page.waitForFunction((name) => document.querySelector("h1")?.textContent === name, HOSTILE.image);
     await page.goBack();
     await page.waitForFunction(() => document.querySelector("[aria-pressed=true]")?.textContent.includes("down"));
+    await fine();
+    await close();
+  });
+  await check("the map is one stop, and arrows go through it", async () => {
+    const { page, go, fine, close } = await tab(host);
+    await go("#/?by=site");
+    const cells = page.locator(".map a");
+    const many = await cells.count();
+    assert.ok(many > 4, `${many} cells`);
+    assert.equal(await page.locator(".map a[tabindex='0']").count(), 1);
+    await page.locator(".map a[tabindex='0']").focus();
+    await page.keyboard.press("ArrowRight");
+    await page.keyboard.press("ArrowRight");
+    await page.keyboard.press("ArrowLeft");
+    assert.equal(await page.evaluate(() => [...document.querySelectorAll(".map a")].indexOf(document.activeElement)), 1);
+    await page.keyboard.press("End");
+    assert.equal(await page.evaluate(() => [...document.querySelectorAll(".map a")].indexOf(document.activeElement)), many - 1);
+    // Where it is looked at anew, whoever stands there stays there.
+    await page.waitForResponse((response) => response.url().includes("/summary"));
+    await page.waitForResponse((response) => response.url().includes("/summary"));
+    assert.equal(await page.evaluate(() => [...document.querySelectorAll(".map a")].indexOf(document.activeElement)), many - 1);
+    await page.keyboard.press("Enter");
+    await page.waitForFunction(() => location.hash.includes("selector="));
+    await page.locator("tbody tr").first().waitFor();
     await fine();
     await close();
   });

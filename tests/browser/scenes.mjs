@@ -86,14 +86,16 @@ export function told(monitor) {
   const points = Array.from({ length: 200 }, (_, n) => ({ at: at(5 * (200 - n)), runs: 60, failures: n > 150 && n < 158 ? 40 : n === 40 ? 2 : 0, faults: n === 90 ? 3 : 0, min_us: 1500 + 300 * Math.sin(n / 9), mean_us: 4000 + 1500 * Math.sin(n / 11) + (n > 150 && n < 158 ? 30000 : 0), max_us: 9000 + 5000 * Math.abs(Math.sin(n / 5)) + (n > 150 && n < 158 ? 60000 : 0) })).filter((_, n) => n < 100 || n > 112);
   const events = Array.from({ length: 40 }, (_, n) => ({ id: 900 - n, at: at(n * 3), tenant: "default", monitor: n % 3 ? "shop-3" : monitor, what: ["incident", "recovered", "code"][n % 3], line: n % 3 ? "It is well again after 12 min" : HOSTILE.image, detail: null }));
   const plugin = (name, more) => ({ name, tenant: null, kind: "pulse", version: "0.1.0", digest: `sha256:${"ab12".repeat(16)}`, abi: "pulse:plugin@0.1.0", size_bytes: 412345, imports: ["pulse:host/http@0.1.0", "pulse:host/log@0.1.0", HOSTILE.script], grants: { http: ["@settings.url"], networks: ["loopback"] }, jobs: 123456, faults: 0, quarantined: false, cost: { cpu_us: 81234567, fuel: 123456789012, peak_memory_bytes: 3145728 }, ...more });
+  const order = (id, more) => ({ id, tenant: null, monitor: null, selector: 'site="berlin"', from: at(60), until: at(-60), days: null, at: null, for: null, zone: null, comment: "new racks", by: "ada", made_at: at(60), incident: null, active: true, next_change: at(-60), configured: false, unkept: null, ...more });
   return {
     "/incidents": { incidents: [one, over, { ...over, id: "41", monitor: HOSTILE.image, tenant: "acme" }], next: "40" },
     "/incidents/62b5a1c0f8e41": { ...one, timeline },
     "/events": { events, next: 800 },
     "/plugins": { plugins: [plugin("http"), plugin("nagios", { quarantined: true, faults: 41 }), plugin(HOSTILE.image, { tenant: "acme", grants: {}, imports: [] })] },
     "/tenants": { tenants: [{ name: "acme", monitors: 812, quota: { monitors: 1000, jobs_per_second: 50, memory_bytes: 1 << 28 }, used: { monitors: 812, jobs_per_second: 47.25, memory_bytes: 1 << 26 } }, { name: HOSTILE.image, monitors: 1, quota: {}, used: {} }] },
-    "/silences": { silences: [{ id: "s1", selector: 'site="berlin"', tenant: null, from: at(60), until: at(-60), comment: HOSTILE.image, by: HOSTILE.turned, active: true }] },
-    "/maintenance": { maintenance: [{ id: "m1", selector: 'team="core"', tenant: "acme", from: at(-600), until: at(-700), comment: "new racks", by: "ada", active: false }] },
+    "/pauses": { orders: [order("pause-1", { selector: null, monitor: HOSTILE.image, until: null })] },
+    "/silences": { orders: [order("silence-1", { comment: HOSTILE.image, by: HOSTILE.turned }), order("silence-2", { unkept: "no space left on device" })] },
+    "/maintenance": { orders: [order("window-1", { tenant: "acme", active: false, from: at(-600), until: at(-700), next_change: at(-600) }), order("nightly", { from: null, until: null, days: ["mon", "sun"], at: "22:00", for: "2h", zone: "Europe/Berlin", configured: true, by: null, active: false, next_change: at(-300) })] },
     history: { span: "5m", points },
     stream: [["states", { up: 20, down: 7, held: 0, verifying: 0, degraded: 0, unknown: 0, unreachable: 0 }], ["event", { id: 901, at: at(0), tenant: "default", monitor, what: "incident", line: `streamed ${HOSTILE.image}`, detail: null }], ["dropped", { count: 12 }]],
   };
