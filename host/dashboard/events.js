@@ -2,30 +2,35 @@
 
 import { h, said, wordy, clock, long, count, tell } from "./dom.js";
 import { get, query, optional } from "./api.js";
-import { card, detail, empty, shown, to } from "./parts.js";
+import { card, detail, empty, shown, state, to } from "./parts.js";
 
 const PAGE = 100;
 const KEPT = 300;
+
+/** The stream tells of things before they have a number on record. */
+const keyOf = (one) => [one.at, one.what, one.tenant, one.monitor, one.line].join("\n");
 
 async function load(ctx) {
   const tenant = ctx.params.get("tenant") || "";
   const list = await optional(get(`/api/v1/events${query({ tenant, limit: PAGE })}`, ctx.signal));
   const kept = ctx.kept;
   kept.seen ||= new Map();
-  for (const one of list.events || []) kept.seen.set(one.id, one);
+  for (const one of list.events || []) kept.seen.set(keyOf(one), one);
   if (!kept.more && kept.next === undefined) kept.next = list.next ?? null;
   return { list };
 }
 
 function row(one) {
   const at = Date.parse(one.at);
-  return h("li", { class: "row event", key: String(one.id) }, h("time", { class: "when", datetime: one.at, title: long(at) }, clock(at)), h("span", { class: "mark" }, said(one.what)), h("span", { class: "grow" }, one.monitor && [h("a", { class: "name", href: to.monitor(one.tenant || "default", one.monitor) }, said(one.monitor)), " "], h("span", { class: "say" }, wordy(one.line)), detail(one.detail)));
+  const line = one.what === "state" && one.detail ? [state(one.detail.from), " → ", state(one.detail.to), " ", wordy(one.line)] : wordy(one.line);
+  const incident = one.what === "closed" && one.detail?.incident;
+  return h("li", { class: "row event", key: keyOf(one) }, h("time", { class: "when", datetime: one.at, title: long(at) }, clock(at)), h("span", { class: "mark" }, said(one.what)), h("span", { class: "grow" }, one.monitor && [h("a", { class: "name", href: to.monitor(one.tenant || "default", one.monitor) }, said(one.monitor)), " "], h("span", { class: "say" }, line), incident ? [" ", h("a", { href: to.incident(incident) }, "what happened")] : one.what !== "state" && detail(one.detail)));
 }
 
 function sorted(kept) {
-  const all = [...kept.seen.values()].sort((a, b) => Date.parse(b.at) - Date.parse(a.at) || (b.id > a.id ? 1 : -1));
+  const all = [...kept.seen.values()].sort((a, b) => Date.parse(b.at) - Date.parse(a.at));
   // Those that nobody has asked to keep make room.
-  if (!kept.more) for (const one of all.splice(KEPT)) kept.seen.delete(one.id);
+  if (!kept.more) for (const one of all.splice(KEPT)) kept.seen.delete(keyOf(one));
   return all;
 }
 
@@ -35,7 +40,7 @@ async function earlier(ctx) {
     const page = await get(`/api/v1/events${query({ tenant: ctx.params.get("tenant") || "", before: kept.next, limit: PAGE })}`, ctx.signal);
     kept.more = true;
     kept.next = page.next ?? null;
-    for (const one of page.events) kept.seen.set(one.id, one);
+    for (const one of page.events) kept.seen.set(keyOf(one), one);
     ctx.redraw();
   } catch (error) {
     tell(error.message, true);
@@ -46,7 +51,9 @@ export default {
   title: () => "Events",
   load,
   heard: (one, ctx) => {
-    (ctx.kept.seen ||= new Map()).set(one.id, one);
+    const tenant = ctx.params.get("tenant");
+    if (tenant && tenant !== one.tenant) return;
+    (ctx.kept.seen ||= new Map()).set(keyOf(one), one);
     ctx.redraw?.();
   },
   dropped: (number, ctx) => {

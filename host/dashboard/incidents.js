@@ -25,19 +25,28 @@ export default {
   },
 };
 
-/** Signs for what happens in a story. */
-const SIGNS = [
-  [/open|incident|fail|red|down/, "down", "✕"],
-  [/interven|repair|attempt|cyan|held|budget/, "verifying", "↻"],
-  [/clos|recover|heal|green|end|over/, "up", "✓"],
-  [/code|alert|deliver|sent|notif|undeliver/, "held", "➤"],
-  [/ack|pause|silence|mainten|comment/, "unknown", "✎"],
-];
+/** How each kind of step looks; the words are those of the record. */
+const SIGNS = {
+  opened: ["degraded", "!"],
+  incident: ["down", "✕"],
+  intervening: ["verifying", "↻"],
+  intervention: ["verifying", "↻"],
+  held: ["held", "‖"],
+  exhausted: ["down", "✕"],
+  purple: ["held", "?"],
+  delivered: ["unknown", "➤"],
+  retrying: ["degraded", "➤"],
+  undeliverable: ["down", "➤"],
+  lost: ["degraded", "?"],
+  acknowledged: ["unknown", "✎"],
+  closed: ["up", "✓"],
+  removed: ["unknown", "–"],
+};
 
-const toneOf = (what) => SIGNS.find(([words]) => words.test(what)) || [null, "unknown", "•"];
+const toneOf = (what) => SIGNS[what] || ["unknown", "•"];
 
 function step(one, at, all) {
-  const [, tone, sign] = toneOf(one.what || "");
+  const [tone, sign] = toneOf(one.what);
   const since = Date.parse(one.at) - Date.parse(all[0].at);
   const gap = at ? Date.parse(one.at) - Date.parse(all[at - 1].at) : 0;
   return [

@@ -74,25 +74,26 @@ export function told(monitor) {
   const one = { id: "62b5a1c0f8e41", tenant: "default", monitor, opened_at: at(190), incident_at: at(185), closed_at: null, summary: HOSTILE.wordy, reason: HOSTILE.image, steps: 9 };
   const over = { ...one, id: "51a4", monitor: "shop-3", opened_at: at(3000), incident_at: at(2990), closed_at: at(2900), summary: "503 instead of 2xx", reason: "status" };
   const timeline = [
-    [190, "failure", "The check failed: 503 instead of 2xx", { status: 503 }],
-    [189, "failure", "The check failed again", null],
-    [185, "incident", HOSTILE.script, { why: HOSTILE.image }],
-    [185, "code", "yellow was sent to terminal", null],
-    [184, "intervention", "Repair 1 of 2 began: restart of the service", { attempt: 1 }],
-    [183, "intervention", "Repair 1 ended: the service was restarted", null],
+    [190, "opened", "503 instead of 2xx", { reason: "status" }],
+    [185, "incident", `down, 2 failures in a row: ${HOSTILE.script}`, null],
+    [185, "delivered", "yellow was sent to terminal: logged", { sink: "terminal", why: HOSTILE.image }],
+    [184, "intervening", "intervention 1 of 2 starts (docker)", { number: 1, of: 2, plugin: "docker" }],
+    [183, "intervention", "intervention 1 of 2 done: the service was restarted", null],
     [120, "acknowledged", `Ada takes care of it: ${HOSTILE.turned}`, { for: "2h" }],
-    [60, "code", "red was not delivered: 500", { attempts: 5 }],
+    [60, "undeliverable", "red was not delivered: 500", { attempts: 5 }],
+    [59, "exhausted", "no repair is left: the budget is spent", null],
   ].map(([minutes, what, line, detail]) => ({ at: at(minutes), what, line, detail }));
   const points = Array.from({ length: 200 }, (_, n) => ({ at: at(5 * (200 - n)), runs: 60, failures: n > 150 && n < 158 ? 40 : n === 40 ? 2 : 0, faults: n === 90 ? 3 : 0, min_us: 1500 + 300 * Math.sin(n / 9), mean_us: 4000 + 1500 * Math.sin(n / 11) + (n > 150 && n < 158 ? 30000 : 0), max_us: 9000 + 5000 * Math.abs(Math.sin(n / 5)) + (n > 150 && n < 158 ? 60000 : 0) })).filter((_, n) => n < 100 || n > 112);
-  const events = Array.from({ length: 40 }, (_, n) => ({ id: 900 - n, at: at(n * 3), tenant: "default", monitor: n % 3 ? "shop-3" : monitor, what: ["incident", "recovered", "code"][n % 3], line: n % 3 ? "It is well again after 12 min" : HOSTILE.image, detail: null }));
-  const plugin = (name, more) => ({ name, tenant: null, kind: "pulse", version: "0.1.0", digest: `sha256:${"ab12".repeat(16)}`, abi: "pulse:plugin@0.1.0", size_bytes: 412345, imports: ["pulse:host/http@0.1.0", "pulse:host/log@0.1.0", HOSTILE.script], grants: { http: ["@settings.url"], networks: ["loopback"] }, jobs: 123456, faults: 0, quarantined: false, cost: { cpu_us: 81234567, fuel: 123456789012, peak_memory_bytes: 3145728 }, ...more });
+  const events = Array.from({ length: 40 }, (_, n) => ({ id: String(900 - n), at: at(n * 3), tenant: "default", monitor: n % 3 ? "shop-3" : monitor, what: ["held", "delivered", "host"][n % 3], line: n % 3 ? "green was sent to terminal: logged" : HOSTILE.image, detail: n % 3 === 2 ? { body: HOSTILE.script } : null }));
+  const user = (tenant, more) => ({ tenant, jobs: 123456, faults: 0, cost_us: { pulse: 812 }, quarantine: null, ...more });
+  const plugin = (name, more) => ({ name, tenant: "default", version: "0.1.0", summary: `Asks a server. ${HOSTILE.image}`, kinds: ["pulse"], abi: "pulse:plugin@0.1.0", digest: `sha256:${"ab12".repeat(16)}`, size_bytes: 412345, imports: ["pulse:host/http@0.1.0", "pulse:host/log@0.1.0", HOSTILE.script], needs: ["http"], requests: { http: ["@settings.url"] }, grants: { http: ["@settings.url"], networks: ["loopback"] }, jobs: 123456, faults: 0, quarantined: false, users: [user("default")], ...more });
   const order = (id, more) => ({ id, tenant: null, monitor: null, selector: 'site="berlin"', from: at(60), until: at(-60), days: null, at: null, for: null, zone: null, comment: "new racks", by: "ada", made_at: at(60), incident: null, active: true, next_change: at(-60), configured: false, unkept: null, ...more });
   return {
     "/incidents": { incidents: [one, over, { ...over, id: "41", monitor: HOSTILE.image, tenant: "acme" }], next: "40" },
     "/incidents/62b5a1c0f8e41": { ...one, timeline },
     "/events": { events, next: 800 },
-    "/plugins": { plugins: [plugin("http"), plugin("nagios", { quarantined: true, faults: 41 }), plugin(HOSTILE.image, { tenant: "acme", grants: {}, imports: [] })] },
-    "/tenants": { tenants: [{ name: "acme", monitors: 812, quota: { monitors: 1000, jobs_per_second: 50, memory_bytes: 1 << 28 }, used: { monitors: 812, jobs_per_second: 47.25, memory_bytes: 1 << 26 } }, { name: HOSTILE.image, monitors: 1, quota: {}, used: {} }] },
+    "/plugins": { window_ms: 300000, plugins: [plugin("http", { users: [user("default"), user("acme", { jobs: 12 })] }), plugin("nagios", { quarantined: true, faults: 41, users: [user("default", { faults: 41, quarantine: { reason: HOSTILE.image, tried_at: at(-2), held: 1 } })] }), plugin(`acme/${HOSTILE.image}`, { tenant: "acme", grants: {}, requests: {}, imports: [] })] },
+    "/tenants": { tenants: [{ name: "default", monitors: 28, standing: null, plugins: null, quota: {}, used: { jobs: 812345, fuel: 123456789012, cpu_seconds: 812.5, memory_byte_seconds: 81234567890, requests: 812345, sent_bytes: 123456789, received_bytes: 987654321, denials: 0, held: 0, connections: 3 } }, { name: HOSTILE.image, monitors: 812, standing: "last good", plugins: ["http", HOSTILE.script], quota: { monitors: 850, connections: 100, cpu_seconds_per_second: 0.5, memory_bytes: 1 << 28, bytes_per_second: 1 << 20 }, used: { jobs: 1, connections: 12, cpu_seconds: 0.25 } }] },
     "/pauses": { orders: [order("pause-1", { selector: null, monitor: HOSTILE.image, until: null })] },
     "/silences": { orders: [order("silence-1", { comment: HOSTILE.image, by: HOSTILE.turned }), order("silence-2", { unkept: "no space left on device" })] },
     "/maintenance": { orders: [order("window-1", { tenant: "acme", active: false, from: at(-600), until: at(-700), next_change: at(-600) }), order("nightly", { from: null, until: null, days: ["mon", "sun"], at: "22:00", for: "2h", zone: "Europe/Berlin", configured: true, by: null, active: false, next_change: at(-300) })] },
