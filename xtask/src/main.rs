@@ -3,6 +3,7 @@
 //! Depends on nothing of the host's, so that the first command starts within seconds.
 
 mod bench;
+mod browser;
 mod demo;
 mod fuzz;
 mod mutants;
@@ -31,6 +32,7 @@ Usage: cargo xtask <command>
   sim              run the simulator: --seeds N, --first SEED, --hours H of each; --seed SEED lives one again
   fuzz [TARGET]    run the targets of fuzz/, or one: --runs N mutants of its seeds, --seed S for others
   mutants [NAME…]  check that the simulator finds each defect in tests/mutants, or those that begin with NAME
+  browser          the dashboard in a browser, screenshots of each page; --million: with a million monitors
   bench NAME       run a benchmark of host/benches; --json FILE writes its figures
 
 Options of demo:
@@ -73,6 +75,7 @@ fn run(command: &str, args: &[String]) -> Result<ExitCode> {
             tidy::run()?;
         }
         "bench" => bench::run(args)?,
+        "browser" => browser::run(args)?,
         "sim" => sim::run(args)?,
         "fuzz" => fuzz::run(args)?,
         "mutants" => return mutants::run(args),

@@ -1,6 +1,8 @@
-//! `cargo xtask test`: everything that CI checks, what fails fast first. Nothing is skipped.
+//! `cargo xtask test`: everything that CI checks, what fails fast first. Nothing is skipped in CI; on a person's machine
+//! the step `browser` is, and says so, where there is no browser.
 
 use crate::{
+    browser,
     demo::{
         self,
         options::{Options, Ports},
@@ -57,6 +59,7 @@ const STEPS: &[Step] = &[
     ("test, guide", || guide().map(quiet)),
     ("package SDK", || package_sdk().map(quiet)),
     ("templates", || templates::check(&host()?, &[])),
+    ("browser", browser::step),
     ("demo", show),
 ];
 

@@ -1,10 +1,11 @@
-//! The HTTP server: health, figures and the API, on a runtime of its own.
+//! The HTTP server: health, figures, the API and the dashboard, on a runtime of its own.
 //!
 //! Architecture invariant: whatever comes over the network holds up neither the scheduler nor a worker; nothing is changed
 //! by anybody who showed no token; and nobody sees another tenant's monitors.
 
 mod actions;
 pub mod client;
+mod dashboard;
 mod exposition;
 mod feed;
 mod guard;

@@ -61,6 +61,8 @@ impl Operation {
 
 /// All of them.
 const OPERATIONS: &[Operation] = &[
+    operation("GET", "/", &[], "text/html", &[]),
+    operation("GET", "/assets/{file}", &[], "*/*", &[404]),
     operation("GET", "/healthz", &[], "text/plain", &[]),
     operation("GET", "/readyz", &[], "text/plain", &[]),
     operation("GET", "/metrics", &[], "text/plain", &[]),

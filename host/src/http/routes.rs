@@ -1,7 +1,7 @@
 //! The table of routes: which there are, and who may use each. Nothing is served that does not stand here.
 
 use super::{
-    App, actions,
+    App, actions, dashboard,
     guard::{self, Access},
     health, metrics, monitors, openapi, orders, plugins,
     problem::Problem,
@@ -50,6 +50,14 @@ const fn route(
 
 /// All routes.
 pub const ROUTES: &[Route] = &[
+    route("GET", "/", Access::Open, "The dashboard", || get(dashboard::page)),
+    route(
+        "GET",
+        "/assets/{file}",
+        Access::Open,
+        "What the dashboard consists of",
+        || get(dashboard::asset),
+    ),
     route(
         "GET",
         "/healthz",

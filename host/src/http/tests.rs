@@ -496,3 +496,49 @@ fn give_order(site: &Site, path: &str, id: &str, tenant: &str) {
     };
     let _ = site.app.orders.add(order).unwrap();
 }
+
+#[tokio::test]
+async fn the_dashboard_is_for_everybody_and_holds_nothing_of_anybody() {
+    let site = site(HttpSettings::default());
+    let page = ask(&site, "GET", "/", AWAY, &[]).await;
+    assert_eq!(page.status, StatusCode::OK);
+    assert_eq!(page.headers[header::CONTENT_TYPE], "text/html; charset=utf-8");
+    let policy = page.headers[header::CONTENT_SECURITY_POLICY].to_str().unwrap();
+    for rule in [
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "connect-src 'self'",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+        "require-trusted-types-for 'script'",
+    ] {
+        assert!(policy.split(';').any(|part| part.trim() == rule), "{rule}");
+    }
+    assert!(!policy.contains("unsafe"), "{policy}");
+    for asset in page.text.split("\"/assets/").skip(1) {
+        let name = asset.split('"').next().unwrap();
+        let path = format!("/assets/{name}");
+        let answer = ask(&site, "GET", &path, AWAY, &[]).await;
+        assert_eq!(answer.status, StatusCode::OK, "{path}");
+        assert!(!answer.text.is_empty(), "{path}");
+        let tag = answer.headers[header::ETAG].to_str().unwrap();
+        for known in [tag.to_owned(), format!("\"x\", W/{tag}")] {
+            let again = ask(&site, "GET", &path, AWAY, &[("if-none-match", &known)]).await;
+            assert_eq!(again.status, StatusCode::NOT_MODIFIED, "{path}");
+            assert_eq!(again.text, "");
+        }
+        let other = ask(&site, "GET", &path, AWAY, &[("if-none-match", "\"x\"")]).await;
+        assert_eq!(other.status, StatusCode::OK, "{path}");
+    }
+    for path in [
+        "/assets/",
+        "/assets/none.js",
+        "/assets/..%2findex.html",
+        "/assets/app.js/x",
+    ] {
+        let answer = ask(&site, "GET", path, AWAY, &[]).await;
+        assert_eq!(answer.status, StatusCode::NOT_FOUND, "{path}");
+    }
+}

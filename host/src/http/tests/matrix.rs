@@ -23,6 +23,8 @@ const CALLERS: [(&str, &str); 12] = [
 /// is acme's.
 #[rustfmt::skip]
 const EXPECTED: &[(&str, &str, &str)] = &[
+    ("GET",  "/",                                         "++++++++++++"),
+    ("GET",  "/assets/{file}",                            "++++++++++++"),
     ("GET",  "/healthz",                                  "++++++++++++"),
     ("GET",  "/readyz",                                   "++++++++++++"),
     ("GET",  "/metrics",                                  "+--+++------"),
@@ -87,7 +89,7 @@ async fn every_route_is_used_by_whom_it_is_for_and_by_nobody_else() {
             .unwrap_or_else(|| panic!("say in EXPECTED who may use {named}"));
         assert_eq!(expected.len(), CALLERS.len(), "{named}");
         let path = route.path.replace("{tenant}", "acme").replace("{name}", "shop");
-        let path = path.replace("{id}", "b2");
+        let path = path.replace("{id}", "b2").replace("{file}", "app.js");
         for ((token, peer), expected) in CALLERS.iter().zip(expected.chars()) {
             let shown = format!("Bearer {token}");
             let fields = [("authorization", &*shown)];
