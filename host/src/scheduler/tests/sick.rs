@@ -116,6 +116,16 @@ fn a_sick_plugin_is_not_run_and_everything_is_checked_again_when_it_is_well() {
     assert_eq!(rig.state("default-7"), State::Unknown);
     let figures = rig.snapshot();
     assert_eq!((figures.quarantined, figures.quarantines), (1, 1));
+    let uses = rig.scheduler.plugins();
+    let mut users = uses.users.iter();
+    let sick = users.find(|user| &*user.seen.digest == "http-1").unwrap();
+    let shut = sick.seen.shut.as_ref().unwrap();
+    assert_eq!((&*sick.seen.tenant, &*sick.seen.plugin), ("default", "http"));
+    assert!(sick.seen.sick >= 5 && sick.costs.pulse.is_some(), "{sick:?}");
+    assert!(
+        shut.reason.contains("unreachable") && shut.held > 0 && sick.tried_at.is_some(),
+        "{sick:?}"
+    );
     assert!(
         figures.held_pulses >= 40,
         "the grid goes on: {}",
