@@ -71,7 +71,7 @@ export default {
       h("h1", { key: "h1", tabindex: "-1" }, "Events"),
       card("What happened last", [
         ctx.kept.dropped && h("p", { class: "note", key: "dropped" }, `${count(ctx.kept.dropped)} came faster than they could be shown here.`),
-        all.length ? h("ol", { class: "rows", "aria-label": "Events, the latest first" }, all.map(row)) : shown(list, () => empty("Nothing has happened yet.", "Whatever changes is shown here as it happens.")),
+        all.length ? h("ol", { class: "rows", "aria-label": "Events, the latest first" }, all.map(row)) : shown(list, () => empty("Nothing is on record beside incidents.", "What changes from now on is shown here as it happens; what happened before in an incident stands in its story.")),
         ctx.kept.next !== null && ctx.kept.next !== undefined && h("p", { class: "more" }, h("button", { type: "button", onclick: () => earlier(ctx) }, "Earlier ones")),
       ], { key: "events", aside: all.length > 0 && h("button", { type: "button", class: "quiet", "aria-pressed": String(Boolean(ctx.kept.holds)), onclick: hold }, ctx.kept.holds ? "Go on" : "Hold") }),
     ];

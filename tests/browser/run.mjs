@@ -404,7 +404,11 @@ try {
       const answers = told(HOSTILE.image);
       const { stream, ...calm } = answers;
       await everyPage(host, "told", Object.keys(LOOKS), PAGES, calm);
-      await everyPage(host, "real", ["light"], PAGES.filter(([title]) => title !== "incident"));
+      const real = PAGES.filter(([title]) => title !== "incident");
+      // What opened an incident a moment ago has a story as soon as the host tells of incidents.
+      const [incident] = (await host.ask("/api/v1/incidents?open=true&limit=1"))?.incidents ?? [];
+      if (incident) real.push(["incident", `#/incidents/${incident.id}`]);
+      await everyPage(host, "real", ["light"], real);
       await signing(host);
       await deeds(host);
       await looking(host);
