@@ -3,7 +3,9 @@
 use super::{
     load::Prepared,
     lock,
+    punctual::Punctual,
     reload::{Reloader, Seen, Suspect},
+    supervisor::Supervisor,
     tenants, traces, watch,
 };
 use crate::{
@@ -82,6 +84,7 @@ pub fn run(mut prepared: Prepared, listen: Option<Listen>) -> Result<()> {
     // Behind the store, which lets one process only into the data directory.
     let front = Front::open(&config.host, listen)?;
     let tenants = Roster::new(prepared.tenants());
+    let supervisor = Supervisor::of_environment(&prepared.clock);
     // Signals are caught before the first check runs, and before it is said that they are, so that no early Ctrl-C kills
     // it half-way.
     let ended = runtime.block_on(async {
@@ -117,6 +120,7 @@ pub fn run(mut prepared: Prepared, listen: Option<Listen>) -> Result<()> {
                 |front| Arc::clone(&front.tokens),
             ),
             reloads: Reloads::since(clock.wall()),
+            supervisor: supervisor.clone(),
         };
         let (wishes, wished) = mpsc::channel(http::WISHES_MAX);
         let served = match (front, &seen.directory) {
@@ -165,10 +169,17 @@ pub fn run(mut prepared: Prepared, listen: Option<Listen>) -> Result<()> {
             suspects,
             wished,
         ));
+        let company = Punctual::new(host.stats(), clock.clone());
+        let company = tokio::spawn(supervisor.clone().accompany(company));
         let figures = tokio::spawn(tenants::leave_figures(data_dir, tenants.clone(), clock));
         let hear = move |fact: &Fact| {
             // One that finds no room comes again with its next quarantine.
             let _ = Suspect::of(fact).map(|suspect| suspicion.try_send(suspect));
+        };
+        let stop = async {
+            let signal = stop.await;
+            supervisor.stopping();
+            signal
         };
         let ended = host
             .serve(
@@ -180,6 +191,7 @@ pub fn run(mut prepared: Prepared, listen: Option<Listen>) -> Result<()> {
             )
             .await;
         figures.abort();
+        company.abort();
         if let Some((server, plate)) = served {
             server.stop();
             drop(plate);
