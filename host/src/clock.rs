@@ -59,6 +59,19 @@ impl Clock {
         }
     }
 
+    /// `CLOCK_MONOTONIC` as every process of this machine reads it, for those outside that compare it with their own. By a
+    /// manual clock, its monotonic time.
+    #[must_use]
+    pub fn machine(&self) -> Duration {
+        match &self.0 {
+            Source::System => {
+                let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+                Duration::try_from(now).unwrap_or_default()
+            }
+            Source::Manual(_) => Duration::from_nanos(self.mono().0),
+        }
+    }
+
     /// CPU time that the calling thread has used. By a manual clock, whoever asks has computed all the time.
     #[must_use]
     pub fn thread_cpu(&self) -> Duration {

@@ -14,5 +14,6 @@ mod outcomes;
 mod pipeline;
 mod recovery;
 mod reload;
+mod service;
 mod support;
 mod tenants;

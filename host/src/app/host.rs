@@ -3,7 +3,9 @@
 use super::{
     load::Prepared,
     lock,
+    punctual::Punctual,
     reload::{Reloader, Seen, Suspect, deal},
+    supervisor::Supervisor,
     tenants, traces, watch,
 };
 use crate::{
@@ -87,6 +89,7 @@ pub fn run(mut prepared: Prepared, listen: Option<Listen>) -> Result<()> {
     // Behind the store, which lets one process only into the data directory.
     let front = Front::open(&config.host, listen)?;
     let tenants = Roster::new(prepared.tenants());
+    let supervisor = Supervisor::of_environment(&prepared.clock);
     // Signals are caught before the first check runs, and before it is said that they are, so that no early Ctrl-C kills
     // it half-way.
     let ended = runtime.block_on(async {
@@ -124,6 +127,7 @@ pub fn run(mut prepared: Prepared, listen: Option<Listen>) -> Result<()> {
             ),
             reloads: Reloads::since(clock.wall()),
             terms: Terms::default(),
+            supervisor: supervisor.clone(),
         };
         seen.terms.replace(deal(&prepared.config));
         let (wishes, wished) = mpsc::channel(http::WISHES_MAX);
@@ -187,11 +191,18 @@ pub fn run(mut prepared: Prepared, listen: Option<Listen>) -> Result<()> {
             suspects,
             wished,
         ));
+        let company = Punctual::new(host.stats(), clock.clone());
+        let company = tokio::spawn(supervisor.clone().accompany(company));
         let figures = tokio::spawn(tenants::leave_figures(data_dir, tenants.clone(), clock));
         let hear = move |event: &Event| {
             feed.tell(event);
             // One that finds no room comes again with its next quarantine.
             let _ = Suspect::of(&event.fact).map(|suspect| suspicion.try_send(suspect));
+        };
+        let stop = async {
+            let signal = stop.await;
+            supervisor.stopping();
+            signal
         };
         let ended = host
             .serve(
@@ -204,6 +215,7 @@ pub fn run(mut prepared: Prepared, listen: Option<Listen>) -> Result<()> {
             .await;
         figures.abort();
         kept.abort();
+        company.abort();
         if let Some((server, plate)) = served {
             server.stop();
             drop(plate);

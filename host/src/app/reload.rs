@@ -11,6 +11,7 @@ use super::{
     load::{Folders, Prepared, Present, Sources, prepare_beside},
     lock,
     rollback::{self, Rejections},
+    supervisor::Supervisor,
     tenants,
 };
 use crate::{
@@ -123,6 +124,8 @@ pub(super) struct Seen {
     pub reloads: Reloads,
     /// On which terms plugins run and tenants live.
     pub terms: Terms,
+    /// The service manager.
+    pub supervisor: Supervisor,
 }
 
 /// What of a configuration is told of plugins and tenants.
@@ -214,6 +217,7 @@ impl Reloader {
 
     /// Reads everything anew. What is wrong is logged and changes nothing. Blocks, for as long as compiling takes.
     pub fn reload(&mut self, why: &str) -> Done {
+        self.seen.supervisor.reloading();
         let done = if self.config_path == Path::new("-") {
             let wrong = "nothing can be reloaded, the configuration came from standard input";
             tracing::error!("{why}: {wrong}");
@@ -231,6 +235,7 @@ impl Reloader {
             })
         };
         self.seen.reloads.note(self.clock.wall(), done.told.clone());
+        self.seen.supervisor.reloaded(&done.told);
         done
     }
 

@@ -117,6 +117,20 @@ impl Histogram {
         self.max()
     }
 
+    /// What was counted since it was as `earlier`, a copy of it. Whatever `earlier` has more of counts as nothing, as after a
+    /// reset. The maximum is that of all.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        let pairs = self.counts.iter().zip(&earlier.counts);
+        let counts: Box<[u64]> = pairs.map(|(now, then)| now.saturating_sub(*then)).collect();
+        Self {
+            count: counts.iter().sum(),
+            counts,
+            sum_ns: self.sum_ns.saturating_sub(earlier.sum_ns),
+            max_ns: self.max_ns,
+        }
+    }
+
     /// Forgets everything.
     pub fn reset(&mut self) {
         self.counts.fill(0);
@@ -148,6 +162,19 @@ fn upper(index: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_came_since_is_what_there_is_more() {
+        let mut histogram = Histogram::default();
+        (0..50).for_each(|_| histogram.record(Duration::from_millis(1)));
+        let earlier = histogram.clone();
+        (0..50).for_each(|_| histogram.record(Duration::from_secs(1)));
+        let since = histogram.since(&earlier);
+        assert_eq!(since.count(), 50);
+        assert!(since.quantile(0.01) >= Duration::from_secs(1));
+        assert!(histogram.quantile(0.01) < Duration::from_millis(2));
+        assert_eq!(earlier.since(&histogram).count(), 0, "as after a reset");
+    }
 
     #[test]
     fn every_value_lies_in_its_bucket() {

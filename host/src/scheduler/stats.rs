@@ -320,6 +320,14 @@ impl Stats {
         self.0.reset.store(true, Ordering::Release);
     }
 
+    /// As a scheduler leaves them that has run at that time, and never does again.
+    #[cfg(test)]
+    pub(crate) fn testing_at(at: Mono) -> Self {
+        let stats = Self::default();
+        stats.0.latest.lock().unwrap().at = at;
+        stats
+    }
+
     /// Publishes the figures, unless somebody reads at this very moment.
     pub(super) fn publish(&self, tally: &mut Snapshot) {
         if self.0.reset.swap(false, Ordering::AcqRel) {
