@@ -1,6 +1,7 @@
 //! The running host: workers, scheduler and what they say, from start to drain.
 
 use super::{
+    heartbeat,
     load::Prepared,
     lock,
     punctual::Punctual,
@@ -25,6 +26,7 @@ use crate::{
     journal::{self, counted},
     ledger::{self, Keeper},
     operate::{
+        beats::Beats,
         directory::{self, Directory},
         orders::Orders,
         reloads::Reloads,
@@ -130,6 +132,8 @@ pub fn run(mut prepared: Prepared, listen: Option<Listen>) -> Result<()> {
             supervisor: supervisor.clone(),
         };
         seen.terms.replace(deal(&prepared.config));
+        let beats = Beats::default();
+        let heartbeat = prepared.config.host.heartbeat.clone();
         let (wishes, wished) = mpsc::channel(http::WISHES_MAX);
         let feed = http::Feed::default();
         let served = match front {
@@ -142,6 +146,7 @@ pub fn run(mut prepared: Prepared, listen: Option<Listen>) -> Result<()> {
                     board: Arc::clone(&host.board),
                     directory: seen.directory.clone(),
                     orders: orders.clone(),
+                    beats: beats.clone(),
                     control: host.scheduler.control(),
                     stats: host.stats(),
                     tenants: tenants.clone(),
@@ -193,6 +198,10 @@ pub fn run(mut prepared: Prepared, listen: Option<Listen>) -> Result<()> {
         ));
         let company = Punctual::new(host.stats(), clock.clone());
         let company = tokio::spawn(supervisor.clone().accompany(company));
+        let heart = heartbeat.map(|settings| {
+            let company = Punctual::new(host.stats(), clock.clone());
+            tokio::spawn(heartbeat::beat(settings, company, beats))
+        });
         let figures = tokio::spawn(tenants::leave_figures(data_dir, tenants.clone(), clock));
         let hear = move |event: &Event| {
             feed.tell(event);
@@ -215,6 +224,9 @@ pub fn run(mut prepared: Prepared, listen: Option<Listen>) -> Result<()> {
             .await;
         figures.abort();
         kept.abort();
+        if let Some(heart) = heart {
+            heart.abort();
+        }
         company.abort();
         if let Some((server, plate)) = served {
             server.stop();

@@ -10,7 +10,7 @@ use super::{
     trouble::{is_enabled, read_correlated, read_quarantine},
 };
 use crate::domain::{
-    host::{CompilerSettings, HostSettings, LockPolicy, QueueSettings, StoreSettings},
+    host::{CompilerSettings, Heartbeat, HostSettings, LockPolicy, QueueSettings, StoreSettings},
     limits::Limits,
     spec::Kind,
 };
@@ -25,6 +25,7 @@ pub const KEYS_HOST: &[&str] = &[
     "drain",
     "echo-rate",
     "grace",
+    "heartbeat",
     "http",
     "interventions",
     "lock",
@@ -40,6 +41,8 @@ pub const KEYS_HOST: &[&str] = &[
     "tick",
     "workers",
 ];
+/// Keys of `[host.heartbeat]`.
+pub const KEYS_HEARTBEAT: &[&str] = &["every", "url"];
 /// Keys of `[host.compiler]`.
 pub const KEYS_COMPILER: &[&str] = &[
     "cache-age",
@@ -108,6 +111,9 @@ impl Host {
         }
         if let Some(node) = table.get("http") {
             host.settings.http = http::read(reader, node);
+        }
+        if let Some(node) = table.get("heartbeat") {
+            host.settings.heartbeat = read_heartbeat(reader, node);
         }
         if let Some(node) = table.get("notify") {
             host.notify = read_notify(reader, node);
@@ -342,4 +348,38 @@ fn read_notify(reader: &mut Reader<'_>, node: &Node) -> Vec<Spot<Arc<str>>> {
         }
     }
     names
+}
+
+fn read_heartbeat(reader: &mut Reader<'_>, node: &Node) -> Option<Heartbeat> {
+    let table = reader.table(node, "heartbeat")?;
+    reader.known_keys(table, KEYS_HEARTBEAT, "`[host.heartbeat]`");
+    let every = match table.get("every") {
+        Some(node) => reader
+            .duration(node, "heartbeat.every", Duration::from_secs(1)..=HOUR)
+            .map(|span| span.value),
+        None => Some(Duration::from_secs(60)),
+    };
+    let Some(url) = table.get("url") else {
+        reader.report(
+            Problem::new("missing-key", node.at, "`[host.heartbeat]` without `url`")
+                .help("the address of the dead man's switch: url = \"${env:HEARTBEAT_URL}\""),
+        );
+        return None;
+    };
+    let url = reader.string(url, "url")?;
+    let is_one = url
+        .value
+        .parse::<::http::Uri>()
+        .is_ok_and(|url| matches!(url.scheme_str(), Some("http" | "https")) && url.host().is_some());
+    if !is_one {
+        reader.report(
+            Problem::new("bad-address", url.at, "this is no http:// or https:// URL")
+                .help("url = \"https://hc.example.org/ping/…\""),
+        );
+        return None;
+    }
+    Some(Heartbeat {
+        url: url.value,
+        every: every?,
+    })
 }

@@ -5,7 +5,7 @@ use super::{
     limits::Limits,
     spec::{Budget, Kind},
 };
-use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
+use std::{num::NonZeroUsize, path::PathBuf, sync::Arc, time::Duration};
 
 /// One value for each kind of job.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -246,6 +246,25 @@ pub struct HostSettings {
     pub correlated: Option<CorrelatedSettings>,
     /// API and metrics.
     pub http: HttpSettings,
+    /// Whom the host tells that it is well; none: nobody.
+    pub heartbeat: Option<Heartbeat>,
+}
+
+/// An outside dead man's switch.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Heartbeat {
+    /// What is asked with GET. Whoever knows it can send heartbeats, so that nothing shows it.
+    pub url: Arc<str>,
+    /// How often.
+    pub every: Duration,
+}
+
+impl std::fmt::Debug for Heartbeat {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Heartbeat")
+            .field("every", &self.every)
+            .finish_non_exhaustive()
+    }
 }
 
 impl HostSettings {
@@ -288,6 +307,7 @@ impl HostSettings {
             quarantine: Some(QuarantineSettings::default()),
             correlated: Some(CorrelatedSettings::default()),
             http: HttpSettings::default(),
+            heartbeat: None,
         }
     }
 }

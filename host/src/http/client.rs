@@ -1,4 +1,4 @@
-//! One request to a host that runs, for its own subcommands.
+//! One request: to a host that runs, for its own subcommands, or to a dead man's switch.
 
 use super::tokens::Door;
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -37,35 +37,77 @@ pub fn ask(door: &Door, method: &str, path: &str, body: Option<&Value>) -> Resul
     runtime.block_on(asked)
 }
 
+/// Asks for a URL, and nothing but that it is answered well matters. What goes wrong is said without the URL, which may be
+/// a secret.
+///
+/// # Errors
+/// When nobody answers, or not with 2xx.
+pub async fn ping(url: &str) -> Result<()> {
+    let url: Uri = url.parse().map_err(|_| anyhow!("its URL is none"))?;
+    let path = url.path_and_query().map_or("/", |path| path.as_str());
+    let request = Request::get(path)
+        .header(header::HOST, authority(&url))
+        .header(
+            header::USER_AGENT,
+            concat!("pulse-host/", env!("CARGO_PKG_VERSION")),
+        )
+        .body(Full::default())?;
+    let (status, _) = sent(&url, request).await?;
+    if status.is_success() {
+        return Ok(());
+    }
+    bail!("it answered {status}")
+}
+
 async fn exchange(door: &Door, method: &str, path: &str, body: Option<&Value>) -> Result<Value> {
     let base: Uri = door
         .url
         .parse()
         .with_context(|| format!("{} is no URL", door.url))?;
-    let host = base
-        .host()
-        .with_context(|| format!("{} names no host", door.url))?;
-    let name = host.trim_start_matches('[').trim_end_matches(']');
-    let tls = match base.scheme_str() {
-        Some("https") => true,
-        Some("http") => false,
-        _ => bail!("{}: only http:// and https:// are understood", door.url),
-    };
-    let port = base.port_u16().unwrap_or(if tls { 443 } else { 80 });
-    let stream = TcpStream::connect((name, port))
-        .await
-        .with_context(|| format!("no pulse-host answers at {}", door.url))?;
     let text = body.map(Value::to_string).unwrap_or_default();
-    let authority = base.authority().map(ToString::to_string).unwrap_or_default();
     let mut request = Request::builder()
         .method(method)
         .uri(path)
-        .header(header::HOST, authority)
+        .header(header::HOST, authority(&base))
         .header(header::CONTENT_TYPE, "application/json");
     if !door.token.is_empty() {
         request = request.header(header::AUTHORIZATION, format!("Bearer {}", door.token));
     }
     let request = request.body(Full::new(Bytes::from(text)))?;
+    let (status, bytes) = sent(&base, request)
+        .await
+        .with_context(|| format!("no pulse-host answers at {}", door.url))?;
+    let value: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+    if status.is_success() {
+        return Ok(value);
+    }
+    let detail = value.get("detail").and_then(Value::as_str);
+    match (status, detail) {
+        (StatusCode::UNAUTHORIZED, _) => {
+            bail!("the host does not know this token (--token, PULSE_HOST_TOKEN)")
+        }
+        (_, Some(detail)) => bail!("{}", detail.trim_end()),
+        (status, None) => bail!("it answered {status}: is that a pulse-host?"),
+    }
+}
+
+fn authority(url: &Uri) -> String {
+    url.authority().map(ToString::to_string).unwrap_or_default()
+}
+
+/// Sends a request to where a URL points, and returns the answer.
+async fn sent(base: &Uri, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes)> {
+    let host = base.host().context("the URL names no host")?;
+    let name = host.trim_start_matches('[').trim_end_matches(']');
+    let tls = match base.scheme_str() {
+        Some("https") => true,
+        Some("http") => false,
+        _ => bail!("only http:// and https:// are understood"),
+    };
+    let port = base.port_u16().unwrap_or(if tls { 443 } else { 80 });
+    let stream = TcpStream::connect((name, port))
+        .await
+        .with_context(|| format!("{name} can't be reached"))?;
     if !tls {
         return speak(stream, request).await;
     }
@@ -80,19 +122,14 @@ async fn exchange(door: &Door, method: &str, path: &str, body: Option<&Value>) -
     let stream = TlsConnector::from(Arc::new(config))
         .connect(server, stream)
         .await
-        .with_context(|| {
-            format!(
-                "{}: its certificate is not one for {name} that this machine trusts; --url takes the name that it is for",
-                door.url
-            )
-        })?;
+        .with_context(|| format!("its certificate is not one for {name} that this machine trusts"))?;
     speak(stream, request).await
 }
 
 async fn speak(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     request: Request<Full<Bytes>>,
-) -> Result<Value> {
+) -> Result<(StatusCode, Bytes)> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);
     let answer = sender.send_request(request).await?;
@@ -102,16 +139,5 @@ async fn speak(
         .await
         .map_err(|error| anyhow!("the answer broke off: {error}"))?
         .to_bytes();
-    let value: Value = serde_json::from_slice(&bytes).unwrap_or_default();
-    if status.is_success() {
-        return Ok(value);
-    }
-    let detail = value.get("detail").and_then(Value::as_str);
-    match (status, detail) {
-        (StatusCode::UNAUTHORIZED, _) => {
-            bail!("the host does not know this token (--token, PULSE_HOST_TOKEN)")
-        }
-        (_, Some(detail)) => bail!("{}", detail.trim_end()),
-        (status, None) => bail!("it answered {status}: is that a pulse-host?"),
-    }
+    Ok((status, bytes))
 }

@@ -55,6 +55,7 @@ pub fn names() -> &'static [&'static str] {
         "pulse_host_config_last_reload_successful",
         "pulse_host_config_reloads_total",
         "pulse_host_events_dropped_total",
+        "pulse_host_heartbeats_total",
         "pulse_host_host_news_dropped_total",
         "pulse_host_http_connections",
         "pulse_host_http_connections_refused_total",
@@ -157,6 +158,13 @@ fn of_host(app: &App, text: &mut Text) {
     );
     for (class, count) in answered {
         text.sample(&[("status", class)], count as f64);
+    }
+    text.counter(
+        "pulse_host_heartbeats_total",
+        "Heartbeats to the outside, by what became of them.",
+    );
+    for (result, count) in app.beats.figures() {
+        text.sample(&[("result", result)], count as f64);
     }
     let (listeners, dropped) = app.feed.figures();
     text.gauge("pulse_host_http_streams", "Live streams that are open.");

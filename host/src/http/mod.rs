@@ -40,7 +40,7 @@ pub use tenants::quotas;
 use crate::{
     clock::Clock,
     domain::{access::HttpSettings, board::Board, tenant::Roster, time::Wall},
-    operate::{directory, orders::Orders, reloads::Reloads, terms::Terms},
+    operate::{beats::Beats, directory, orders::Orders, reloads::Reloads, terms::Terms},
     sandbox,
     scheduler::{Control, stats::Stats},
     store::{Figures, Reader},
@@ -81,6 +81,8 @@ pub struct Parts {
     pub directory: directory::Shelf,
     /// What operators say of monitors.
     pub orders: Orders,
+    /// What became of heartbeats to the outside.
+    pub beats: Beats,
     /// A hand on the scheduler.
     pub control: Control,
     /// Its figures.

@@ -115,6 +115,7 @@ fn site_with(settings: HttpSettings, records: Option<Reader>) -> Site {
         clock,
         board,
         directory,
+        beats: Default::default(),
         orders: Orders::new(None, Clock::system()),
         control: running.control(),
         stats: running.stats(),

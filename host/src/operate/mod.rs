@@ -2,6 +2,7 @@
 //!
 //! Architecture invariant: nothing here runs on the scheduler's thread, and nothing makes it wait.
 
+pub mod beats;
 pub mod bits;
 pub mod directory;
 pub mod list;
