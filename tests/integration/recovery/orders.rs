@@ -48,6 +48,13 @@ fn a_pause_and_a_silence_outlast_a_kill() {
     assert!(refused.contains("it is paused; resume it first"), "{refused}");
     let (_, refused) = asked(&host, &["check", "m-9"]);
     assert!(refused.contains("there is no monitor default/m-9"), "{refused}");
+    // What is told of it is put on record within a second, and not before the order is answered.
+    let id = incident_of(&host, "m-0");
+    host.wait_for("the story to tell of it", || {
+        ok(&host, &["incidents", &id])
+            .contains("acknowledged (by local: disk ordered)")
+            .then_some(())
+    });
     let folder = host.kill_keeping_folder();
     let host = Host::start_serving(folder, &config);
     let marks = |name: &str| -> Vec<Value> {
@@ -69,14 +76,11 @@ fn a_pause_and_a_silence_outlast_a_kill() {
     );
     let status: Value = serde_json::from_str(&ok(&host, &["status", "--output", "json"])).unwrap();
     assert_eq!(status["caller"]["role"], "admin");
-    let id = incident_of(&host, "m-0");
-    let story = ok(&host, &["incidents", &id]);
-    for line in [
-        "acknowledged (by local: disk ordered)",
-        "not acknowledged any more",
-    ] {
-        assert!(story.contains(line), "no {line:?} in\n{story}");
-    }
+    host.wait_for("the story to tell of the end of it", || {
+        ok(&host, &["incidents", &id])
+            .contains("not acknowledged any more")
+            .then_some(())
+    });
 }
 
 /// The open incident of a monitor.
