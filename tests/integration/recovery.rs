@@ -3,6 +3,7 @@
 
 mod heartbeat;
 mod hung;
+mod kills;
 mod orders;
 mod queue;
 mod restart;
