@@ -31,6 +31,8 @@ pub struct Row {
 pub struct Directory {
     /// By tenant, then by name.
     rows: Vec<Row>,
+    /// Their places on the board once more, side by side: whoever looks at all of them reads nothing else.
+    seats: Vec<Seat>,
     /// Each tenant that has monitors, and its rows.
     tenants: Vec<(Arc<str>, Range<usize>)>,
     /// What is searched: `name` or `tenant/name` of each in small letters, each ended by a zero byte.
@@ -113,6 +115,7 @@ impl Directory {
         });
         let mut directory = Self {
             rows: Vec::with_capacity(order.len()),
+            seats: Vec::with_capacity(order.len()),
             starts: Vec::with_capacity(order.len()),
             ..Self::default()
         };
@@ -174,6 +177,7 @@ impl Directory {
             spec: spec.clone(),
             seat,
         });
+        self.seats.push(seat);
     }
 
     /// How many monitors there are.
@@ -192,6 +196,12 @@ impl Directory {
     #[must_use]
     pub fn row(&self, row: usize) -> Option<&Row> {
         self.rows.get(row)
+    }
+
+    /// The place on the board of the monitor in that row.
+    #[must_use]
+    pub fn seat(&self, row: usize) -> Option<Seat> {
+        self.seats.get(row).copied()
     }
 
     /// All of them, by tenant and name.

@@ -134,7 +134,7 @@ pub fn list(directory: &Directory, board: &Board, query: &Query) -> Page {
     // The least keys behind the cursor, and one more, which tells whether there is another page.
     let mut first: BinaryHeap<u64> = BinaryHeap::with_capacity(limit + 2);
     let mut look = |row: usize| {
-        let Some(standing) = directory.row(row).and_then(|row| board.read(row.seat)) else {
+        let Some(standing) = directory.seat(row).and_then(|seat| board.read(seat)) else {
             // Gone since, or not there yet.
             return;
         };
@@ -299,7 +299,7 @@ pub fn summary(directory: &Directory, board: &Board, query: &Query, label: &str)
     let empty: Arc<str> = "".into();
     let count = |counts: &mut [u64; State::ALL.len()], row: usize| {
         if fits(row)
-            && let Some(standing) = directory.row(row).and_then(|row| board.read(row.seat))
+            && let Some(standing) = directory.seat(row).and_then(|seat| board.read(seat))
             && let Some(count) = counts.get_mut(standing.state as usize)
         {
             *count += 1;

@@ -435,7 +435,7 @@ fn differences(
     let mut changes = Vec::new();
     let mut done = Vec::new();
     let marked = |row: usize, mark: Mark| {
-        let seat = directory.row(row)?.seat;
+        let seat = directory.seat(row)?;
         Some((seat.monitor, board.read(seat)?.marks.has(mark)))
     };
     // By place in `KEPT`, acknowledgements last.
@@ -488,8 +488,8 @@ fn differences(
     let mut off: BTreeMap<(usize, Arc<str>), Vec<MonitorId>> = BTreeMap::new();
     for row in 0..directory.len() {
         let Some((monitor, marks)) = directory
-            .row(row)
-            .and_then(|found| Some((found.seat.monitor, board.read(found.seat)?.marks)))
+            .seat(row)
+            .and_then(|seat| Some((seat.monitor, board.read(seat)?.marks)))
         else {
             continue;
         };
