@@ -328,10 +328,13 @@ fn mark_one(
 ) -> bool {
     let Said { mark, on, why, crowd } = said;
     let Monitor { spec, health, .. } = monitor;
-    if !health.set_mark(spec, mark, on, why, effects) {
+    let now = desk.now();
+    // Each time that a window begins or ends is told on its own, also by one that recurs under the same name.
+    let edge = (mark == Mark::Maintenance).then(|| format!("{why}@{}", now.wall.0 / 1000));
+    if !health.set_mark(spec, mark, on, edge.as_deref().unwrap_or(why), effects) {
         return false;
     }
-    let now = desk.now().mono;
+    let now = now.mono;
     if mark == Mark::Paused {
         desk.family.paused(entity, on);
         if on {

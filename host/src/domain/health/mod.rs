@@ -536,7 +536,7 @@ impl Health {
         self.marks
     }
 
-    /// An operator says something of it, or takes it back; `why` names the window, where it is one. False: that changes
+    /// An operator says something of it, or takes it back; `why` names the edge of a window, where it is one, unlike any other. False: that changes
     /// nothing, since it was so before or there is no trouble that could be acknowledged.
     pub fn set_mark(
         &mut self,

@@ -73,6 +73,28 @@ fn maintenance_is_told_on_both_edges_and_keeps_everything_else_quiet() {
 }
 
 #[test]
+fn a_window_that_recurs_is_told_each_time() {
+    let mut rig = Rig::new(vec![spec("shop")], |_| {});
+    let seat = rig.seat();
+    rig.healthy();
+    let mut ids = std::collections::HashSet::new();
+    for _ in 0..3 {
+        for on in [true, false] {
+            assert_eq!(rig.mark(seat, Mark::Maintenance, on), 1);
+            let job = rig.next(Kind::Code);
+            assert!(
+                ids.insert(delivery_id(&job)),
+                "a receiver would take it for the last one"
+            );
+            rig.answer(&job, receipt());
+            rig.healthy();
+            rig.pass(2_000);
+            rig.healthy();
+        }
+    }
+}
+
+#[test]
 fn who_acknowledges_is_not_reminded_and_hears_of_the_end() {
     let mut shop = spec("shop");
     shop.intervention = None;
