@@ -1,7 +1,10 @@
 //! What is asked of a host that runs: how things stand, and what operators say of monitors.
 
 use super::{Output, put, put_json, table::table, whose::Whose};
-use crate::http::{client, tokens::Door};
+use crate::{
+    http::{client, tokens::Door},
+    journal::counted,
+};
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
@@ -430,7 +433,11 @@ pub fn orders(kind: &str, command: OrderCommand) -> Result<ExitCode> {
             host.show(&answer, |answer| {
                 let changed = answer.get("changed").and_then(Value::as_u64).unwrap_or_default();
                 match answer.get("active").and_then(Value::as_bool) {
-                    Some(true) => format!("{} holds for {changed} monitors", text(answer, "/id")),
+                    Some(true) => format!(
+                        "{} holds for {}",
+                        text(answer, "/id"),
+                        counted(changed, "monitor")
+                    ),
                     _ => format!(
                         "{} begins at {}",
                         text(answer, "/id"),
@@ -444,7 +451,7 @@ pub fn orders(kind: &str, command: OrderCommand) -> Result<ExitCode> {
             let answer = host.ask("DELETE", &format!("/api/v1/{kind}/{}", escaped(&args.id)), None)?;
             host.show(&answer, |answer| {
                 let changed = answer.get("changed").and_then(Value::as_u64).unwrap_or_default();
-                format!("{} has ended, for {changed} monitors", args.id)
+                format!("{} has ended, for {}", args.id, counted(changed, "monitor"))
             })
         }
     }

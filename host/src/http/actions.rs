@@ -75,6 +75,13 @@ fn present(app: &App, row: &Row, what: What) -> Vec<Arc<Order>> {
     app.orders.all().into_iter().filter(about).collect()
 }
 
+async fn take_back(app: &App, before: &[Arc<Order>]) -> Result<(), Problem> {
+    for order in before {
+        orders::remove(app, &order.id).await?;
+    }
+    Ok(())
+}
+
 /// `POST /api/v1/monitors/{tenant}/{name}/pause`.
 pub async fn pause(
     Shared(app): Shared<App>,
@@ -86,9 +93,7 @@ pub async fn pause(
     let order = order(&app, &caller, &row, What::Pause, &told(&body)?)?;
     let before = present(&app, &row, What::Pause);
     let (order, kept) = orders::add(&app, order).await?;
-    for before in &before {
-        orders::remove(&app, &before.id).await?;
-    }
+    take_back(&app, &before).await?;
     orders::settle(&app).await?;
     Ok(json(&json!({
         "changed": before.is_empty(),
@@ -104,9 +109,7 @@ pub async fn resume(
 ) -> Result<Response, Problem> {
     let row = row(&app, &caller, &path)?;
     let before = present(&app, &row, What::Pause);
-    for before in &before {
-        orders::remove(&app, &before.id).await?;
-    }
+    take_back(&app, &before).await?;
     orders::settle(&app).await?;
     let now = app.clock.wall();
     let others =
@@ -161,9 +164,7 @@ pub async fn acknowledge(
         .await?
         .ok_or_else(nothing)?
         .map_err(orders::refused)?;
-    for before in &before {
-        orders::remove(&app, &before.id).await?;
-    }
+    take_back(&app, &before).await?;
     Ok(json(&json!({
         "changed": before.is_empty(),
         "order": order_json(&order, now, kept.as_ref().err()),
@@ -178,9 +179,7 @@ pub async fn unacknowledge(
 ) -> Result<Response, Problem> {
     let row = row(&app, &caller, &path)?;
     let before = present(&app, &row, What::Acknowledgement);
-    for before in &before {
-        orders::remove(&app, &before.id).await?;
-    }
+    take_back(&app, &before).await?;
     orders::settle(&app).await?;
     Ok(json(&json!({ "changed": !before.is_empty() })))
 }

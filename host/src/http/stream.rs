@@ -159,7 +159,7 @@ async fn counted(app: &App, tenant: Option<&Arc<str>>) -> Option<String> {
             let tenant = Arc::clone(tenant);
             let look = app.search(move |directory, board| {
                 for row in directory.of_tenant(&tenant) {
-                    let standing = directory.row(row).and_then(|row| board.read(row.seat));
+                    let standing = directory.seat(row).and_then(|seat| board.read(seat));
                     if let Some(count) = standing.and_then(|standing| counts.get_mut(standing.state as usize))
                     {
                         *count += 1;

@@ -256,7 +256,6 @@ impl Orders {
     ) -> Result<usize, Unasked> {
         let directory = shelf.present();
         let now = self.0.clock.wall();
-        self.forget(now);
         let held: Vec<Arc<Order>> = self
             .all()
             .into_iter()
@@ -264,14 +263,19 @@ impl Orders {
             .collect();
         let before = std::mem::take(&mut last.held);
         let (seen, lying, now_held) = (Arc::clone(&directory), Arc::clone(board), held.clone());
-        // A million monitors are no work for a thread that answers others.
-        let found = tokio::task::spawn_blocking(move || differences(&seen, &lying, &now_held, &before)).await;
-        let Ok((changes, done)) = found else {
+        let orders = self.clone();
+        // A million monitors and a disk are no work for a thread that answers others.
+        let found = tokio::task::spawn_blocking(move || {
+            orders.forget(now);
+            let (changes, done) = differences(&seen, &lying, &now_held, &before);
+            for id in done {
+                orders.take_off(&id);
+            }
+            changes
+        });
+        let Ok(changes) = found.await else {
             return Err(Unasked::Stopped);
         };
-        for id in done {
-            let _ = self.remove(&id);
-        }
         let mut count = 0;
         for change in changes {
             match control
@@ -334,9 +338,13 @@ impl Orders {
             over.map(|order| Arc::clone(&order.id)).collect()
         };
         for id in over {
-            if let Ok(Err(error)) = self.remove(&id) {
-                tracing::warn!("{id} is over, and can't be taken off the record: {error}");
-            }
+            self.take_off(&id);
+        }
+    }
+
+    fn take_off(&self, id: &str) {
+        if let Ok(Err(error)) = self.remove(id) {
+            tracing::warn!("{id} is over, and can't be taken off the record: {error}");
         }
     }
 

@@ -39,7 +39,7 @@ fn a_pause_and_a_silence_outlast_a_kill() {
     let said = ok(&host, &["pause", "m-1", "--for", "2h", "--comment", "moving"]);
     assert!(said.starts_with("m-1 is paused until "), "{said}");
     let said = ok(&host, &["silence", "add", "monitor=m-2"]);
-    assert!(said.contains("holds for 1 monitors"), "{said}");
+    assert!(said.contains("holds for 1 monitor"), "{said}");
     let said = ok(&host, &["ack", "m-0", "--comment", "disk ordered"]);
     assert!(said.contains("of m-0 is acknowledged"), "{said}");
     let list = ok(&host, &["silence", "list"]);

@@ -409,7 +409,7 @@ fn collect(stream: impl Read, lines: &Lines) {
 }
 
 /// Every whole line of the alerts' file. The last may still be on its way.
-fn alerts(folder: &Path) -> Vec<Value> {
+pub fn alerts(folder: &Path) -> Vec<Value> {
     let text = std::fs::read_to_string(folder.join("alerts/alerts.ndjson")).unwrap_or_default();
     text.split_inclusive('\n')
         .filter(|line| line.ends_with('\n'))
