@@ -77,6 +77,12 @@ const STEPS: &[&str] = &["
         id TEXT PRIMARY KEY,
         body TEXT NOT NULL
     ) STRICT, WITHOUT ROWID;
+", "
+    -- When each heartbeat monitor was heard last.
+    CREATE TABLE beat (
+        key INTEGER PRIMARY KEY,
+        at INTEGER NOT NULL
+    ) STRICT;
 "];
 
 /// The present schema's number.

@@ -4,6 +4,7 @@ use super::*;
 use crate::{
     domain::{
         color::Color,
+        deadman::Unwritten,
         event::{Event, Fact},
         health::{Effects, Episodes, Health},
         job::{Alert, Incident, MonitorId},
@@ -433,4 +434,21 @@ fn a_store_in_use_is_checked_and_copied() {
         panic!("there is none");
     };
     assert!(none.to_string().starts_with("there is no "), "{none}");
+}
+
+#[test]
+fn heartbeats_are_found_again() {
+    let folder = TempDir::new().unwrap();
+    let beats = open(folder.path()).beats().unwrap();
+    let (one, two) = (MonitorKey(u64::MAX), MonitorKey(7));
+    let heard = |heard: &[(MonitorKey, Wall)], gone: &[MonitorKey]| Unwritten {
+        heard: heard.to_vec(),
+        gone: gone.to_vec(),
+    };
+    beats.put(&heard(&[(one, Wall(5)), (two, Wall(6))], &[])).unwrap();
+    beats.put(&heard(&[(one, Wall(8))], &[two])).unwrap();
+    assert_eq!(
+        open(folder.path()).beats().unwrap().all().unwrap(),
+        [(one, Wall(8))]
+    );
 }
