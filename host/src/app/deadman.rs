@@ -6,7 +6,6 @@ use crate::{
         deadman::Switches,
         saved::{MonitorKey, Recalled},
         spec::MonitorSpec,
-        time::Now,
     },
     store::{Beats, Store},
 };
@@ -37,10 +36,7 @@ pub(super) fn begin(
         .all()
         .map_err(|error| anyhow!(error))
         .context("which heartbeats came can't be read")?;
-    let now = Now {
-        mono: clock.mono(),
-        wall: clock.wall(),
-    };
+    let now = clock.now();
     let in_trouble = |key| {
         let recalled: Option<&Recalled> = recalled.get(&key);
         recalled.is_some_and(|recalled| recalled.saved.health.episode().is_some())
@@ -81,7 +77,7 @@ impl Recorder {
     /// What is not on record yet. If that fails it is tried again with what comes next, and said once.
     pub fn write(&self) {
         let unwritten = self.switches.take_unwritten();
-        if unwritten.heard.is_empty() && unwritten.gone.is_empty() {
+        if unwritten.kept.is_empty() && unwritten.gone.is_empty() {
             return;
         }
         let written = self.beats.put(&unwritten);

@@ -371,7 +371,7 @@ impl Host {
                 (Some(store), Some(heard))
             }
             None => {
-                switches.configure(&monitors, clock.mono());
+                switches.configure(&monitors, clock.now());
                 (None, None)
             }
         };

@@ -1,6 +1,7 @@
 //! `heartbeat` of a monitor: what it watches says by itself that it is well.
 
 use super::{
+    build::Owner,
     layer::LaneLayer,
     problem::Problem,
     read::{Reader, Spot},
@@ -77,9 +78,8 @@ impl BeatLayer {
         self.grace.map_or(GRACE, |span| span.value)
     }
 
-    /// The check that this comes to. `who` is whose it is, and `partial` says that something that was named is missing,
-    /// which was reported.
-    pub fn lane(&self, reader: &mut Reader<'_>, who: &str, partial: bool) -> LaneLayer {
+    /// The check that this comes to. `owner` is whose it is.
+    pub fn lane(&self, reader: &mut Reader<'_>, owner: &Owner<'_>) -> LaneLayer {
         let lane = |settings: Option<Spot<Table>>| LaneLayer {
             plugin: Some(Spot {
                 at: self.at,
@@ -90,10 +90,9 @@ impl BeatLayer {
             ..LaneLayer::default()
         };
         let mut lacks = |key: &str, help: &str| {
-            if !self.spoiled && !partial {
-                reader.report(
-                    Problem::new("missing-key", self.at, format!("{who} lacks `heartbeat.{key}`")).help(help),
-                );
+            if !self.spoiled && !owner.partial {
+                let text = format!("{} lacks `heartbeat.{key}`", owner.who);
+                reader.report(Problem::new("missing-key", owner.at, text).help(help));
             }
         };
         if self.every.is_none() {

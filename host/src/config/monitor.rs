@@ -129,7 +129,7 @@ impl<'a> Builder<'a> {
         let pulse = if let Some(beat) = &layer.heartbeat {
             pulse_owner.prefix = "heartbeat.";
             pulse_owner.own = raw.layer.heartbeat.as_ref().map(|beat| &beat.written);
-            layer.pulse = beat.lane(&mut self.reader, &who, pulse_owner.partial);
+            layer.pulse = beat.lane(&mut self.reader, &pulse_owner);
             (!layer.pulse.spoiled).then(|| self.beat_post())
         } else if layer.pulse.plugin.is_some() {
             let timeout = layer.timeout.map_or(PULSE_TIMEOUT, |span| span.value);

@@ -691,7 +691,7 @@ fn whoever_waits_for_heartbeats_runs_no_plugin() {
          [[monitor]]\nname = \"backup\"\nuse = [\"job\"]\nheartbeat.grace = \"5s\"\n\
          [[monitor]]\nname = \"patient\"\nuse = [\"job\"]\ninterval = \"2m\"\nfailure-threshold = 2\n\
          [[monitor]]\nname = \"shop\"\nuse = [\"job\"]\npulse = {{ plugin = \"tcp\", settings.address = \"a:1\" }}\n\
-         [plugins.tcp]\ngrants.tcp = [\"a:1\"]\n"
+         [plugins.tcp]\ngrants.tcp = [\"a:1\"]\ngrants.networks = [\"public\"]\n"
     );
     let config = config(&text);
     let watch = |at: usize| crate::domain::deadman::Watch::of(&config.monitors[at]);

@@ -11,7 +11,7 @@ use super::{
     plugin::Facts,
     saved::MonitorKey,
     spec::{Kind, MonitorSpec, Profile},
-    time::{Mono, Now, Wall, millis},
+    time::{Mono, Now, Wall, millis, nanos},
 };
 use serde::Deserialize;
 use std::{
@@ -104,23 +104,31 @@ impl Watch {
 /// What is known of one monitor's heartbeats.
 #[derive(Debug)]
 struct Switch {
-    /// Since when it has been silent: the last heartbeat, or the moment from which one could be heard.
+    /// Since when it has been silent: the last heartbeat, or the moment from which one was waited for.
     since: AtomicU64,
-    /// When it was heard last; 0: never.
-    heard: AtomicU64,
+    /// The same by the wall clock, as it is put on record.
+    at: AtomicU64,
+    /// It was heard then, or else it was never heard.
+    ever: AtomicBool,
     /// A check found that it was silent for too long.
     silent: AtomicBool,
     unwritten: AtomicBool,
 }
 
 impl Switch {
-    fn new(since: Mono) -> Arc<Self> {
+    fn new(now: Now) -> Arc<Self> {
         Arc::new(Self {
-            since: AtomicU64::new(since.0),
-            heard: AtomicU64::new(0),
+            since: AtomicU64::new(now.mono.0),
+            at: AtomicU64::new(now.wall.0),
+            ever: AtomicBool::new(false),
             silent: AtomicBool::new(false),
-            unwritten: AtomicBool::new(false),
+            unwritten: AtomicBool::new(true),
         })
+    }
+
+    fn heard(&self) -> Option<Wall> {
+        let ever = self.ever.load(Ordering::Acquire);
+        ever.then(|| Wall(self.at.load(Ordering::Acquire)))
     }
 
     fn since(&self) -> Mono {
@@ -137,11 +145,22 @@ pub struct Heard {
     pub deadline: Mono,
 }
 
+/// What is kept of a monitor's heartbeats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// Whose.
+    pub key: MonitorKey,
+    /// Since when it has been silent.
+    pub at: Wall,
+    /// It was heard then; otherwise one has been waited for since then, and none ever came.
+    pub ever: bool,
+}
+
 /// What is to be put on record.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Unwritten {
-    /// The last heartbeat of each.
-    pub heard: Vec<(MonitorKey, Wall)>,
+    /// How each stands now.
+    pub kept: Vec<Kept>,
     /// They are watched no more.
     pub gone: Vec<MonitorKey>,
 }
@@ -156,7 +175,7 @@ pub struct Switches {
 
 impl Switches {
     /// From now on these monitors are watched; of those that were before, everything stays known.
-    pub fn configure(&self, monitors: &[MonitorSpec], now: Mono) {
+    pub fn configure(&self, monitors: &[MonitorSpec], now: Now) {
         let watched = monitors.iter().filter(|spec| {
             let check = spec.pulse.as_ref();
             check.is_some_and(|check| is_watched(&check.profile))
@@ -164,7 +183,10 @@ impl Switches {
         let mut all = self.all.write().unwrap_or_else(PoisonError::into_inner);
         let mut before = std::mem::take(&mut *all);
         for key in watched.map(MonitorKey::of) {
-            let switch = before.remove(&key).unwrap_or_else(|| Switch::new(now));
+            let switch = before.remove(&key).unwrap_or_else(|| {
+                self.unwritten.store(true, Ordering::Release);
+                Switch::new(now)
+            });
             all.insert(key, switch);
         }
         if !before.is_empty() {
@@ -180,29 +202,43 @@ impl Switches {
         &self,
         monitors: &[MonitorSpec],
         now: Now,
-        past: &[(MonitorKey, Wall)],
+        past: &[Kept],
         silent: impl Fn(MonitorKey) -> bool,
     ) {
-        self.configure(monitors, now.mono);
-        if past.is_empty() {
-            return;
-        }
-        let past: HashMap<_, _> = past.iter().copied().collect();
+        self.configure(monitors, now);
+        let past: HashMap<_, _> = past.iter().map(|kept| (kept.key, *kept)).collect();
         for spec in monitors {
-            let key = MonitorKey::of(spec);
-            let (Some(at), Some(watch)) = (past.get(&key), Watch::of(spec)) else {
+            let Some(watch) = Watch::of(spec) else {
                 continue;
             };
+            let key = MonitorKey::of(spec);
             let Some(switch) = self.switch(key) else {
                 continue;
             };
+            let Some(kept) = past.get(&key) else {
+                if silent(key) {
+                    // A crash came between the alarm and the record. It stays silent until it is heard.
+                    let since = now
+                        .mono
+                        .0
+                        .saturating_sub(nanos(watch.patience()).saturating_add(1));
+                    switch.since.store(since, Ordering::Release);
+                }
+                continue;
+            };
             // A clock that was set back has heard nothing in the future.
-            let at = Wall(at.0.min(now.wall.0));
-            switch.heard.store(at.0, Ordering::Release);
-            let expected = at.0.saturating_add(millis(watch.every()));
-            if silent(key) || expected > now.wall.0 {
+            let at = Wall(kept.at.0.min(now.wall.0));
+            switch.ever.store(kept.ever, Ordering::Release);
+            let goes_on = silent(key) || at.0.saturating_add(millis(watch.every())) > now.wall.0;
+            if goes_on {
                 switch.since.store(now.to_mono(at).0, Ordering::Release);
             }
+            // Whoever asks is told when it was heard, whatever is waited for since.
+            if goes_on || kept.ever {
+                switch.at.store(at.0, Ordering::Release);
+            }
+            let differs = switch.at.load(Ordering::Acquire) != kept.at.0;
+            switch.unwritten.store(differs, Ordering::Release);
         }
         let all = self.all.read().unwrap_or_else(PoisonError::into_inner);
         let orphans = past.into_keys().filter(|key| !all.contains_key(key));
@@ -222,7 +258,8 @@ impl Switches {
     /// watched so.
     pub fn hear(&self, key: MonitorKey, now: Now) -> Option<bool> {
         let switch = self.switch(key)?;
-        switch.heard.store(now.wall.0, Ordering::Release);
+        switch.at.store(now.wall.0, Ordering::Release);
+        switch.ever.store(true, Ordering::Release);
         switch.since.store(now.mono.0, Ordering::Release);
         switch.unwritten.store(true, Ordering::Release);
         self.unwritten.store(true, Ordering::Release);
@@ -233,9 +270,8 @@ impl Switches {
     #[must_use]
     pub fn heard(&self, key: MonitorKey, watch: &Watch) -> Option<Heard> {
         let switch = self.switch(key)?;
-        let at = switch.heard.load(Ordering::Acquire);
         Some(Heard {
-            at: (at > 0).then_some(Wall(at)),
+            at: switch.heard(),
             deadline: switch.since().after(watch.patience()),
         })
     }
@@ -248,9 +284,7 @@ impl Switches {
         let since = switch.as_ref().map_or(now, |switch| switch.since());
         let silence = now.since(since);
         let silent = silence > watch.patience();
-        let never = switch
-            .as_ref()
-            .is_none_or(|switch| switch.heard.load(Ordering::Acquire) == 0);
+        let never = switch.as_ref().is_none_or(|switch| switch.heard().is_none());
         if let Some(switch) = switch {
             switch.silent.store(silent, Ordering::Release);
         }
@@ -290,17 +324,20 @@ impl Switches {
         let unwritten = all
             .iter()
             .filter(|(_, switch)| switch.unwritten.swap(false, Ordering::AcqRel));
+        let kept = unwritten.map(|(key, switch)| Kept {
+            key: *key,
+            at: Wall(switch.at.load(Ordering::Acquire)),
+            ever: switch.ever.load(Ordering::Acquire),
+        });
         Unwritten {
-            heard: unwritten
-                .map(|(key, switch)| (*key, Wall(switch.heard.load(Ordering::Acquire))))
-                .collect(),
+            kept: kept.collect(),
             gone: std::mem::take(&mut *self.gone.lock().unwrap_or_else(PoisonError::into_inner)),
         }
     }
 
     /// That could not be written, and is to be tried again.
     pub fn give_back(&self, unwritten: Unwritten) {
-        for (key, _) in unwritten.heard {
+        for Kept { key, .. } in unwritten.kept {
             if let Some(switch) = self.switch(key) {
                 switch.unwritten.store(true, Ordering::Release);
             }
@@ -375,7 +412,7 @@ mod tests {
         let (spec, switches) = (backup(HOUR, HOUR / 60), Switches::default());
         let key = MonitorKey::of(&spec);
         assert_eq!(switches.hear(key, at(0)), None, "nobody watches it");
-        switches.configure(std::slice::from_ref(&spec), at(0).mono);
+        switches.configure(std::slice::from_ref(&spec), at(0));
         let (status, line) = look(&switches, &spec, 90);
         assert_eq!(
             (status, &*line),
@@ -400,7 +437,7 @@ mod tests {
         assert_eq!(look(&switches, &spec, 3_701 + 3_661).0, Status::Unhealthy);
         // Another configuration takes nothing away that is known.
         let patient = backup(3 * HOUR, HOUR);
-        switches.configure(std::slice::from_ref(&patient), at(9_000).mono);
+        switches.configure(std::slice::from_ref(&patient), at(9_000));
         assert_eq!(
             look(&switches, &patient, 9_000),
             (Status::Healthy, "heard 1h 28m ago".into())
@@ -411,7 +448,8 @@ mod tests {
     fn what_may_have_come_while_the_host_was_away_is_no_silence() {
         let spec = backup(HOUR, HOUR / 60);
         let key = MonitorKey::of(&spec);
-        // Heard at 0. The host is back at the second figure; silence is found after the third, and not before.
+        // Heard, or waited for, since 0. The host is back at the second figure; silence is found after the third, and not
+        // before.
         for (was_silent, back, found) in [
             // The next one is due later: nothing was missed.
             (false, 3_000, 3_660),
@@ -421,42 +459,59 @@ mod tests {
             // It was silent before the host went away, and is so until it is heard.
             (true, 90_000, 0),
         ] {
-            let switches = Switches::default();
-            switches.begin(
-                std::slice::from_ref(&spec),
-                at(back),
-                &[(key, at(0).wall)],
-                |_| was_silent,
-            );
-            if found > 0 {
-                assert_eq!(look(&switches, &spec, found).0, Status::Healthy, "{back}");
+            for ever in [true, false] {
+                let switches = Switches::default();
+                let past = [Kept {
+                    key,
+                    at: at(0).wall,
+                    ever,
+                }];
+                switches.begin(std::slice::from_ref(&spec), at(back), &past, |_| was_silent);
+                if found > 0 {
+                    assert_eq!(look(&switches, &spec, found).0, Status::Healthy, "{back}");
+                }
+                let then = back.max(found + 1);
+                assert_eq!(look(&switches, &spec, then).0, Status::Unhealthy, "{back}");
+                let heard = switches.heard(key, &Watch::of(&spec).unwrap()).unwrap();
+                assert_eq!(heard.at, ever.then_some(at(0).wall));
             }
-            assert_eq!(
-                look(&switches, &spec, back.max(found + 1)).0,
-                Status::Unhealthy,
-                "{back}"
-            );
-            let heard = switches.heard(key, &Watch::of(&spec).unwrap()).unwrap();
-            assert_eq!(heard.at, Some(at(0).wall));
         }
+        // What is not on record, but told already, is not taken back.
+        let switches = Switches::default();
+        switches.begin(std::slice::from_ref(&spec), at(0), &[], |_| true);
+        assert_eq!(look(&switches, &spec, 0).0, Status::Unhealthy);
+        assert_eq!(switches.hear(key, at(1)), Some(true));
+        assert_eq!(look(&switches, &spec, 1).0, Status::Healthy);
     }
 
     #[test]
     fn what_is_new_is_put_on_record_once_and_again_if_that_failed() {
         let (spec, switches) = (backup(HOUR, HOUR), Switches::default());
         let (key, stranger) = (MonitorKey::of(&spec), MonitorKey(7));
-        let past = [(stranger, at(0).wall)];
+        let known = |key, seconds, ever| Kept {
+            key,
+            at: at(seconds).wall,
+            ever,
+        };
+        let past = [known(stranger, 0, true)];
         switches.begin(std::slice::from_ref(&spec), at(0), &past, |_| false);
-        let nothing = Unwritten::default();
-        assert_eq!(switches.take_unwritten().gone, [stranger]);
+        let taken = switches.take_unwritten();
+        assert_eq!(
+            (taken.kept, taken.gone),
+            (vec![known(key, 0, false)], vec![stranger])
+        );
         switches.hear(key, at(1));
         switches.hear(key, at(2));
         let taken = switches.take_unwritten();
-        assert_eq!(taken.heard, [(key, at(2).wall)]);
-        assert_eq!(switches.take_unwritten(), nothing);
+        assert_eq!(taken.kept, [known(key, 2, true)]);
+        assert_eq!(switches.take_unwritten(), Unwritten::default());
         switches.give_back(taken);
-        assert_eq!(switches.take_unwritten().heard, [(key, at(2).wall)]);
-        switches.configure(&[], at(3).mono);
+        assert_eq!(switches.take_unwritten().kept, [known(key, 2, true)]);
+        switches.configure(&[], at(3));
         assert_eq!(switches.take_unwritten().gone, [key]);
+        // What an earlier process has put on record is not put there once more.
+        let past = [known(key, 2, true)];
+        switches.begin(std::slice::from_ref(&spec), at(4), &past, |_| false);
+        assert_eq!(switches.take_unwritten(), Unwritten::default());
     }
 }

@@ -8,20 +8,13 @@ use super::{
     reply::{json, when},
     tokens,
 };
-use crate::domain::{deadman::Watch, saved::MonitorKey, spec::MonitorSpec, time::Now};
+use crate::domain::{deadman::Watch, saved::MonitorKey, spec::MonitorSpec};
 use axum::{
     extract::{Path, State as Shared},
     http::{HeaderMap, header},
     response::Response,
 };
 use serde_json::{Value, json};
-
-fn now(app: &App) -> Now {
-    Now {
-        mono: app.clock.mono(),
-        wall: app.clock.wall(),
-    }
-}
 
 /// A heartbeat.
 pub async fn beat(
@@ -41,7 +34,7 @@ pub async fn beat(
     });
     let row =
         found.ok_or_else(|| Problem::unknown_caller("no heartbeat monitor of that name has that token"))?;
-    let heard = app.switches.hear(MonitorKey::of(&row.spec), now(&app));
+    let heard = app.switches.hear(MonitorKey::of(&row.spec), app.clock.now());
     // It was added or taken away this very moment.
     let worth_a_look = heard.ok_or_else(|| Problem::busy("the configuration changes; try again"))?;
     if worth_a_look {
@@ -65,6 +58,6 @@ pub fn told(app: &App, spec: &MonitorSpec) -> Value {
         "every_ms": ms(watch.every()),
         "grace_ms": ms(watch.grace()),
         "heard_at": heard.at.map(|at| when(at.0)),
-        "deadline": now(app).to_wall(heard.deadline).map(|at| when(at.0)),
+        "deadline": app.clock.now().to_wall(heard.deadline).map(|at| when(at.0)),
     })
 }

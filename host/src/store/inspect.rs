@@ -103,7 +103,7 @@ impl Inspected {
             incidents: count("incident")?,
             events: count("event")?,
             history: count("history")?,
-            heartbeats: count_since(3, "beat")?,
+            heartbeats: count_since(3, "beat WHERE ever")?,
         })
     }
 

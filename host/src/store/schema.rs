@@ -78,10 +78,11 @@ const STEPS: &[&str] = &["
         body TEXT NOT NULL
     ) STRICT, WITHOUT ROWID;
 ", "
-    -- When each heartbeat monitor was heard last.
+    -- Since when each heartbeat monitor has been silent; `ever`: it was heard then, or else it was never heard.
     CREATE TABLE beat (
         key INTEGER PRIMARY KEY,
-        at INTEGER NOT NULL
+        at INTEGER NOT NULL,
+        ever INTEGER NOT NULL
     ) STRICT;
 "];
 

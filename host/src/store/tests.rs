@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     domain::{
         color::Color,
-        deadman::Unwritten,
+        deadman::{Kept, Unwritten},
         event::{Event, Fact},
         health::{Effects, Episodes, Health},
         job::{Alert, Incident, MonitorId},
@@ -441,14 +441,20 @@ fn heartbeats_are_found_again() {
     let folder = TempDir::new().unwrap();
     let beats = open(folder.path()).beats().unwrap();
     let (one, two) = (MonitorKey(u64::MAX), MonitorKey(7));
-    let heard = |heard: &[(MonitorKey, Wall)], gone: &[MonitorKey]| Unwritten {
-        heard: heard.to_vec(),
+    let kept = |key, at, ever| Kept {
+        key,
+        at: Wall(at),
+        ever,
+    };
+    let unwritten = |kept: &[Kept], gone: &[MonitorKey]| Unwritten {
+        kept: kept.to_vec(),
         gone: gone.to_vec(),
     };
-    beats.put(&heard(&[(one, Wall(5)), (two, Wall(6))], &[])).unwrap();
-    beats.put(&heard(&[(one, Wall(8))], &[two])).unwrap();
-    assert_eq!(
-        open(folder.path()).beats().unwrap().all().unwrap(),
-        [(one, Wall(8))]
-    );
+    beats
+        .put(&unwritten(&[kept(one, 5, false), kept(two, 6, true)], &[]))
+        .unwrap();
+    beats.put(&unwritten(&[kept(one, 8, true)], &[two])).unwrap();
+    drop(beats);
+    let again = open(folder.path()).beats().unwrap();
+    assert_eq!(again.all().unwrap(), [kept(one, 8, true)]);
 }

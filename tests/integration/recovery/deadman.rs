@@ -33,10 +33,7 @@ fn silence_is_told_until_a_heartbeat_ends_it() {
     host.wait_for_color("backup", "red");
     for (name, token) in [("backup", "another"), ("backup", ""), ("backups", "its-own")] {
         let refused = beat(&host, name, token).unwrap_err();
-        assert!(
-            refused.contains("no heartbeat monitor of that name has that token"),
-            "{refused}"
-        );
+        assert!(refused.contains("does not know this token"), "{refused}");
     }
     let admin = Door::read(&host.folder().join("state")).unwrap().unwrap().token;
     assert!(
@@ -48,14 +45,11 @@ fn silence_is_told_until_a_heartbeat_ends_it() {
     // Without this wish it would be looked at again in a second only, when it may be silent again.
     host.wait_for_color("backup", "green");
     let told = host.alerts_of("backup");
-    assert_eq!(colors(&told)[..2], ["red", "green"], "{told:?}");
-    assert!(
-        told[0]["body"]
-            .as_str()
-            .unwrap()
-            .contains("no heartbeat ever for"),
-        "{told:?}"
-    );
+    let colors = colors(&told);
+    let red = colors.iter().position(|color| *color == "red").unwrap();
+    assert_eq!(colors.get(red + 1), Some(&"green"), "{told:?}");
+    let body = told[red]["body"].as_str().unwrap();
+    assert!(body.contains("no heartbeat ever for"), "{body}");
     let shown = host.asked("GET", "/api/v1/monitors/default/nightly");
     assert_eq!(
         (&shown["state"], &shown["plugin"]),
@@ -83,6 +77,7 @@ fn what_was_heard_is_known_after_a_kill() {
     host.wait_for("it to be looked at again", || {
         (!one("gone")["runs"].as_array().unwrap().is_empty()).then_some(())
     });
-    assert_eq!(colors(&host.alerts_of("gone")), ["red"]);
+    let told = host.alerts_of("gone");
+    assert!(!colors(&told).contains(&"green"), "{told:?}");
     assert_eq!(one("gone")["state"], "down");
 }
