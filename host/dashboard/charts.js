@@ -16,7 +16,7 @@ function ticks(most) {
   return list;
 }
 
-/** From the least to the greatest and the mean between, over time. */
+/** From the least to the greatest and the mean between, over time; and what 95 of 100 did not exceed, where that is known. */
 export function latency(points, stepMs) {
   // About as wide as it will be shown, so that its text is as large as any other.
   const width = Math.max(290, Math.min(1180, window.innerWidth - 60));
@@ -43,8 +43,9 @@ export function latency(points, stepMs) {
     }
     const upper = run.map(([time, point]) => `${at(x(time))},${at(y(point.max_us))}`);
     const lower = run.map(([time, point]) => `${at(x(time))},${at(y(point.min_us))}`).reverse();
+    const high = run.filter(([, point]) => point.p95_us !== null && point.p95_us !== undefined).map(([time, point]) => `${at(x(time))},${at(y(point.p95_us))}`);
     const mean = run.map(([time, point]) => `${at(x(time))},${at(y(point.mean_us))}`);
-    return [s("polygon", { class: "band", points: [...upper, ...lower].join(" ") }), s("polyline", { class: "line", points: mean.join(" ") })];
+    return [s("polygon", { class: "band", points: [...upper, ...lower].join(" ") }), s("polyline", { class: "line", points: mean.join(" ") }), high.length > 1 && s("polyline", { class: "line high", points: high.join(" ") })];
   });
   const last = known[known.length - 1];
   const words = `How long checks took: ${micros(last.mean_us)} on average at the end, between ${micros(Math.min(...known.map((point) => point.min_us)))} and ${micros(Math.max(...known.map((point) => point.max_us)))} overall`;

@@ -9,6 +9,8 @@ import { actions } from "./actions.js";
 const SPANS = { "5m": ["Day", 300e3, 86400e3], "1h": ["Week", 3600e3, 7 * 86400e3], "1d": ["Quarter", 86400e3, 90 * 86400e3] };
 /** Checks that are shown at once. */
 const RUNS = 8;
+/** What so many of 100 checks did not exceed. */
+const QUANTILES = ["p50_us", "p95_us", "p99_us"];
 /** A sum of checks changes rarely. */
 const HISTORY_MS = 30000;
 
@@ -52,14 +54,15 @@ function picks(step, ctx) {
 function past(history, step) {
   const points = history.points;
   if (!points.length) return empty("No sums of checks yet.", "Checks are summed up when five minutes are over.");
-  const rows = points.slice(-96).reverse().map((point) => h("tr", { key: point.at }, h("th", { scope: "row", class: "nowrap" }, h("time", { datetime: point.at }, day(Date.parse(point.at)))), h("td", { class: "num" }, count(point.runs)), h("td", { class: "num" }, count(point.failures)), h("td", { class: "num" }, count(point.faults)), h("td", { class: "num" }, micros(point.min_us)), h("td", { class: "num" }, micros(point.mean_us)), h("td", { class: "num" }, micros(point.max_us))));
+  const known = points.some((point) => point.p95_us);
+  const rows = points.slice(-96).reverse().map((point) => h("tr", { key: point.at }, h("th", { scope: "row", class: "nowrap" }, h("time", { datetime: point.at }, day(Date.parse(point.at)))), h("td", { class: "num" }, count(point.runs)), h("td", { class: "num" }, count(point.failures)), h("td", { class: "num" }, count(point.faults)), h("td", { class: "num" }, micros(point.min_us)), h("td", { class: "num" }, micros(point.mean_us)), h("td", { class: "num" }, micros(point.max_us)), known && QUANTILES.map((name) => h("td", { class: "num" }, point[name] === null ? "–" : micros(point[name])))));
   const num = (name) => ({ name, num: true });
   return [
     h("h3", null, "How long checks took"),
     latency(points, SPANS[step][1]) || empty("No check has taken measurable time."),
     h("h3", null, "How many were well"),
     availability(points),
-    h("details", null, h("summary", null, "Figures"), table("Sums of checks", ["From", num("Checks"), num("Failed"), num("Faults"), num("Least"), num("Mean"), num("Most")], rows)),
+    h("details", null, h("summary", null, "Figures"), table("Sums of checks", ["From", num("Checks"), num("Failed"), num("Faults"), num("Least"), num("Mean"), num("Most"), ...(known ? ["50 %", "95 %", "99 %"].map(num) : [])], rows)),
   ];
 }
 

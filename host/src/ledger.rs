@@ -45,7 +45,7 @@ pub enum Record {
         event: Box<Event>,
     },
     /// Monitors got places, by which samples name them. A place that had another monitor before is this one's now.
-    Places(Vec<(u32, MonitorKey)>),
+    Places(Vec<Place>),
     /// Checks that ended.
     Samples {
         /// When.
@@ -70,6 +70,17 @@ pub struct State {
     pub saved: Option<Box<Saved>>,
     /// Somebody waits for this record's acknowledgement.
     pub urgent: bool,
+}
+
+/// A monitor's place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// By which samples name it.
+    pub place: u32,
+    /// The monitor.
+    pub key: MonitorKey,
+    /// Quantiles of its checks are kept too.
+    pub quantiles: bool,
 }
 
 /// How a check ended.

@@ -12,6 +12,7 @@ use super::{
 use crate::domain::{
     host::{CompilerSettings, Heartbeat, HostSettings, LockPolicy, QueueSettings, StoreSettings},
     limits::Limits,
+    selector::Selector,
     spec::Kind,
 };
 use std::{num::NonZeroUsize, sync::Arc, time::Duration};
@@ -54,7 +55,14 @@ pub const KEYS_COMPILER: &[&str] = &[
     "timeout",
 ];
 /// Keys of `[host.store]`.
-pub const KEYS_STORE: &[&str] = &["enabled", "history-1d", "history-1h", "history-5m", "incidents"];
+pub const KEYS_STORE: &[&str] = &[
+    "enabled",
+    "history-1d",
+    "history-1h",
+    "history-5m",
+    "incidents",
+    "quantiles",
+];
 /// Keys of `[host.queues]`.
 pub const KEYS_QUEUES: &[&str] = &["code", "intervention", "pulse"];
 /// Keys of `[host.queues.KIND]`.
@@ -186,7 +194,7 @@ impl Host {
             read_compiler(reader, node, &mut settings.compiler);
         }
         if let Some(node) = table.get("store") {
-            read_store(reader, node, &mut settings.store);
+            settings.quantiles = read_store(reader, node, &mut settings.store);
         }
         if let Some(budget) = table
             .get("interventions")
@@ -260,10 +268,9 @@ fn read_compiler(reader: &mut Reader<'_>, node: &Node, compiler: &mut CompilerSe
     }
 }
 
-fn read_store(reader: &mut Reader<'_>, node: &Node, store: &mut StoreSettings) {
-    let Some(table) = reader.table(node, "store") else {
-        return;
-    };
+/// Reads `[host.store]`, and returns of whom quantiles are kept.
+fn read_store(reader: &mut Reader<'_>, node: &Node, store: &mut StoreSettings) -> Option<Selector> {
+    let table = reader.table(node, "store")?;
     reader.known_keys(table, KEYS_STORE, "`[host.store]`");
     store.enabled = is_enabled(reader, table, "store.enabled");
     let mut time = |key: &'static str, target: &mut Duration, low| {
@@ -278,6 +285,9 @@ fn read_store(reader: &mut Reader<'_>, node: &Node, store: &mut StoreSettings) {
     time("history-5m", &mut store.history_fine, Duration::ZERO);
     time("history-1h", &mut store.history_hour, Duration::ZERO);
     time("history-1d", &mut store.history_day, Duration::ZERO);
+    let text = reader.string(table.get("quantiles")?, "store.quantiles")?;
+    let wrong = |wrong| reader.report(Problem::new("bad-selector", text.at, wrong));
+    text.value.parse().map_err(wrong).ok()
 }
 
 fn read_queue(reader: &mut Reader<'_>, node: &Node, queue: &mut QueueSettings, wished: &mut Option<usize>) {

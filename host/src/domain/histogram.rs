@@ -7,7 +7,7 @@ use std::time::Duration;
 const STEPS_BITS: u32 = 5;
 const STEPS: u64 = 1 << STEPS_BITS;
 /// Powers of two up to 2^40 ns (18 minutes); longer ones are counted there.
-const BUCKETS: usize = (40 - STEPS_BITS as usize + 1) * STEPS as usize;
+pub(super) const BUCKETS: usize = (40 - STEPS_BITS as usize + 1) * STEPS as usize;
 
 /// Counts of durations.
 #[derive(Debug)]
@@ -140,7 +140,8 @@ impl Histogram {
     }
 }
 
-fn index(ns: u64) -> usize {
+/// The bucket of a value.
+pub(super) fn index(ns: u64) -> usize {
     if ns < STEPS {
         return ns as usize;
     }
@@ -151,7 +152,7 @@ fn index(ns: u64) -> usize {
 }
 
 /// The greatest value of a bucket.
-fn upper(index: u64) -> u64 {
+pub(super) fn upper(index: u64) -> u64 {
     if index < STEPS {
         return index;
     }

@@ -3,6 +3,7 @@
 use super::{
     access::HttpSettings,
     limits::Limits,
+    selector::Selector,
     spec::{Budget, Kind},
 };
 use std::{num::NonZeroUsize, path::PathBuf, sync::Arc, time::Duration};
@@ -212,6 +213,8 @@ pub struct HostSettings {
     pub data_dir: PathBuf,
     /// What is put on record.
     pub store: StoreSettings,
+    /// Of which monitors quantiles are kept beside the sums of their checks; none: of nobody.
+    pub quantiles: Option<Selector>,
     /// What compiling may take.
     pub compiler: CompilerSettings,
     /// How strictly `plugins.lock` is kept.
@@ -275,6 +278,7 @@ impl HostSettings {
             tick: Duration::from_millis(10),
             data_dir,
             store: StoreSettings::default(),
+            quantiles: None,
             compiler: CompilerSettings::default(),
             lock: LockPolicy::default(),
             scarce: Scarcities::default(),

@@ -284,6 +284,9 @@ fn sum(point: &Point) -> Value {
         "min_us": point.min_us,
         "mean_us": point.sum_us.checked_div(point.runs).unwrap_or_default(),
         "max_us": point.max_us,
+        "p50_us": point.percentiles.map(|[p50, ..]| p50),
+        "p95_us": point.percentiles.map(|[_, p95, _]| p95),
+        "p99_us": point.percentiles.map(|[.., p99]| p99),
     })
 }
 

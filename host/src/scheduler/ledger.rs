@@ -24,10 +24,11 @@ use crate::{
         job::JobResult,
         outbox::Outbox,
         saved::{MonitorKey, Recalled, Saved},
+        selector::Selector,
         spec::MonitorSpec,
         time::{Mono, Wall},
     },
-    ledger::{Record, Sample, State, Verdict, Writer},
+    ledger::{Place, Record, Sample, State, Verdict, Writer},
 };
 use bevy_ecs::{
     change_detection::DetectChangesMut as _,
@@ -63,6 +64,7 @@ pub struct Ledger {
     /// Who waits for which number to be acknowledged; in order.
     waiting: VecDeque<(u64, Entity)>,
     samples: Vec<Sample>,
+    quantiles: Option<Selector>,
     /// Facts and samples for which there was no room.
     pub dropped: u64,
 }
@@ -80,9 +82,10 @@ pub enum Intent {
 impl Ledger {
     /// Puts on record what goes that way; none: nothing.
     #[must_use]
-    pub fn new(way: Option<Writer>) -> Self {
+    pub fn new(way: Option<Writer>, quantiles: Option<Selector>) -> Self {
         Self {
             way,
+            quantiles,
             ..Self::default()
         }
     }
@@ -286,8 +289,13 @@ impl Ledger {
     /// Monitors have places now.
     pub fn places<'m>(&mut self, monitors: impl Iterator<Item = (Entity, &'m MonitorSpec)>) {
         if let Some(way) = &self.way {
+            let wants = |spec| self.quantiles.as_ref().is_some_and(|of| of.matches(spec));
             let places = monitors
-                .map(|(entity, spec)| (entity.index_u32(), MonitorKey::of(spec)))
+                .map(|(entity, spec)| Place {
+                    place: entity.index_u32(),
+                    key: MonitorKey::of(spec),
+                    quantiles: wants(spec),
+                })
                 .collect();
             if way.try_send(Record::Places(places)).is_err() {
                 self.dropped += 1;

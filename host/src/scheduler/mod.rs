@@ -154,6 +154,7 @@ impl Scheduler {
         world.insert_resource(Attempts::default());
         world.insert_resource(quarantine::Quarantine::new(parts.settings.quarantine));
         world.insert_resource(correlated::Correlated::new(parts.settings.correlated));
+        let quantiles = parts.settings.quantiles.clone();
         world.insert_resource(Settings(parts.settings));
         world.insert_resource(Time {
             clock: parts.clock,
@@ -168,7 +169,7 @@ impl Scheduler {
         world.insert_resource(Inbox(parts.results));
         world.insert_resource(Outlets(parts.outlets));
         world.insert_resource(Journal::default());
-        world.insert_resource(LedgerDesk(ledger::Ledger::new(parts.ledger)));
+        world.insert_resource(LedgerDesk(ledger::Ledger::new(parts.ledger, quantiles)));
         world.insert_resource(EpisodeSource(Episodes::starting_at(now.wall)));
         world.insert_resource(depend::Family::default());
         world.insert_resource(HostDesk {

@@ -9,12 +9,16 @@ use crate::{
     domain::{
         host::StoreSettings,
         saved::MonitorKey,
+        sketch::Sketch,
         time::{Wall, millis},
     },
-    ledger::{Sample, Verdict},
+    ledger::{Place, Sample, Verdict},
 };
-use rusqlite::{Transaction, params};
-use std::{collections::VecDeque, time::Duration};
+use rusqlite::{OptionalExtension as _, Transaction, params};
+use std::{
+    collections::{HashMap, VecDeque},
+    time::Duration,
+};
 
 /// Rows of one transaction. Thirty milliseconds' work.
 const SLICE: u32 = 8 * 1024;
@@ -102,6 +106,18 @@ pub struct Point {
     pub sum_us: u64,
     /// The longest, in microseconds.
     pub max_us: u64,
+    /// What [`PERCENTILES`] of them did not exceed, in microseconds, where that is kept.
+    pub percentiles: Option<[u64; PERCENTILES.len()]>,
+}
+
+/// Of a hundred checks.
+pub const PERCENTILES: [u32; 3] = [50, 95, 99];
+
+/// What of a sketch is told.
+#[must_use]
+pub fn percentiles(sketch: &[u8]) -> Option<[u64; PERCENTILES.len()]> {
+    let sketch = Sketch::decoded(sketch).filter(|sketch| !sketch.is_empty())?;
+    Some(PERCENTILES.map(|percent| sketch.percentile(percent).unwrap_or_default()))
 }
 
 /// The same, while it is being summed up. 24 bytes: there is one for each place.
@@ -144,6 +160,8 @@ impl Sum {
 struct Over {
     began: Wall,
     rows: Vec<(MonitorKey, Sum)>,
+    /// Of those that have one.
+    sketches: HashMap<MonitorKey, Sketch>,
     done: usize,
 }
 
@@ -153,6 +171,8 @@ pub struct Sums {
     /// By place.
     keys: Vec<Option<MonitorKey>>,
     sums: Vec<Sum>,
+    /// By place, of those monitors that are to have one.
+    sketches: HashMap<u32, Sketch>,
     began: Option<Wall>,
     /// Spans that are over and not written yet, the earliest first.
     over: VecDeque<Over>,
@@ -166,6 +186,7 @@ impl Sums {
         Self {
             keys: Vec::new(),
             sums: Vec::new(),
+            sketches: HashMap::new(),
             began: None,
             over: VecDeque::new(),
             on: Span::ALL.iter().any(|span| !span.kept(settings).is_zero()),
@@ -173,12 +194,17 @@ impl Sums {
     }
 
     /// Monitors have these places from now on. What was summed up for whoever had one before is written first.
-    pub fn place(&mut self, places: &[(u32, MonitorKey)]) {
+    pub fn place(&mut self, places: &[Place]) {
         if !self.on {
             return;
         }
-        for (place, key) in places {
-            let place = *place as usize;
+        for Place {
+            place: at,
+            key,
+            quantiles,
+        } in places
+        {
+            let place = *at as usize;
             if place >= self.keys.len() {
                 self.keys.resize(place + 1, None);
                 self.sums.resize(place + 1, EMPTY);
@@ -191,6 +217,12 @@ impl Sums {
             {
                 // A monitor that is gone: its part of a span is not worth a row of its own.
                 *sum = EMPTY;
+                self.sketches.remove(at);
+            }
+            if *quantiles {
+                self.sketches.entry(*at).or_default();
+            } else {
+                self.sketches.remove(at);
             }
         }
     }
@@ -204,6 +236,11 @@ impl Sums {
         for sample in samples {
             if let Some(sum) = self.sums.get_mut(sample.place as usize) {
                 sum.add(sample);
+            }
+            if !self.sketches.is_empty()
+                && let Some(sketch) = self.sketches.get_mut(&sample.place)
+            {
+                sketch.record(u64::from(sample.took_us));
             }
         }
     }
@@ -238,7 +275,18 @@ impl Sums {
         if self.over.len() >= OVER_MAX {
             self.over.pop_front();
         }
-        self.over.push_back(Over { began, rows, done: 0 });
+        let keys = &self.keys;
+        let sketches = self.sketches.iter_mut().filter(|(_, sketch)| !sketch.is_empty());
+        let sketches = sketches.filter_map(|(place, sketch)| {
+            let key = keys.get(*place as usize).copied().flatten()?;
+            Some((key, std::mem::take(sketch)))
+        });
+        self.over.push_back(Over {
+            began,
+            rows,
+            sketches: sketches.collect(),
+            done: 0,
+        });
     }
 
     /// Whether rows wait to be written.
@@ -252,7 +300,13 @@ impl Sums {
     /// # Errors
     /// What SQLite says.
     pub fn write(&self, transaction: &Transaction<'_>, settings: &StoreSettings) -> rusqlite::Result<usize> {
-        let Some(Over { began, rows, done }) = self.over.front() else {
+        let Some(Over {
+            began,
+            rows,
+            sketches,
+            done,
+        }) = self.over.front()
+        else {
             return Ok(0);
         };
         let slice = rows.iter().skip(*done).take(SLICE as usize);
@@ -286,6 +340,9 @@ impl Sums {
                     i64::try_from(sum.sum_us).unwrap_or(i64::MAX),
                     sum.max_us
                 ])?;
+                if let Some(sketch) = sketches.get(key) {
+                    add_sketch(transaction, span, bucket, *key, sketch)?;
+                }
             }
         }
         Ok(count)
@@ -310,12 +367,39 @@ pub fn forget(transaction: &Transaction<'_>, settings: &StoreSettings, now: Wall
     let mut count = 0;
     for span in Span::ALL {
         let oldest = Wall(now.0.saturating_sub(millis(span.kept(settings))));
-        count += transaction
-            .prepare_cached(
-                "DELETE FROM history WHERE (span, bucket, key) IN
-                 (SELECT span, bucket, key FROM history WHERE span = ?1 AND bucket < ?2 LIMIT ?3)",
-            )?
-            .execute(params![span.column(), time(span.begin(oldest)), SLICE])?;
+        for table in ["history", "quantile"] {
+            count += transaction
+                .prepare_cached(&format!(
+                    "DELETE FROM {table} WHERE (span, bucket, key) IN
+                     (SELECT span, bucket, key FROM {table} WHERE span = ?1 AND bucket < ?2 LIMIT ?3)"
+                ))?
+                .execute(params![span.column(), time(span.begin(oldest)), SLICE])?;
+        }
     }
     Ok(count)
+}
+
+/// Adds to the sketch of that span, if there is one already.
+fn add_sketch(
+    transaction: &Transaction<'_>,
+    span: Span,
+    bucket: i64,
+    key: MonitorKey,
+    sketch: &Sketch,
+) -> rusqlite::Result<()> {
+    let row = params![span.column(), bucket, column(key)];
+    let known: Option<Vec<u8>> = transaction
+        .prepare_cached("SELECT sketch FROM quantile WHERE span = ?1 AND bucket = ?2 AND key = ?3")?
+        .query_row(row, |row| row.get(0))
+        .optional()?;
+    let mut all = known
+        .and_then(|known| Sketch::decoded(&known))
+        .unwrap_or_default();
+    all.add(sketch);
+    transaction
+        .prepare_cached(
+            "INSERT OR REPLACE INTO quantile (span, bucket, key, sketch) VALUES (?1, ?2, ?3, ?4)",
+        )?
+        .execute(params![span.column(), bucket, column(key), all.encoded()])?;
+    Ok(())
 }

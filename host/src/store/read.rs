@@ -1,7 +1,7 @@
 //! Reading what is on record, beside the thread that writes.
 
 use super::{
-    history::{Point, Span},
+    history::{self, Point, Span},
     keep::{column, time},
     place::connect_for_reading,
     story,
@@ -214,7 +214,8 @@ impl Reader {
     pub fn history(&self, key: MonitorKey, span: Span, from: Wall, to: Wall) -> rusqlite::Result<Vec<Point>> {
         self.with(|connection| {
             let mut statement = connection.prepare_cached(
-                "SELECT runs, failures, faults, min_us, sum_us, max_us FROM history
+                "SELECT runs, failures, faults, min_us, sum_us, max_us, sketch
+                 FROM history LEFT JOIN quantile USING (span, bucket, key)
                  WHERE span = ?1 AND bucket = ?2 AND key = ?3",
             )?;
             let step = crate::domain::time::millis(span.length()).max(1);
@@ -236,6 +237,9 @@ impl Reader {
                             min_us: count(3)?,
                             sum_us: count(4)?,
                             max_us: count(5)?,
+                            percentiles: row
+                                .get::<_, Option<Vec<u8>>>(6)?
+                                .and_then(|sketch| history::percentiles(&sketch)),
                         })
                     })
                     .optional()?;

@@ -84,6 +84,19 @@ const STEPS: &[&str] = &["
         at INTEGER NOT NULL,
         ever INTEGER NOT NULL
     ) STRICT;
+", "
+    -- How long checks took, of monitors that are to be known better: see domain/sketch.rs.
+    CREATE TABLE quantile (
+        span INTEGER NOT NULL,
+        bucket INTEGER NOT NULL,
+        key INTEGER NOT NULL,
+        sketch BLOB NOT NULL,
+        PRIMARY KEY (span, bucket, key)
+    ) STRICT, WITHOUT ROWID;
+
+    -- A tenant sees his own only, and may be one of many.
+    CREATE INDEX incident_of_tenant ON incident (tenant, opened_at);
+    CREATE INDEX event_of_tenant ON event (tenant, at);
 "];
 
 /// The present schema's number.

@@ -1,5 +1,7 @@
 //! The store against a database in a folder of its own.
 
+mod model;
+
 use super::*;
 use crate::{
     domain::{
@@ -13,7 +15,7 @@ use crate::{
         spec::MonitorSpec,
         time::{Mono, Now},
     },
-    ledger::{self, Record, Sample, State, Verdict, Writer},
+    ledger::{self, Place, Record, Sample, State, Verdict, Writer},
     queue::Bell,
 };
 use std::time::Duration;
@@ -237,7 +239,12 @@ fn checks_are_summed_up_by_span() {
     let keys: Vec<MonitorKey> = (1..=20_000u64)
         .map(|number| MonitorKey(number.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
         .collect();
-    let places = (0u32..).zip(&keys).map(|(place, key)| (place, *key)).collect();
+    let places = (0u32..).zip(&keys).map(|(place, key)| Place {
+        place,
+        key: *key,
+        quantiles: place < 2,
+    });
+    let places = places.collect();
     writer.try_send(Record::Places(places)).unwrap();
     for round in 0..4u32 {
         let samples = (0..20_000)
@@ -292,6 +299,16 @@ fn checks_are_summed_up_by_span() {
         [(4, 100, 406)]
     );
     assert_eq!(all(Span::Day).len(), 1);
+    assert_eq!(all(Span::Day)[0].percentiles, None, "nobody asked");
+    let better = |span| {
+        let points = reader
+            .history(keys[1], span, Wall(1_699_900_000_000), Wall(1_700_090_000_000))
+            .unwrap();
+        points.iter().map(|point| point.percentiles).collect::<Vec<_>>()
+    };
+    // Buckets are two wide here.
+    assert_eq!(better(Span::Fine), [Some([101, 101, 101]), Some([103, 103, 103])]);
+    assert_eq!(better(Span::Hour), [Some([101, 103, 103])], "both spans together");
 }
 
 #[test]
@@ -379,7 +396,12 @@ fn what_is_too_old_is_forgotten() {
             .unwrap()
             .start(keeper)
             .unwrap();
-        writer.try_send(Record::Places(vec![(0, key)])).unwrap();
+        let places = vec![Place {
+            place: 0,
+            key,
+            quantiles: false,
+        }];
+        writer.try_send(Record::Places(places)).unwrap();
         let samples = vec![Sample {
             place: 0,
             took_us: 1,

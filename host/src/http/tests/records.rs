@@ -9,7 +9,7 @@ use crate::{
         saved::MonitorKey,
         time::Wall,
     },
-    ledger::{self, Record, Sample, Verdict},
+    ledger::{self, Place, Record, Sample, Verdict},
     queue::Bell,
     store::Store,
 };
@@ -70,7 +70,11 @@ pub fn recorded(folder: &TempDir) -> Reader {
         ),
         fact(acme, opened("b2")),
         fact(own, opened("c3")),
-        Record::Places(vec![(0, MonitorKey::of(own))]),
+        Record::Places(vec![Place {
+            place: 0,
+            key: MonitorKey::of(own),
+            quantiles: true,
+        }]),
         Record::Samples {
             at: AT,
             samples: [(1000, Verdict::Alive), (3000, Verdict::Failed)]
@@ -163,7 +167,7 @@ async fn events_and_sums_of_checks_are_told() {
     assert_eq!(
         told,
         serde_json::json!({ "span": "5m", "points": [{
-            "at": SPAN, "runs": 2, "failures": 1, "faults": 0, "min_us": 1000, "mean_us": 2000, "max_us": 3000,
+            "at": SPAN, "runs": 2, "failures": 1, "faults": 0, "min_us": 1000, "mean_us": 2000, "max_us": 3000, "p50_us": 1007, "p95_us": 3007, "p99_us": 3007,
         }] })
     );
     let now = get(&site, path).await.json();
