@@ -133,12 +133,14 @@ pub(super) fn deal(config: &Config) -> Deal {
     let tenants = config.tenants.iter().map(|state| {
         let terms = OfTenant {
             plugins: state.plugins.clone(),
+            modules: state.modules.clone(),
             standing: state.standing.to_string(),
         };
         (Arc::clone(&state.tenant.name), terms)
     });
     Deal {
         profiles: config.profiles.clone(),
+        modules: config.modules.clone(),
         tenants: tenants.collect(),
     }
 }

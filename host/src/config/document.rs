@@ -10,6 +10,7 @@ use super::{
     maintenance::{self, Whose},
     notifier::{self, Notifier},
     plugins::{self, PluginEntry},
+    probes::{self, Probe},
     problem::Problem,
     read::{Party, Reader, Spot},
     source::At,
@@ -32,6 +33,7 @@ pub const KEYS_TOP: &[&str] = &[
     "monitor",
     "notifiers",
     "plugins",
+    "probes",
     "templates",
     "tenants",
 ];
@@ -55,6 +57,8 @@ pub(super) struct Document {
     pub commands: Commands,
     pub plugins: BTreeMap<Arc<str>, PluginEntry>,
     pub notifiers: BTreeMap<Arc<str>, Notifier>,
+    /// What `/probe` does under a name.
+    pub probes: BTreeMap<Arc<str>, Probe>,
     pub defaults: Layer,
     pub templates: BTreeMap<Arc<str>, Layer>,
     pub monitors: Vec<RawMonitor>,
@@ -106,6 +110,7 @@ impl Document {
             plugins: plugins::read(reader, root.get("plugins"), &host.settings, &commands),
             commands,
             notifiers: notifier::read(reader, root.get("notifiers"), &host.settings),
+            probes: probes::read(reader, root.get("probes"), &host.settings),
             defaults,
             templates: read_templates(reader, root.get("templates"), &host.settings),
             monitors: read_monitors(reader, root.get("monitor"), &host.settings, Party::Operator),
@@ -134,6 +139,7 @@ impl Document {
             commands: Commands::new(),
             plugins,
             notifiers: notifier::read(reader, root.get("notifiers"), settings),
+            probes: BTreeMap::new(),
             defaults: read_defaults(reader, root, settings),
             templates: read_templates(reader, root.get("templates"), settings),
             monitors: read_monitors(

@@ -34,6 +34,7 @@ mod needs;
 mod notifier;
 mod paths;
 mod plugins;
+mod probes;
 mod problem;
 mod progress;
 mod read;
@@ -60,6 +61,7 @@ pub use folder::open_in;
 pub(crate) use http::digest as testing_digest;
 pub use paths::default_paths;
 pub use plugins::{dns_grant, http_grant, icmp_grant, tcp_grant};
+pub use probes::Modules;
 pub use problem::Problems;
 pub use progress::{Progress, Silent};
 pub use read::{parse_duration, parse_size, show_duration, show_size};
@@ -94,6 +96,8 @@ pub struct Config {
     pub host_entry: Option<MonitorSpec>,
     /// Every known plugin, with what `[plugins.NAME]` grants it, which by default is nothing.
     pub profiles: BTreeMap<String, Arc<Profile>>,
+    /// What `/probe` can be asked for by the operator.
+    pub modules: Modules,
     /// Where monitors came from that no table of their own describes, in the order of the tables.
     pub loaded: Vec<Loaded>,
     /// Whose all of that is which stands in no tenant's configuration.
@@ -270,6 +274,7 @@ impl Draft {
             let terms = builder.terms(facts);
             let host_entry = builder.host_entry();
             let profiles = builder.profiles(facts);
+            let modules = builder.modules();
             let operator = Arc::clone(&builder.tenant);
             // A copy is made of what is in force, and with this nothing will be.
             let keep = if self.findings.is_empty() {
@@ -285,16 +290,17 @@ impl Draft {
                 &mut made.monitors,
                 progress,
             );
-            built = Some((made, host_entry, profiles, operator));
+            built = Some((made, host_entry, profiles, modules, operator));
         }
         match built {
-            Some((made, host_entry, profiles, operator)) if self.findings.is_empty() => Ok(Config {
+            Some((made, host_entry, profiles, modules, operator)) if self.findings.is_empty() => Ok(Config {
                 host: self.document.host.settings,
                 monitors: made.monitors,
                 own_windows: self.document.windows,
                 loaded: made.loaded,
                 host_entry,
                 profiles,
+                modules,
                 operator,
                 tenants,
                 warnings: warnings.into_problems(self.sources, Severity::Warning),

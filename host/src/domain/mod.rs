@@ -21,6 +21,7 @@ pub mod order;
 pub mod outbox;
 pub mod outcome;
 pub mod plugin;
+pub mod probe;
 pub mod saved;
 pub mod schedule;
 pub mod secret;
