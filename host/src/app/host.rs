@@ -33,7 +33,7 @@ use crate::{
         terms::Terms,
     },
     queue::{self, Bell, Inlet, ResultSender},
-    sandbox::{self, Library, Sandbox, Shelf, Workers},
+    sandbox::{self, Library, Prober, Sandbox, Shelf, Workers},
     scheduler::{Parts, Running, Scheduler, Unfinished, ledger::Recollection, stats::Stats},
     store::{self, Store, Written},
 };
@@ -139,6 +139,8 @@ pub fn run(mut prepared: Prepared, listen: Option<Listen>) -> Result<()> {
         let served = match front {
             None => None,
             Some(front) => {
+                let prober = Prober::start(Arc::clone(&prepared.sandbox), Arc::clone(&host.shelf))
+                    .context("the thread that runs probes could not be started")?;
                 let parts = http::Parts {
                     settings: front.settings,
                     tokens: Arc::clone(&seen.tokens),
@@ -156,6 +158,7 @@ pub fn run(mut prepared: Prepared, listen: Option<Listen>) -> Result<()> {
                     written: host.store.as_ref().map(store::Running::figures),
                     terms: seen.terms.clone(),
                     feed: feed.clone(),
+                    prober: Some(prober),
                     wishes,
                 };
                 Some((Server::start(front.listening, parts)?, front.plate))

@@ -5,6 +5,7 @@
 use super::{App, exposition::Text, process};
 use crate::{
     domain::{histogram::Histogram, spec::Kind, tenant::Tenant, time::Wall},
+    sandbox::Prober,
     scheduler::stats::{Counts, Snapshot, Times},
     store::Written,
 };
@@ -83,6 +84,8 @@ pub fn names() -> &'static [&'static str] {
         "pulse_host_plugin_readmissions_total",
         "pulse_host_plugins",
         "pulse_host_plugins_quarantined",
+        "pulse_host_probes_running",
+        "pulse_host_probes_total",
         "pulse_host_pulses_held_total",
         "pulse_host_pulses_total",
         "pulse_host_retries_put_off_total",
@@ -164,6 +167,16 @@ fn of_host(app: &App, text: &mut Text) {
         "Heartbeats to the outside, by what became of them.",
     );
     for (result, count) in app.beats.figures() {
+        text.sample(&[("result", result)], count as f64);
+    }
+    text.gauge("pulse_host_probes_running", "Probes that run.");
+    let running = app.prober.as_ref().map_or(0, Prober::running);
+    text.sample(&[], running as f64);
+    text.counter(
+        "pulse_host_probes_total",
+        "Probes that were asked for, by what became of them.",
+    );
+    for (result, count) in app.probes.figures() {
         text.sample(&[("result", result)], count as f64);
     }
     let (listeners, dropped) = app.feed.figures();

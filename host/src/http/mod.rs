@@ -6,6 +6,7 @@
 mod actions;
 pub mod client;
 mod dashboard;
+mod exposed;
 mod exposition;
 mod feed;
 mod guard;
@@ -16,6 +17,7 @@ mod monitors;
 mod openapi;
 mod orders;
 mod plugins;
+mod probe;
 mod problem;
 mod process;
 mod records;
@@ -101,6 +103,8 @@ pub struct Parts {
     pub terms: Terms,
     /// What happens.
     pub feed: Feed,
+    /// Who runs checks that nobody scheduled; none: nobody does.
+    pub prober: Option<sandbox::Prober>,
     /// Where reloads are asked for.
     pub wishes: mpsc::Sender<Wish>,
 }
@@ -116,6 +120,7 @@ pub struct Inner {
     lists: Arc<Semaphore>,
     reads: Arc<Semaphore>,
     traffic: Traffic,
+    probes: probe::Probes,
     /// The directory is there.
     filled: AtomicBool,
     stopping: AtomicBool,
@@ -146,6 +151,7 @@ impl App {
             lists: Arc::new(Semaphore::new(LISTS)),
             reads: Arc::new(Semaphore::new(READS)),
             traffic: Traffic::default(),
+            probes: probe::Probes::default(),
             filled: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             parts,

@@ -3,7 +3,7 @@
 use super::{
     App, actions, dashboard,
     guard::{self, Access},
-    health, metrics, monitors, openapi, orders, plugins,
+    health, metrics, monitors, openapi, orders, plugins, probe,
     problem::Problem,
     records, reload, stream, tenants,
 };
@@ -78,6 +78,13 @@ pub const ROUTES: &[Route] = &[
         Access::Figures,
         "The host's own figures for Prometheus",
         || get(metrics::metrics),
+    ),
+    route(
+        "GET",
+        "/probe",
+        Access::Act,
+        "One check of a target, for Prometheus",
+        || get(probe::probe),
     ),
     route(
         "POST",

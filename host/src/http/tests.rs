@@ -126,6 +126,7 @@ fn site_with(settings: HttpSettings, records: Option<Reader>) -> Site {
         written: Some(Arc::default()),
         terms: Default::default(),
         feed: Default::default(),
+        prober: None,
         wishes: mpsc::channel(1).0,
     });
     app.filled.store(true, std::sync::atomic::Ordering::Release);

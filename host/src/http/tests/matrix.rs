@@ -28,6 +28,7 @@ const EXPECTED: &[(&str, &str, &str)] = &[
     ("GET",  "/healthz",                                  "++++++++++++"),
     ("GET",  "/readyz",                                   "++++++++++++"),
     ("GET",  "/metrics",                                  "+--+++------"),
+    ("GET",  "/probe",                                    "----++-++-++"),
     ("POST", "/-/reload",                                 "-----+------"),
     ("GET",  "/api/v1/openapi.json",                      "---+++++++++"),
     ("GET",  "/api/v1/status",                            "---+++++++++"),
