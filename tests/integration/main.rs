@@ -12,6 +12,7 @@ mod hostile;
 mod loading;
 mod outcomes;
 mod pipeline;
+mod probe;
 mod recovery;
 mod reload;
 mod service;

@@ -7,6 +7,7 @@ use super::{
     plugins::PluginEntry,
     problem::Problem,
     read::{Reader, nearest},
+    schema::{pointer, wants},
     source::At,
     template::{Fields, Part, Template},
     tree::{Node, Table, Value},
@@ -98,8 +99,8 @@ struct Maker<'r, 'a> {
     reader: &'r mut Reader<'a>,
     fields: Fields,
     path: Vec<String>,
-    /// Where something is filled in.
-    holes: Vec<Vec<String>>,
+    /// Where something is filled in, and where that was written.
+    holes: Vec<(Vec<String>, At)>,
     hidden: Vec<Box<str>>,
     wrong: bool,
 }
@@ -154,7 +155,7 @@ impl Maker<'_, '_> {
         if let Some(text) = template.constant() {
             return Filling::Constant(text.into());
         }
-        self.holes.push(self.path.clone());
+        self.holes.push((self.path.clone(), node.at));
         let pieces = template.parts().iter().filter_map(|part| match part {
             Part::Text(text) => Some(Piece::Text(text.clone())),
             Part::Field(slot) => FIELDS.get(*slot).map(|(_, piece)| piece.clone()),
@@ -234,6 +235,17 @@ impl<'a> Builder<'a> {
             self.reader.report(Problem::new("no-target", at, text).help(help));
             return None;
         }
+        for (path, at) in &holes {
+            if !wants(&post.facts.schema, path).text {
+                let name = pointer(path.iter().map(String::as_str));
+                let text = format!(
+                    "the setting `{name}` of plugin `{}` is no text, and what is asked for is one",
+                    post.plugin
+                );
+                self.reader.report(Problem::new("bad-setting", *at, text));
+                return None;
+            }
+        }
         // What will stand there nobody knows yet; all the rest can be looked at now.
         let sample = settings.fill(Ask {
             target: "192.0.2.1:80",
@@ -242,7 +254,7 @@ impl<'a> Builder<'a> {
         let schema = self.schema(owner, post.plugin, post.facts)?;
         let complaints = schema.check(&sample).into_iter().filter(|complaint| {
             let named = complaint.missing.is_some() || complaint.key.is_some();
-            named || !holes.iter().any(|hole| hole.starts_with(&complaint.path))
+            named || !holes.iter().any(|(hole, _)| hole.starts_with(&complaint.path))
         });
         let problems: Vec<Problem> = complaints
             .filter_map(|complaint| problem_of(owner, table, post.plugin, complaint))

@@ -100,6 +100,9 @@ pub async fn probe(
     let settings = module.settings(ask).map_err(Problem::bad)?;
     let spec = spec(&app, &caller, &module, &settings, timeout)?;
     let tenant = Arc::clone(&spec.tenant);
+    if app.stopping.load(Ordering::Acquire) {
+        return Err(Problem::busy("the host is stopping"));
+    }
     let Some(prober) = &app.prober else {
         return Err(Problem::busy("this host runs no probes"));
     };

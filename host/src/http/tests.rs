@@ -2,6 +2,7 @@
 
 mod matrix;
 mod openapi;
+mod probe;
 mod records;
 mod stream;
 
