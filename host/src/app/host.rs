@@ -30,6 +30,7 @@ use crate::{
         directory::{self, Directory},
         orders::Orders,
         reloads::Reloads,
+        series::Series,
         terms::Terms,
     },
     queue::{self, Bell, Inlet, ResultSender},
@@ -129,6 +130,7 @@ pub fn run(mut prepared: Prepared, listen: Option<Listen>) -> Result<()> {
             ),
             reloads: Reloads::since(clock.wall()),
             terms: Terms::default(),
+            series: Series::default(),
             supervisor: supervisor.clone(),
         };
         seen.terms.replace(deal(&prepared.config));
@@ -157,6 +159,7 @@ pub fn run(mut prepared: Prepared, listen: Option<Listen>) -> Result<()> {
                     records: host.store.as_ref().map(store::Running::reader),
                     written: host.store.as_ref().map(store::Running::figures),
                     terms: seen.terms.clone(),
+                    series: seen.series.clone(),
                     feed: feed.clone(),
                     prober: Some(prober),
                     wishes,
@@ -165,12 +168,18 @@ pub fn run(mut prepared: Prepared, listen: Option<Listen>) -> Result<()> {
             }
         };
         // Beside what runs already.
-        let (shelf, monitors, seats) = (
-            seen.directory.clone(),
+        let (shown, monitors, seats) = (
+            seen.clone(),
             std::mem::take(&mut host.monitors),
             std::mem::take(&mut host.seats),
         );
-        tokio::task::spawn_blocking(move || shelf.replace(Directory::new(&monitors, &seats)))
+        let (metrics, control) = (prepared.config.metrics.clone(), host.scheduler.control());
+        let list = move || {
+            let directory = Directory::new(&monitors, &seats);
+            shown.choose(&directory, &metrics, &control);
+            shown.directory.replace(directory);
+        };
+        tokio::task::spawn_blocking(list)
             .await
             .context("the directory of monitors could not be made")?;
         if let Some((server, _)) = &served {

@@ -8,6 +8,7 @@ use super::{
     interpolate::Surroundings,
     layer::{KEYS_DEFAULTS, KEYS_MONITOR, Layer},
     maintenance::{self, Whose},
+    metrics,
     notifier::{self, Notifier},
     plugins::{self, PluginEntry},
     probes::{self, Probe},
@@ -17,7 +18,7 @@ use super::{
     tenants::{self, TenantEntry},
     tree::{Node, Table, Value},
 };
-use crate::domain::{host::HostSettings, order::Order};
+use crate::domain::{host::HostSettings, order::Order, series::MetricsSettings};
 use std::{
     collections::{BTreeMap, HashMap},
     path::{Path, PathBuf},
@@ -30,6 +31,7 @@ pub const KEYS_TOP: &[&str] = &[
     "defaults",
     "host",
     "maintenance",
+    "metrics",
     "monitor",
     "notifiers",
     "plugins",
@@ -62,6 +64,8 @@ pub(super) struct Document {
     pub defaults: Layer,
     pub templates: BTreeMap<Arc<str>, Layer>,
     pub monitors: Vec<RawMonitor>,
+    /// Which of them have series of their own.
+    pub metrics: MetricsSettings,
     /// Windows of maintenance.
     pub windows: Vec<Order>,
     pub tenants: BTreeMap<Arc<str>, TenantEntry>,
@@ -114,6 +118,7 @@ impl Document {
             defaults,
             templates: read_templates(reader, root.get("templates"), &host.settings),
             monitors: read_monitors(reader, root.get("monitor"), &host.settings, Party::Operator),
+            metrics: metrics::read(reader, root.get("metrics")),
             windows: maintenance::read(reader, root.get("maintenance"), &Whose::Operator(&tenants)),
             tenants,
             host,
@@ -148,6 +153,7 @@ impl Document {
                 settings,
                 Party::Tenant { tables_max },
             ),
+            metrics: MetricsSettings::default(),
             windows: maintenance::read(reader, root.get("maintenance"), &Whose::Tenant(tenant)),
             tenants: BTreeMap::new(),
         }

@@ -29,6 +29,7 @@ mod keep;
 mod lane;
 mod layer;
 mod maintenance;
+mod metrics;
 mod monitor;
 mod needs;
 mod notifier;
@@ -73,6 +74,7 @@ use crate::domain::{
     host::HostSettings,
     order::Order,
     plugin::Facts,
+    series::MetricsSettings,
     spec::{MonitorSpec, Profile},
     tenant::{Account, DEFAULT, Tenant},
 };
@@ -90,6 +92,8 @@ pub struct Config {
     pub host: HostSettings,
     /// In the order in which they were written.
     pub monitors: Vec<MonitorSpec>,
+    /// `[metrics]`.
+    pub metrics: MetricsSettings,
     /// Windows of maintenance that stand in the operator's own files.
     pub own_windows: Vec<Order>,
     /// Whose sinks hear that the prober itself is in trouble; none without `[[host.notify]]`.
@@ -296,6 +300,7 @@ impl Draft {
             Some((made, host_entry, profiles, modules, operator)) if self.findings.is_empty() => Ok(Config {
                 host: self.document.host.settings,
                 monitors: made.monitors,
+                metrics: self.document.metrics,
                 own_windows: self.document.windows,
                 loaded: made.loaded,
                 host_entry,

@@ -26,6 +26,7 @@ pub mod saved;
 pub mod schedule;
 pub mod secret;
 pub mod selector;
+pub mod series;
 pub mod spec;
 pub mod tenant;
 pub mod time;

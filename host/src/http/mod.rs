@@ -4,6 +4,7 @@
 //! by anybody who showed no token; and nobody sees another tenant's monitors.
 
 mod actions;
+mod chosen;
 pub mod client;
 mod dashboard;
 mod exposed;
@@ -42,7 +43,7 @@ pub use tenants::quotas;
 use crate::{
     clock::Clock,
     domain::{access::HttpSettings, board::Board, tenant::Roster, time::Wall},
-    operate::{beats::Beats, directory, orders::Orders, reloads::Reloads, terms::Terms},
+    operate::{beats::Beats, directory, orders::Orders, reloads::Reloads, series::Series, terms::Terms},
     sandbox,
     scheduler::{Control, stats::Stats},
     store::{Figures, Reader},
@@ -101,6 +102,8 @@ pub struct Parts {
     pub written: Option<Arc<Figures>>,
     /// On which terms plugins run and tenants live.
     pub terms: Terms,
+    /// Which monitors have series of their own.
+    pub series: Series,
     /// What happens.
     pub feed: Feed,
     /// Who runs checks that nobody scheduled; none: nobody does.

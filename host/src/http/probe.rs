@@ -129,6 +129,7 @@ pub async fn probe(
     tenant
         .account
         .add_job(usage.fuel, usage.cpu, usage.peak_memory_bytes, usage.wall);
+    app.control.spent(&tenant.name, usage.cpu);
     let verdict = result.outcome.verdict();
     let count = match verdict {
         None => &app.probes.fault,
@@ -248,9 +249,19 @@ fn spec(
 
 fn hidden(module: &Module, schema: &Value, settings: &Value) -> Result<Secrets, Problem> {
     let mut values = secrets::marked(schema, settings);
-    let from_outside = module.hidden.iter().enumerate();
-    for (number, text) in from_outside.filter(|(_, text)| secret::wrong(text).is_none()) {
-        values.insert(format!("hidden.{number}").into(), text.clone());
+    // Such as what stands behind `Bearer`, too.
+    let words = |text: &'_ str| -> Vec<Box<str>> {
+        let mut all = vec![text.into()];
+        if !text.contains('\n') {
+            all.extend(text.split_whitespace().map(Into::into));
+        }
+        all
+    };
+    let from_outside = module.hidden.iter().flat_map(|text| words(text));
+    for (number, text) in from_outside.enumerate() {
+        if secret::wrong(&text).is_none() {
+            values.insert(format!("hidden.{number}").into(), text);
+        }
     }
     Secrets::new(values).map_err(Problem::internal)
 }

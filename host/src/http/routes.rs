@@ -76,7 +76,7 @@ pub const ROUTES: &[Route] = &[
         "GET",
         "/metrics",
         Access::Figures,
-        "The host's own figures for Prometheus",
+        "Figures for Prometheus",
         || get(metrics::metrics),
     ),
     route(

@@ -1,4 +1,4 @@
-//! What `/probe` can be asked for.
+//! What `/probe` can be asked for, and what `/metrics` tells of monitors.
 
 use super::*;
 use crate::domain::probe::{Ask, Module};
@@ -72,4 +72,15 @@ settings = { url = "{{target}}", method = "HEAD" }
         json!({ "url": "http://a.example", "method": "HEAD" })
     );
     assert!(http.hidden.is_empty());
+}
+
+#[test]
+fn monitors_have_series_of_their_own_where_somebody_says_so() {
+    let silent = config(GRANTS).metrics;
+    assert!(silent.monitors.is_none() && silent.labels.is_empty());
+    let metrics = config("[metrics]\nmonitors = 'site=\"a\"'\nlabels = [\"site\", \"the-role\"]\n").metrics;
+    assert_eq!(metrics.monitors.unwrap().to_string(), "site=\"a\"");
+    assert_eq!(metrics.labels, ["site".into(), "the-role".into()]);
+    let all = config("[metrics]\nmonitors = ''\n").metrics;
+    assert!(all.monitors.unwrap().is_empty());
 }

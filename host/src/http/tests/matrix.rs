@@ -27,7 +27,7 @@ const EXPECTED: &[(&str, &str, &str)] = &[
     ("GET",  "/assets/{file}",                            "++++++++++++"),
     ("GET",  "/healthz",                                  "++++++++++++"),
     ("GET",  "/readyz",                                   "++++++++++++"),
-    ("GET",  "/metrics",                                  "+--+++------"),
+    ("GET",  "/metrics",                                  "+--+++++++++"),
     ("GET",  "/probe",                                    "----++-++-++"),
     ("POST", "/-/reload",                                 "-----+------"),
     ("GET",  "/api/v1/openapi.json",                      "---+++++++++"),
