@@ -42,7 +42,7 @@ fn answer(mut stream: TcpStream) -> (u16, String, String) {
     (status, head.to_ascii_lowercase(), body.to_owned())
 }
 
-fn ask(host: &Host, path: &str) -> (u16, String) {
+pub fn ask(host: &Host, path: &str) -> (u16, String) {
     let (status, _, body) = answer(send(host, path, None, ""));
     (status, body)
 }

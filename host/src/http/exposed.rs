@@ -107,8 +107,6 @@ pub fn write(outcome: &Outcome, took: Duration, began: Wall, text: &mut Text) {
         used: BTreeSet::new(),
         families: Vec::new(),
     };
-    // The first is all that the parts below add up to, which is said already.
-    known.used.insert("duration");
     known.single(
         (
             "probe_dns_lookup_time_seconds",
@@ -299,7 +297,7 @@ mod tests {
              probe_http_duration_seconds{phase=\"tls\"} 0.03\nprobe_http_duration_seconds{phase=\"processing\"} 0.04\n\
              probe_http_duration_seconds{phase=\"transfer\"} 0.05\nprobe_http_status_code 204\nprobe_http_redirects 1\n\
              probe_http_uncompressed_body_length 5\nprobe_http_ssl 1\nprobe_ssl_earliest_cert_expiry 1100\n\
-             probe_measurement{name=\"queue\",unit=\"{request}\"} 3\n"
+             probe_measurement{name=\"duration\",unit=\"s\"} 0.2\nprobe_measurement{name=\"queue\",unit=\"{request}\"} 3\n"
         );
     }
 
@@ -322,7 +320,8 @@ mod tests {
             "probe_success 1\nprobe_duration_seconds 0.25\nprobe_degraded 1\nprobe_reason_info{reason=\"packet-loss\"} 1\n\
              probe_dns_lookup_time_seconds 0\nprobe_icmp_duration_seconds{phase=\"resolve\"} 0\n\
              probe_icmp_duration_seconds{phase=\"rtt\"} 0.2\nprobe_icmp_reply_hop_limit 60\n\
-             probe_measurement{name=\"loss\",unit=\"1\"} 0.5\nprobe_measurement{name=\"rtt_max\",unit=\"s\"} 0.3\n"
+             probe_measurement{name=\"loss\",unit=\"1\"} 0.5\nprobe_measurement{name=\"duration\",unit=\"s\"} 0.2\n\
+             probe_measurement{name=\"rtt_max\",unit=\"s\"} 0.3\n"
         );
         let text = answered(
             Status::Healthy,
