@@ -309,6 +309,7 @@ impl Reloader {
             .control
             .reload(config.monitors, config.host_entry)
             .ok_or_else(|| anyhow!("the host is stopping"))?;
+        self.sandbox.switches().configure(&monitors, self.clock.now());
         let directory = Directory::new(&monitors, &seats);
         self.seen.choose(&directory, &config.metrics, &self.control);
         self.seen.directory.replace(directory);
