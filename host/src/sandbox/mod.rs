@@ -18,6 +18,7 @@ mod pool;
 mod prober;
 mod schema;
 mod shelf;
+mod spans;
 mod stdio;
 mod store;
 mod turns;
