@@ -31,10 +31,11 @@ use crate::{
         directory::{self, Directory},
         orders::Orders,
         reloads::Reloads,
+        series::Series,
         terms::Terms,
     },
     queue::{self, Bell, Inlet, ResultSender},
-    sandbox::{self, Library, Sandbox, Shelf, Workers},
+    sandbox::{self, Library, Prober, Sandbox, Shelf, Workers},
     scheduler::{Parts, Running, Scheduler, Unfinished, ledger::Recollection, stats::Stats},
     store::{self, Store, Written},
 };
@@ -131,6 +132,7 @@ pub fn run(mut prepared: Prepared, listen: Option<Listen>) -> Result<()> {
             ),
             reloads: Reloads::since(clock.wall()),
             terms: Terms::default(),
+            series: Series::default(),
             supervisor: supervisor.clone(),
         };
         seen.terms.replace(deal(&prepared.config));
@@ -141,6 +143,8 @@ pub fn run(mut prepared: Prepared, listen: Option<Listen>) -> Result<()> {
         let served = match front {
             None => None,
             Some(front) => {
+                let prober = Prober::start(Arc::clone(&prepared.sandbox), Arc::clone(&host.shelf))
+                    .context("the thread that runs probes could not be started")?;
                 let parts = http::Parts {
                     settings: front.settings,
                     tokens: Arc::clone(&seen.tokens),
@@ -158,19 +162,27 @@ pub fn run(mut prepared: Prepared, listen: Option<Listen>) -> Result<()> {
                     records: host.store.as_ref().map(store::Running::reader),
                     written: host.store.as_ref().map(store::Running::figures),
                     terms: seen.terms.clone(),
+                    series: seen.series.clone(),
                     feed: feed.clone(),
+                    prober: Some(prober),
                     wishes,
                 };
                 Some((Server::start(front.listening, parts)?, front.plate))
             }
         };
         // Beside what runs already.
-        let (shelf, monitors, seats) = (
-            seen.directory.clone(),
+        let (shown, monitors, seats) = (
+            seen.clone(),
             std::mem::take(&mut host.monitors),
             std::mem::take(&mut host.seats),
         );
-        tokio::task::spawn_blocking(move || shelf.replace(Directory::new(&monitors, &seats)))
+        let (metrics, control) = (prepared.config.metrics.clone(), host.scheduler.control());
+        let list = move || {
+            let directory = Directory::new(&monitors, &seats);
+            shown.choose(&directory, &metrics, &control);
+            shown.directory.replace(directory);
+        };
+        tokio::task::spawn_blocking(list)
             .await
             .context("the directory of monitors could not be made")?;
         if let Some((server, _)) = &served {

@@ -21,6 +21,7 @@ use crate::{
     domain::{
         event::Fact,
         host::HostSettings,
+        series::{MONITORS_MAX, MetricsSettings},
         tenant::{DEFAULT, Roster},
         time::Mono,
     },
@@ -30,6 +31,7 @@ use crate::{
         directory::{self, Directory},
         orders::Orders,
         reloads::Reloads,
+        series::Series,
         terms::{Deal, OfTenant, Terms},
     },
     plugins::lock::LockFile,
@@ -124,8 +126,25 @@ pub(super) struct Seen {
     pub reloads: Reloads,
     /// On which terms plugins run and tenants live.
     pub terms: Terms,
+    /// Which of its monitors have series of their own.
+    pub series: Series,
     /// The service manager.
     pub supervisor: Supervisor,
+}
+
+impl Seen {
+    /// From now on these monitors have series of their own.
+    pub fn choose(&self, directory: &Directory, settings: &MetricsSettings, control: &Control) {
+        // A scheduler that has stopped counts nothing any more.
+        let _ = control.choose(self.series.choose(directory, settings));
+        let left_out = self.series.present().left_out;
+        if left_out > 0 {
+            tracing::warn!(
+                "{} that `monitors` in [metrics] means have no series of their own: there are {MONITORS_MAX} at most, by tenant and name",
+                counted(left_out as u64, "monitor")
+            );
+        }
+    }
 }
 
 /// What of a configuration is told of plugins and tenants.
@@ -133,12 +152,14 @@ pub(super) fn deal(config: &Config) -> Deal {
     let tenants = config.tenants.iter().map(|state| {
         let terms = OfTenant {
             plugins: state.plugins.clone(),
+            modules: state.modules.clone(),
             standing: state.standing.to_string(),
         };
         (Arc::clone(&state.tenant.name), terms)
     });
     Deal {
         profiles: config.profiles.clone(),
+        modules: config.modules.clone(),
         tenants: tenants.collect(),
     }
 }
@@ -289,7 +310,9 @@ impl Reloader {
             .reload(config.monitors, config.host_entry)
             .ok_or_else(|| anyhow!("the host is stopping"))?;
         self.sandbox.switches().configure(&monitors, self.clock.now());
-        self.seen.directory.replace(Directory::new(&monitors, &seats));
+        let directory = Directory::new(&monitors, &seats);
+        self.seen.choose(&directory, &config.metrics, &self.control);
+        self.seen.directory.replace(directory);
         self.seen.orders.configure(windows);
         let told = if reloaded.changes() > 0 || !changes.is_empty() {
             told(&changes, reloaded)

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     app::{self, Probed, Refused},
-    domain::outcome::{Answer, Measurement, Outcome, Report, Status},
+    domain::outcome::{Measurement, Outcome, Status},
     telemetry,
 };
 use anyhow::{Result, bail};
@@ -69,7 +69,7 @@ pub fn probe(args: ProbeArgs) -> Result<ExitCode> {
         Output::Text => put(&shown(&probed)?)?,
         Output::Json => put_json(&to_json(&probed))?,
     }
-    let alive = matches!(report(&probed.outcome), Some(report) if report.status != Status::Unhealthy);
+    let alive = matches!(probed.outcome.report(), Some(report) if report.status != Status::Unhealthy);
     Ok(if alive {
         ExitCode::SUCCESS
     } else {
@@ -125,20 +125,8 @@ fn settings(pairs: &[String]) -> Result<Map<String, Value>> {
     Ok(settings)
 }
 
-fn report(outcome: &Outcome) -> Option<&Report> {
-    match outcome {
-        Outcome::Answer(Answer::Pulse(report)) => Some(report),
-        _ => None,
-    }
-}
-
-/// A target that did not answer in time is down; everything else without a report says nothing about it.
 fn verdict(outcome: &Outcome) -> &'static str {
-    match (report(outcome), outcome) {
-        (Some(report), _) => report.status.name(),
-        (None, Outcome::DeadlineWaiting) => Status::Unhealthy.name(),
-        _ => "unknown",
-    }
+    outcome.verdict().map_or("unknown", Status::name)
 }
 
 fn shown(probed: &Probed) -> Result<String> {
@@ -161,7 +149,7 @@ fn shown(probed: &Probed) -> Result<String> {
         probed.outcome
     )?;
     let mut rows = Vec::new();
-    if let Some(report) = report(&probed.outcome) {
+    if let Some(report) = probed.outcome.report() {
         if let Some(reason) = &report.reason {
             rows.push(("reason".to_owned(), reason.clone()));
         }
@@ -203,7 +191,7 @@ pub fn amount(measurement: &Measurement) -> String {
 }
 
 fn to_json(probed: &Probed) -> Value {
-    let report = report(&probed.outcome);
+    let report = probed.outcome.report();
     let usage = &probed.usage;
     json!({
         "monitor": probed.monitor,
@@ -241,7 +229,7 @@ fn nagios(outcome: &Outcome) -> Result<ExitCode> {
     };
     // A pipe in the text would start the performance data.
     let text = outcome.to_string().replace('|', "/");
-    let measurements = report(outcome).map_or(&[][..], |report| &report.measurements);
+    let measurements = outcome.report().map_or(&[][..], |report| &report.measurements);
     let data: Vec<String> = measurements
         .iter()
         .map(|m| {

@@ -8,15 +8,17 @@ use super::{
     interpolate::Surroundings,
     layer::{KEYS_DEFAULTS, KEYS_MONITOR, Layer},
     maintenance::{self, Whose},
+    metrics,
     notifier::{self, Notifier},
     plugins::{self, PluginEntry},
+    probes::{self, Probe},
     problem::Problem,
     read::{Party, Reader, Spot},
     source::At,
     tenants::{self, TenantEntry},
     tree::{Node, Table, Value},
 };
-use crate::domain::{host::HostSettings, order::Order};
+use crate::domain::{host::HostSettings, order::Order, series::MetricsSettings};
 use std::{
     collections::{BTreeMap, HashMap},
     path::{Path, PathBuf},
@@ -29,9 +31,11 @@ pub const KEYS_TOP: &[&str] = &[
     "defaults",
     "host",
     "maintenance",
+    "metrics",
     "monitor",
     "notifiers",
     "plugins",
+    "probes",
     "templates",
     "tenants",
 ];
@@ -55,9 +59,13 @@ pub(super) struct Document {
     pub commands: Commands,
     pub plugins: BTreeMap<Arc<str>, PluginEntry>,
     pub notifiers: BTreeMap<Arc<str>, Notifier>,
+    /// What `/probe` does under a name.
+    pub probes: BTreeMap<Arc<str>, Probe>,
     pub defaults: Layer,
     pub templates: BTreeMap<Arc<str>, Layer>,
     pub monitors: Vec<RawMonitor>,
+    /// Which of them have series of their own.
+    pub metrics: MetricsSettings,
     /// Windows of maintenance.
     pub windows: Vec<Order>,
     pub tenants: BTreeMap<Arc<str>, TenantEntry>,
@@ -106,9 +114,11 @@ impl Document {
             plugins: plugins::read(reader, root.get("plugins"), &host.settings, &commands),
             commands,
             notifiers: notifier::read(reader, root.get("notifiers"), &host.settings),
+            probes: probes::read(reader, root.get("probes"), &host.settings),
             defaults,
             templates: read_templates(reader, root.get("templates"), &host.settings),
             monitors: read_monitors(reader, root.get("monitor"), &host.settings, Party::Operator),
+            metrics: metrics::read(reader, root.get("metrics")),
             windows: maintenance::read(reader, root.get("maintenance"), &Whose::Operator(&tenants)),
             tenants,
             host,
@@ -134,6 +144,7 @@ impl Document {
             commands: Commands::new(),
             plugins,
             notifiers: notifier::read(reader, root.get("notifiers"), settings),
+            probes: BTreeMap::new(),
             defaults: read_defaults(reader, root, settings),
             templates: read_templates(reader, root.get("templates"), settings),
             monitors: read_monitors(
@@ -142,6 +153,7 @@ impl Document {
                 settings,
                 Party::Tenant { tables_max },
             ),
+            metrics: MetricsSettings::default(),
             windows: maintenance::read(reader, root.get("maintenance"), &Whose::Tenant(tenant)),
             tenants: BTreeMap::new(),
         }

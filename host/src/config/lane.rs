@@ -4,6 +4,7 @@ use super::{
     build::{Builder, Owner, PULSE_TIMEOUT},
     layer::{LaneLayer, PartialLimits},
     needs,
+    plugins::PluginEntry,
     problem::Problem,
     read::{list, nearest, show_duration},
     recipe::SETTINGS_BYTES_MAX,
@@ -185,17 +186,10 @@ impl<'a> Builder<'a> {
 
     /// The plugin's caps: its own, else the defaults as far as the maxima allow.
     pub(super) fn plugin_limits(&self, name: &str) -> Limits {
-        let maxima = self.document.host.settings.maxima;
-        let defaults = Limits::default();
-        let base = Limits {
-            fuel: defaults.fuel.min(maxima.fuel),
-            cpu: defaults.cpu.min(maxima.cpu),
-            memory_bytes: defaults.memory_bytes.min(maxima.memory_bytes),
-        };
-        match self.document.plugins.get(name) {
-            Some(entry) => entry.limits.over(&base),
-            None => base,
-        }
+        limits_of(
+            self.document.plugins.get(name),
+            &self.document.host.settings.maxima,
+        )
     }
 
     /// The lane's caps. Deadlines nest: the CPU budget ends before the job does.
@@ -305,6 +299,20 @@ impl<'a> Builder<'a> {
             }),
         };
         schema.clone()
+    }
+}
+
+/// A plugin's caps: its own, else the defaults as far as the maxima allow.
+pub(super) fn limits_of(entry: Option<&PluginEntry>, maxima: &Limits) -> Limits {
+    let defaults = Limits::default();
+    let base = Limits {
+        fuel: defaults.fuel.min(maxima.fuel),
+        cpu: defaults.cpu.min(maxima.cpu),
+        memory_bytes: defaults.memory_bytes.min(maxima.memory_bytes),
+    };
+    match entry {
+        Some(entry) => entry.limits.over(&base),
+        None => base,
     }
 }
 

@@ -30,11 +30,13 @@ mod keep;
 mod lane;
 mod layer;
 mod maintenance;
+mod metrics;
 mod monitor;
 mod needs;
 mod notifier;
 mod paths;
 mod plugins;
+mod probes;
 mod problem;
 mod progress;
 mod read;
@@ -61,6 +63,7 @@ pub use folder::open_in;
 pub(crate) use http::digest as testing_digest;
 pub use paths::default_paths;
 pub use plugins::{dns_grant, http_grant, icmp_grant, tcp_grant};
+pub use probes::Modules;
 pub use problem::Problems;
 pub use progress::{Progress, Silent};
 pub use read::{parse_duration, parse_size, show_duration, show_size};
@@ -72,6 +75,7 @@ use crate::domain::{
     host::HostSettings,
     order::Order,
     plugin::Facts,
+    series::MetricsSettings,
     spec::{MonitorSpec, Profile},
     tenant::{Account, DEFAULT, Tenant},
 };
@@ -89,12 +93,16 @@ pub struct Config {
     pub host: HostSettings,
     /// In the order in which they were written.
     pub monitors: Vec<MonitorSpec>,
+    /// `[metrics]`.
+    pub metrics: MetricsSettings,
     /// Windows of maintenance that stand in the operator's own files.
     pub own_windows: Vec<Order>,
     /// Whose sinks hear that the prober itself is in trouble; none without `[[host.notify]]`.
     pub host_entry: Option<MonitorSpec>,
     /// Every known plugin, with what `[plugins.NAME]` grants it, which by default is nothing.
     pub profiles: BTreeMap<String, Arc<Profile>>,
+    /// What `/probe` can be asked for by the operator.
+    pub modules: Modules,
     /// Where monitors came from that no table of their own describes, in the order of the tables.
     pub loaded: Vec<Loaded>,
     /// Whose all of that is which stands in no tenant's configuration.
@@ -271,6 +279,7 @@ impl Draft {
             let terms = builder.terms(facts);
             let host_entry = builder.host_entry();
             let profiles = builder.profiles(facts);
+            let modules = builder.modules();
             let operator = Arc::clone(&builder.tenant);
             // A copy is made of what is in force, and with this nothing will be.
             let keep = if self.findings.is_empty() {
@@ -286,16 +295,18 @@ impl Draft {
                 &mut made.monitors,
                 progress,
             );
-            built = Some((made, host_entry, profiles, operator));
+            built = Some((made, host_entry, profiles, modules, operator));
         }
         match built {
-            Some((made, host_entry, profiles, operator)) if self.findings.is_empty() => Ok(Config {
+            Some((made, host_entry, profiles, modules, operator)) if self.findings.is_empty() => Ok(Config {
                 host: self.document.host.settings,
                 monitors: made.monitors,
+                metrics: self.document.metrics,
                 own_windows: self.document.windows,
                 loaded: made.loaded,
                 host_entry,
                 profiles,
+                modules,
                 operator,
                 tenants,
                 warnings: warnings.into_problems(self.sources, Severity::Warning),

@@ -98,6 +98,11 @@ impl Template {
         Ok(Self(parts))
     }
 
+    /// What it was taken apart into.
+    pub fn parts(&self) -> &[Part] {
+        &self.0
+    }
+
     /// The slots that it takes something from, in order.
     pub fn slots(&self) -> impl Iterator<Item = usize> {
         self.0.iter().filter_map(|part| match part {

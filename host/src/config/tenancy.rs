@@ -12,6 +12,7 @@ use super::{
     interpolate::Surroundings,
     keep::{Shelf, Stage},
     plugins::PluginEntry,
+    probes::{self, Modules},
     problem::{Findings, Problem, Severity},
     progress::Progress,
     read::{Reader, list},
@@ -56,6 +57,8 @@ pub struct TenantState {
     pub config: String,
     /// The plugins that it may use, sorted.
     pub plugins: Vec<String>,
+    /// What `/probe` can be asked for by it: plugins that it may use, as they are granted to it.
+    pub modules: Modules,
     /// Its windows of maintenance.
     pub windows: Vec<Order>,
     /// How many monitors it has now.
@@ -243,6 +246,7 @@ pub(super) fn settle(
         states.push(TenantState {
             tenant: Arc::clone(&terms.tenant),
             config: terms.config.shown.clone(),
+            modules: probes::usual(&terms.facts, &terms.plugins, &document.host.settings),
             plugins: terms.facts.into_keys().collect(),
             windows: settled.windows,
             monitors: settled.built.monitors.len(),

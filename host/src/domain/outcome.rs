@@ -208,6 +208,26 @@ impl Outcome {
         }
     }
 
+    /// A check's report; none where it did not come to one.
+    #[must_use]
+    pub fn report(&self) -> Option<&Report> {
+        match self {
+            Self::Answer(Answer::Pulse(report)) => Some(report),
+            _ => None,
+        }
+    }
+
+    /// What a check says of its target. One that did not answer in time is down; everything else without a report says
+    /// nothing about it.
+    #[must_use]
+    pub fn verdict(&self) -> Option<Status> {
+        match (self.report(), self) {
+            (Some(report), _) => Some(report.status),
+            (None, Self::DeadlineWaiting) => Some(Status::Unhealthy),
+            _ => None,
+        }
+    }
+
     /// The outcome's class: its name in logs, metrics and JSON.
     #[must_use]
     pub fn class(&self) -> &'static str {

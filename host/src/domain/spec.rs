@@ -257,8 +257,20 @@ impl MonitorSpec {
     /// A monitor of its own class that is looked at once and never scheduled: a check, and nobody to be told.
     #[must_use]
     pub fn alone(name: &str, profile: Arc<Profile>, settings: &str, timeout: Duration) -> Self {
+        Self::alone_of(Arc::new(Tenant::unlimited()), name, profile, settings, timeout)
+    }
+
+    /// The same, of that tenant.
+    #[must_use]
+    pub fn alone_of(
+        tenant: Arc<Tenant>,
+        name: &str,
+        profile: Arc<Profile>,
+        settings: &str,
+        timeout: Duration,
+    ) -> Self {
         let class = Class {
-            tenant: Arc::new(Tenant::unlimited()),
+            tenant,
             labels: Arc::new([]),
             policy: Policy {
                 interval: Duration::from_secs(30),

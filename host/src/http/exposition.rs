@@ -31,6 +31,11 @@ impl Text {
         let _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}");
     }
 
+    /// A line that a scraper passes over. It holds no line break, and does not begin as what Prometheus understands.
+    pub fn comment(&mut self, line: &str) {
+        let _ = writeln!(self.text, "# {line}");
+    }
+
     /// One series of the family.
     pub fn sample(&mut self, labels: &[(&str, &str)], value: f64) {
         self.part("", labels, value);

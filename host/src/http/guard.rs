@@ -24,7 +24,7 @@ pub enum Access {
     Open,
     /// Whoever shows what the route itself asks for: it sees to that.
     Own,
-    /// Who may see the host's own figures: a viewer of everybody's monitors, and by default who is on this machine.
+    /// Who may see figures: a viewer, and by default who is on this machine. A tenant's token sees the tenant's.
     Figures,
     /// A viewer: of his tenant's monitors, if the token has one. The route sees to that.
     Look,
@@ -49,7 +49,10 @@ impl Access {
     /// Whether a tenant's token is good for it.
     #[must_use]
     pub fn is_for_tenants(self) -> bool {
-        matches!(self, Self::Open | Self::Own | Self::Look | Self::Act)
+        matches!(
+            self,
+            Self::Open | Self::Own | Self::Figures | Self::Look | Self::Act
+        )
     }
 }
 

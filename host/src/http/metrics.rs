@@ -1,14 +1,19 @@
 //! `/metrics`: the host's own figures in the text format of Prometheus.
 //!
-//! Nothing in it grows with the number of monitors. It grows with that of tenants, up to [`TENANTS_MAX`].
+//! Nothing in it grows with the number of monitors, but for those that the operator has chosen, up to [`MONITORS_MAX`]. It
+//! grows with that of tenants, up to [`TENANTS_MAX`].
+//!
+//! [`MONITORS_MAX`]: crate::domain::series::MONITORS_MAX
 
-use super::{App, exposition::Text, process};
+use super::{App, chosen, exposition::Text, process, tokens::Caller};
 use crate::{
     domain::{histogram::Histogram, spec::Kind, tenant::Tenant, time::Wall},
+    sandbox::Prober,
     scheduler::stats::{Counts, Snapshot, Times},
     store::Written,
 };
 use axum::{
+    Extension,
     extract::State,
     http::header,
     response::{IntoResponse, Response},
@@ -24,16 +29,23 @@ const BUCKETS_US: [u64; 16] = [
     5_000_000, 30_000_000,
 ];
 
-/// Answers with all of them.
-pub async fn metrics(State(app): State<App>) -> Response {
+/// Answers with all of them; a tenant with what is its own.
+pub async fn metrics(State(app): State<App>, Extension(caller): Extension<Caller>) -> Response {
     let mut text = Text::default();
-    let snapshot = app.stats.snapshot();
-    of_host(&app, &mut text);
-    of_jobs(&snapshot, &mut text);
-    of_monitors(&snapshot, &mut text);
-    of_store(app.written.as_ref().map(|figures| figures.read()), &mut text);
-    of_tenants(&app.tenants.all(), &mut text);
-    process::write(&mut text, app.started);
+    if caller.tenant.is_none() {
+        let snapshot = app.stats.snapshot();
+        of_host(&app, &mut text);
+        of_jobs(&snapshot, &mut text);
+        of_monitors(&snapshot, &mut text);
+        of_store(app.written.as_ref().map(|figures| figures.read()), &mut text);
+        text.gauge("pulse_host_tenants", "Tenants, the operator among them.");
+        text.sample(&[], app.tenants.all().len() as f64);
+        process::write(&mut text, app.started);
+    }
+    let tenants = app.tenants.all();
+    let own = tenants.iter().filter(|tenant| caller.may_see(&tenant.name));
+    of_tenants(own, &mut text);
+    chosen::write(&app.series.present(), &app.board, &caller, &mut text);
     (
         [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
         text.finish(),
@@ -78,11 +90,21 @@ pub fn names() -> &'static [&'static str] {
         "pulse_host_jobs_pending",
         "pulse_host_jobs_sent_total",
         "pulse_host_jobs_stale_total",
+        "pulse_host_monitor_checks_total",
+        "pulse_host_monitor_last_check_duration_seconds",
+        "pulse_host_monitor_last_check_timestamp_seconds",
+        "pulse_host_monitor_mark",
+        "pulse_host_monitor_state",
+        "pulse_host_monitor_state_since_timestamp_seconds",
+        "pulse_host_monitor_up",
         "pulse_host_monitors",
+        "pulse_host_monitors_left_out",
         "pulse_host_plugin_quarantines_total",
         "pulse_host_plugin_readmissions_total",
         "pulse_host_plugins",
         "pulse_host_plugins_quarantined",
+        "pulse_host_probes_running",
+        "pulse_host_probes_total",
         "pulse_host_pulses_held_total",
         "pulse_host_pulses_total",
         "pulse_host_retries_put_off_total",
@@ -164,6 +186,16 @@ fn of_host(app: &App, text: &mut Text) {
         "Heartbeats to the outside, by what became of them.",
     );
     for (result, count) in app.beats.figures() {
+        text.sample(&[("result", result)], count as f64);
+    }
+    text.gauge("pulse_host_probes_running", "Probes that run.");
+    let running = app.prober.as_ref().map_or(0, Prober::running);
+    text.sample(&[], running as f64);
+    text.counter(
+        "pulse_host_probes_total",
+        "Probes that were asked for, by what became of them.",
+    );
+    for (result, count) in app.probes.figures() {
         text.sample(&[("result", result)], count as f64);
     }
     let (listeners, dropped) = app.feed.figures();
@@ -432,11 +464,8 @@ fn of_monitors(snapshot: &Snapshot, text: &mut Text) {
     text.sample(&[], snapshot.stalled.as_secs_f64());
 }
 
-fn of_tenants(tenants: &[Arc<Tenant>], text: &mut Text) {
-    text.gauge("pulse_host_tenants", "Tenants, the operator among them.");
-    text.sample(&[], tenants.len() as f64);
+fn of_tenants<'t>(tenants: impl Iterator<Item = &'t Arc<Tenant>>, text: &mut Text) {
     let used: Vec<_> = tenants
-        .iter()
         .take(TENANTS_MAX)
         .map(|tenant| (&*tenant.name, tenant.account.used()))
         .collect();

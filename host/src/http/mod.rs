@@ -4,9 +4,11 @@
 //! by anybody who showed no token; and nobody sees another tenant's monitors.
 
 mod actions;
+mod chosen;
 pub mod client;
 mod dashboard;
 mod deadman;
+mod exposed;
 mod exposition;
 mod feed;
 mod guard;
@@ -17,6 +19,7 @@ mod monitors;
 mod openapi;
 mod orders;
 mod plugins;
+mod probe;
 mod problem;
 mod process;
 mod records;
@@ -41,7 +44,7 @@ pub use tenants::quotas;
 use crate::{
     clock::Clock,
     domain::{access::HttpSettings, board::Board, deadman::Switches, tenant::Roster, time::Wall},
-    operate::{beats::Beats, directory, orders::Orders, reloads::Reloads, terms::Terms},
+    operate::{beats::Beats, directory, orders::Orders, reloads::Reloads, series::Series, terms::Terms},
     sandbox,
     scheduler::{Control, stats::Stats},
     store::{Figures, Reader},
@@ -102,8 +105,12 @@ pub struct Parts {
     pub written: Option<Arc<Figures>>,
     /// On which terms plugins run and tenants live.
     pub terms: Terms,
+    /// Which monitors have series of their own.
+    pub series: Series,
     /// What happens.
     pub feed: Feed,
+    /// Who runs checks that nobody scheduled; none: nobody does.
+    pub prober: Option<sandbox::Prober>,
     /// Where reloads are asked for.
     pub wishes: mpsc::Sender<Wish>,
 }
@@ -119,6 +126,7 @@ pub struct Inner {
     lists: Arc<Semaphore>,
     reads: Arc<Semaphore>,
     traffic: Traffic,
+    probes: probe::Probes,
     /// The directory is there.
     filled: AtomicBool,
     stopping: AtomicBool,
@@ -149,6 +157,7 @@ impl App {
             lists: Arc::new(Semaphore::new(LISTS)),
             reads: Arc::new(Semaphore::new(READS)),
             traffic: Traffic::default(),
+            probes: probe::Probes::default(),
             filled: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             parts,

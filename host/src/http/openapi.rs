@@ -66,6 +66,13 @@ const OPERATIONS: &[Operation] = &[
     operation("GET", "/healthz", &[], "text/plain", &[]),
     operation("GET", "/readyz", &[], "text/plain", &[]),
     operation("GET", "/metrics", &[], "text/plain", &[]),
+    operation(
+        "GET",
+        "/probe",
+        &["target", "module", "hostname", "debug"],
+        "text/plain",
+        &[400],
+    ),
     operation("POST", "/-/reload", &[], "Reloaded", &[422]),
     operation("GET", "/api/v1/openapi.json", &[], "Document", &[]),
     operation("GET", "/api/v1/status", &[], "Status", &[]),

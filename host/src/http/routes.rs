@@ -3,7 +3,7 @@
 use super::{
     App, actions, dashboard, deadman,
     guard::{self, Access},
-    health, metrics, monitors, openapi, orders, plugins,
+    health, metrics, monitors, openapi, orders, plugins, probe,
     problem::Problem,
     records, reload, stream, tenants,
 };
@@ -76,8 +76,15 @@ pub const ROUTES: &[Route] = &[
         "GET",
         "/metrics",
         Access::Figures,
-        "The host's own figures for Prometheus",
+        "Figures for Prometheus",
         || get(metrics::metrics),
+    ),
+    route(
+        "GET",
+        "/probe",
+        Access::Act,
+        "One check of a target, for Prometheus",
+        || get(probe::probe),
     ),
     route(
         "POST",

@@ -1,7 +1,9 @@
 //! The router with a scheduler behind it, without a socket.
 
+mod chosen;
 mod matrix;
 mod openapi;
+mod probe;
 mod records;
 mod stream;
 
@@ -126,7 +128,9 @@ fn site_with(settings: HttpSettings, records: Option<Reader>) -> Site {
         records,
         written: Some(Arc::default()),
         terms: Default::default(),
+        series: Default::default(),
         feed: Default::default(),
+        prober: None,
         wishes: mpsc::channel(1).0,
     });
     app.filled.store(true, std::sync::atomic::Ordering::Release);
@@ -359,6 +363,7 @@ async fn a_browser_is_no_way_in() {
 #[tokio::test]
 async fn figures_are_those_that_are_documented() {
     let site = site(HttpSettings::default());
+    chosen::choose(&site, "", &[]);
     let answer = ask(&site, "GET", "/metrics", HERE, &[]).await;
     assert_eq!(answer.status, StatusCode::OK);
     let mut families: Vec<&str> = Vec::new();

@@ -8,6 +8,7 @@ pub mod directory;
 pub mod list;
 pub mod orders;
 pub mod reloads;
+pub mod series;
 pub mod terms;
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! On which terms plugins run and tenants live at present, for whoever asks. Each reload brings others.
 
-use crate::domain::spec::Profile;
+use crate::domain::{probe::Module, spec::Profile};
 use std::{
     collections::BTreeMap,
     sync::{Arc, PoisonError, RwLock},
@@ -11,6 +11,8 @@ use std::{
 pub struct Deal {
     /// What each plugin is granted, by its name; a tenant's own as `tenant/plugin`.
     pub profiles: BTreeMap<String, Arc<Profile>>,
+    /// What the operator can have probed, by name.
+    pub modules: BTreeMap<Arc<str>, Arc<Module>>,
     /// Each tenant but the operator, by name.
     pub tenants: BTreeMap<Arc<str>, OfTenant>,
 }
@@ -20,6 +22,8 @@ pub struct Deal {
 pub struct OfTenant {
     /// The plugins that it may use, sorted.
     pub plugins: Vec<String>,
+    /// What it can have probed, by name.
+    pub modules: BTreeMap<Arc<str>, Arc<Module>>,
     /// Which of its configurations is in force: `present`, `last good` or `none`.
     pub standing: String,
 }

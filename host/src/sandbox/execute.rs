@@ -12,7 +12,7 @@ use super::{
     plugin::{Library, Ready},
     pool::{Key, Live, Pool},
     shelf::{Reader, Shelf},
-    store,
+    spans, store,
     turns::Turns,
 };
 use crate::{
@@ -42,6 +42,7 @@ use std::{
     time::Duration,
 };
 use tokio::task::coop;
+use tracing::Instrument as _;
 use wasmtime::{PoolConcurrencyLimitError, Store, component::Instance};
 
 /// What an execution that is played gets by the host's clock beyond its time by its own.
@@ -91,6 +92,21 @@ impl Executor {
 
     /// Runs a job to its end.
     pub async fn execute(&self, job: Job) -> JobResult {
+        if spans::wanted() {
+            // Behind a pointer, so that all others stay as small as they are.
+            return Box::pin(self.execute_in_span(job)).await;
+        }
+        self.execute_as_marked(job).await
+    }
+
+    async fn execute_in_span(&self, job: Job) -> JobResult {
+        let span = spans::begin(&job);
+        let result = self.execute_as_marked(job).instrument(span.clone()).await;
+        spans::end(&span, &result);
+        result
+    }
+
+    async fn execute_as_marked(&self, job: Job) -> JobResult {
         if job.trace
             && let Some(keeper) = self.sandbox.keeper.get()
             && let Some((facts, noting)) = self.notable(&job, &**keeper)

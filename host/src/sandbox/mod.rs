@@ -15,8 +15,10 @@ mod guest_time;
 mod keeper;
 mod plugin;
 mod pool;
+mod prober;
 mod schema;
 mod shelf;
+mod spans;
 mod stdio;
 mod store;
 mod turns;
@@ -27,6 +29,7 @@ pub use compile::Compiler;
 pub use execute::Executor;
 pub use keeper::{Happened, Keeper, Noting};
 pub use plugin::{Library, Plugin, load, load_all, load_of_tenant};
+pub use prober::{PROBES_MAX, PROBES_OF_TENANT_MAX, Prober};
 pub use schema::parse as settings_schema;
 pub use shelf::Shelf;
 pub use worker::{Workers, count as worker_count};
@@ -69,7 +72,8 @@ pub struct SandboxSettings {
 
 impl SandboxSettings {
     /// What follows from the host's settings. Each worker has slots for its share of the jobs that may run and a batch
-    /// of each kind beyond that, for every instance that may wait to be used again, and some to describe plugins.
+    /// of each kind beyond that, for every instance that may wait to be used again, and some to describe plugins and for
+    /// what is asked for without a schedule.
     #[must_use]
     pub fn new(settings: &HostSettings, compiler: Compiler) -> Self {
         let engines = worker::count(settings);
@@ -80,7 +84,7 @@ impl SandboxSettings {
                 worker::share(queue.in_flight, engines) + queue.batch_max
             })
             .sum();
-        let slots = running + pool::IDLE_MAX + 8;
+        let slots = running + pool::IDLE_MAX + 8 + prober::PROBES_MAX;
         Self {
             engines,
             slots: u32::try_from(slots).unwrap_or(u32::MAX),

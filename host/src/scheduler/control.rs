@@ -4,10 +4,11 @@
 
 use super::{
     Scheduler,
+    chosen::Chosen,
     components::{Monitor, Phase},
     follow::{first_slot, follow, wait_for_pulse},
     reload::Reloaded,
-    resources::{Desk, Time},
+    resources::{Desk, Tenants, Time},
     view::{Detail, PluginUses},
 };
 use crate::{
@@ -16,6 +17,7 @@ use crate::{
         event::Fact,
         health::Effects,
         job::MonitorId,
+        series::Counts,
         spec::MonitorSpec,
         time::Mono,
     },
@@ -103,6 +105,10 @@ pub(super) enum Request {
         monitor: MonitorId,
         answer: async_channel::Sender<Checking>,
     },
+    /// Of these figures are to be kept one by one, and of no others.
+    Choose { monitors: Vec<(MonitorId, Arc<Counts>)> },
+    /// A tenant has used CPU time beside what was scheduled.
+    Spent { tenant: Arc<str>, cpu: Duration },
 }
 
 impl Request {
@@ -112,7 +118,8 @@ impl Request {
             // Whatever it takes, it takes at once.
             Self::Reload { .. } | Self::Plugins { .. } => PER_RUN,
             Self::Mark { monitors, .. } => monitors.len(),
-            Self::View { .. } | Self::Check { .. } => 1,
+            Self::Choose { monitors } => monitors.len().max(1),
+            Self::View { .. } | Self::Check { .. } | Self::Spent { .. } => 1,
         }
     }
 }
@@ -195,6 +202,22 @@ impl Control {
         Ok(changed)
     }
 
+    /// From now on figures of these are kept one by one, and of no others. Blocks while too much is asked. False: the
+    /// scheduler has stopped.
+    #[must_use]
+    pub fn choose(&self, monitors: Vec<(MonitorId, Arc<Counts>)>) -> bool {
+        let sent = self.requests.send(Request::Choose { monitors }).is_ok();
+        self.bell.ring();
+        sent
+    }
+
+    /// A tenant has used CPU time beside what was scheduled, which is taken from its quota, if it has one. Where too much
+    /// is asked of the scheduler, it is not.
+    pub fn spent(&self, tenant: &Arc<str>, cpu: Duration) {
+        let tenant = Arc::clone(tenant);
+        let _ = self.requests.try_send(Request::Spent { tenant, cpu });
+    }
+
     async fn ask<T>(&self, request: impl FnOnce(async_channel::Sender<T>) -> Request) -> Result<T, Unasked> {
         let (answer, answered) = async_channel::bounded(1);
         self.requests
@@ -245,6 +268,11 @@ impl Scheduler {
                 }
                 Request::Check { monitor, answer } => {
                     let _ = answer.try_send(self.check(monitor));
+                }
+                Request::Choose { monitors } => self.world.resource_mut::<Chosen>().replace(monitors),
+                Request::Spent { tenant, cpu } => {
+                    let now = self.look_at_clock();
+                    self.world.resource_mut::<Tenants>().0.spend(&tenant, cpu, now);
                 }
             }
         }

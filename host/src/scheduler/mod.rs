@@ -7,6 +7,7 @@
 //! far as they are there, batches are sent as far as there is room.
 
 mod budget;
+mod chosen;
 mod code;
 pub mod components;
 pub mod control;
@@ -179,6 +180,7 @@ impl Scheduler {
         world.insert_resource(Draining::default());
         world.insert_resource(Shown(Arc::default()));
         world.insert_resource(runs::Runs::default());
+        world.insert_resource(chosen::Chosen::default());
         world.insert_resource(Tally(Snapshot::default()));
         world.insert_resource(Publisher {
             events: parts.events,

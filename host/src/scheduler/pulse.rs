@@ -88,6 +88,8 @@ fn ended_one(
         None => Verdict::Fault,
     };
     desk.ledger.0.sample(entity, result, verdict);
+    desk.chosen
+        .note(entity, result, report.map(|report| report.status), now);
     let started = result.map_or(now.mono, |result| result.started);
     let message;
     let summary = if let Some(report) = report {

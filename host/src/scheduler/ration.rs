@@ -275,6 +275,16 @@ impl Rations {
         }
     }
 
+    /// Something else used that much of the tenant's CPU time.
+    pub fn spend(&mut self, tenant: &str, cpu: Duration, now: Mono) {
+        let number = self.numbers.get(tenant);
+        let ration = number.and_then(|number| self.all.get_mut(*number as usize));
+        if let Some(bucket) = ration.and_then(|ration| ration.cpu_quota.as_mut()) {
+            bucket.fill(now);
+            bucket.take(nanos(cpu));
+        }
+    }
+
     /// A quota let some of the tenant's jobs wait in this run.
     pub fn held(&self, number: u32) {
         if let Some(ration) = self.all.get(number as usize) {
@@ -346,6 +356,10 @@ mod tests {
             "two seconds in debt"
         );
         assert_eq!(rations.allows(number, portion, at(2_100)), 1);
+        // Whatever else it computes is taken from the same.
+        rations.spend("acme", MS * 100, at(2_100));
+        rations.spend("nobody", MS * 100, at(2_100));
+        assert_eq!(rations.allows(number, portion, at(2_200)), 0);
         assert_eq!(
             rations.allows(number, portion, at(60_000)),
             10,

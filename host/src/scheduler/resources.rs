@@ -2,6 +2,7 @@
 
 use super::{
     budget::{Interventions, Retries},
+    chosen::Chosen,
     components::{Case, Lane, RepairLane},
     correlated::Correlated,
     depend::Family,
@@ -255,6 +256,8 @@ pub struct Desk<'w> {
     pub shown: Res<'w, Shown>,
     /// What executions came to, where somebody looks.
     pub runs: ResMut<'w, Runs>,
+    /// Of whom figures are kept one by one.
+    pub chosen: Res<'w, Chosen>,
     /// What is put on record.
     pub ledger: ResMut<'w, LedgerDesk>,
 }

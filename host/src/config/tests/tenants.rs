@@ -458,3 +458,30 @@ fn settings_that_rows_blow_up_are_bounded() {
     let shown = config.tenants[0].standing.problems().unwrap().to_string();
     assert!(shown.contains("take too much memory"), "{shown}");
 }
+
+/// What a tenant has probed is what it could have checked.
+#[test]
+fn a_tenant_has_the_plugins_that_it_may_use_probed_as_they_are_granted_to_it() {
+    let world = World::new();
+    let config = world.load(Keep::Nothing);
+    let [acme, beta] = config.tenants.as_slice() else {
+        panic!("{} tenants", config.tenants.len());
+    };
+    let names = |state: &TenantState| state.modules.keys().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(
+        (names(acme), names(beta)),
+        (vec!["acme/probe".into(), "http".into()], vec!["http".into()])
+    );
+    let of = |tenant: &str| {
+        let spec = monitor(&config, tenant, "shop");
+        Arc::clone(&spec.pulse.as_ref().unwrap().profile)
+    };
+    assert_eq!(acme.modules["http"].profile, of("acme"));
+    assert_eq!(beta.modules["http"].profile, of("beta"));
+    assert_ne!(
+        acme.modules["http"].profile.grants,
+        beta.modules["http"].profile.grants
+    );
+    assert_eq!(acme.modules["acme/probe"].profile.reuse, 7);
+    assert!(!config.modules.contains_key("acme/probe"));
+}
