@@ -288,6 +288,7 @@ impl Reloader {
             .control
             .reload(config.monitors, config.host_entry)
             .ok_or_else(|| anyhow!("the host is stopping"))?;
+        self.sandbox.switches().configure(&monitors, self.clock.now());
         self.seen.directory.replace(Directory::new(&monitors, &seats));
         self.seen.orders.configure(windows);
         let told = if reloaded.changes() > 0 || !changes.is_empty() {

@@ -67,6 +67,12 @@ pub(super) struct Entry {
 pub(super) struct Table(Arc<BTreeMap<Arc<str>, Entry>>);
 
 impl Table {
+    /// A table that nobody wrote as such; each value stands where it stands.
+    pub fn of<const COUNT: usize>(entries: [(&str, Node); COUNT]) -> Self {
+        let entries = entries.map(|(key, node)| (Arc::from(key), Entry { key: node.at, node }));
+        Self(Arc::new(entries.into()))
+    }
+
     pub fn get(&self, key: &str) -> Option<&Node> {
         self.entry(key).map(|entry| &entry.node)
     }

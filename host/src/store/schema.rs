@@ -77,6 +77,13 @@ const STEPS: &[&str] = &["
         id TEXT PRIMARY KEY,
         body TEXT NOT NULL
     ) STRICT, WITHOUT ROWID;
+", "
+    -- Since when each heartbeat monitor has been silent; `ever`: it was heard then, or else it was never heard.
+    CREATE TABLE beat (
+        key INTEGER PRIMARY KEY,
+        at INTEGER NOT NULL,
+        ever INTEGER NOT NULL
+    ) STRICT;
 "];
 
 /// The present schema's number.
