@@ -240,13 +240,17 @@ fn keep(arguments: &Arguments) -> Result<()> {
         fed.turn()?;
     }
     let (before, bytes_before, since) = (fed.running.written(), written_bytes()?, fed.clock.mono());
-    let mut turns = 0;
+    // The store's own figure is by the clock that is set by hand.
+    let cpu = || process::cpu_of_threads(std::process::id(), "store");
+    let cpu_before = cpu()?;
+    let mut turns = Duration::ZERO;
     for _ in 0..MEASURED {
         fed.live(RATE)?;
-        let cpu = fed.running.written().cpu_ns;
+        let lived = cpu()?;
         fed.turn()?;
-        turns += fed.running.written().cpu_ns - cpu;
+        turns += cpu()?.saturating_sub(lived);
     }
+    let used = cpu()?.saturating_sub(cpu_before).as_secs_f64();
     let (after, bytes_after) = (fed.running.written(), written_bytes()?);
     let seconds = fed.clock.mono().since(since).as_secs_f64();
     let checks = RATE as f64 * seconds;
@@ -265,10 +269,9 @@ fn keep(arguments: &Arguments) -> Result<()> {
         "monitors": monitors,
         "checks_per_second": RATE,
         "seconds": seconds,
-        "cpu_percent_of_a_core": 100.0 * (after.cpu_ns - before.cpu_ns) as f64 / 1e9 / seconds,
-        "cpu_ns_per_check": (after.cpu_ns - before.cpu_ns) as f64 / checks,
-        "cpu_seconds_at_the_end_of_a_span": turns as f64 / 1e9 / MEASURED as f64,
-        "slowest_transaction_ms": after.slowest_us as f64 / 1e3,
+        "cpu_percent_of_a_core": 100.0 * used / seconds,
+        "cpu_ns_per_check": used * 1e9 / checks,
+        "cpu_seconds_at_the_end_of_a_span": turns.as_secs_f64() / MEASURED as f64,
         "rows_per_second": (after.rows - before.rows) as f64 / seconds,
         "written_gib_per_day": (bytes_after - bytes_before) as f64 * days / f64::from(1 << 30),
         "bytes_per_row": per_row,
@@ -364,7 +367,6 @@ fn print(result: &Value) -> Result<()> {
             "CPU time when five minutes are over (s)",
             "cpu_seconds_at_the_end_of_a_span",
         ),
-        ("slowest transaction (ms)", "slowest_transaction_ms"),
         ("rows written or deleted per second", "rows_per_second"),
         ("written to disk (GiB a day)", "written_gib_per_day"),
         ("new in the database (GiB a day)", "new_gib_per_day"),

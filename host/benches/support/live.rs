@@ -133,18 +133,7 @@ impl Live {
 
     /// CPU time of its threads of that name.
     pub fn cpu_of(&self, name: &str) -> Result<Duration> {
-        let mut sum = Duration::ZERO;
-        for task in std::fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
-            let task = task?.path();
-            // One that has ended meanwhile is none of those that are looked for.
-            let Ok(found) = std::fs::read_to_string(task.join("comm")) else {
-                continue;
-            };
-            if found.trim() == name {
-                sum += process::cpu_in(&task.join("stat"))?;
-            }
-        }
-        Ok(sum)
+        process::cpu_of_threads(self.child.id(), name)
     }
 
     /// Ends it as a service manager does, and waits until it has written what it has to.

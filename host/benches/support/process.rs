@@ -41,9 +41,20 @@ pub fn cpu_of(process: u32) -> Result<Duration> {
     Ok(stat(&process.to_string())?.0)
 }
 
-/// CPU time that such a file of a process or of a thread tells.
-pub fn cpu_in(path: &Path) -> Result<Duration> {
-    Ok(read_stat(path)?.0)
+/// CPU time of a process's threads of that name so far.
+pub fn cpu_of_threads(process: u32, name: &str) -> Result<Duration> {
+    let mut sum = Duration::ZERO;
+    for task in std::fs::read_dir(format!("/proc/{process}/task"))? {
+        let task = task?.path();
+        // One that has ended meanwhile is none of those that are looked for.
+        let Ok(found) = std::fs::read_to_string(task.join("comm")) else {
+            continue;
+        };
+        if found.trim() == name {
+            sum += read_stat(&task.join("stat"))?.0;
+        }
+    }
+    Ok(sum)
 }
 
 /// CPU time and minor faults of a process.
