@@ -52,7 +52,7 @@ fn main() -> Result<()> {
         None => {}
     }
     let mut sizes = Vec::new();
-    for rows in arguments.rows.clone() {
+    for rows in arguments.rows_or(&[1_000, 10_000, 100_000, 1_000_000]) {
         write_targets(rows)?;
         arguments.monitors = rows;
         let mut size = serde_json::Map::from_iter([("rows".to_owned(), json!(rows))]);

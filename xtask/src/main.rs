@@ -5,6 +5,7 @@
 mod bench;
 mod browser;
 mod demo;
+mod dist;
 mod fuzz;
 mod mutants;
 mod plugins;
@@ -34,6 +35,8 @@ Usage: cargo xtask <command>
   mutants [NAME…]  check that the simulator finds each defect in tests/mutants, or those that begin with NAME
   browser          the dashboard in a browser, screenshots of each page; --million: with a million monitors
   bench NAME       run a benchmark of host/benches; --json FILE writes its figures
+  dist             one archive to install from, in target/dist, unpacked and tried; --profile dev: of a
+                   development build
 
 Options of demo:
   --seconds N            end after N seconds
@@ -75,6 +78,7 @@ fn run(command: &str, args: &[String]) -> Result<ExitCode> {
             tidy::run()?;
         }
         "bench" => bench::run(args)?,
+        "dist" => dist::run(args)?,
         "browser" => browser::run(args)?,
         "sim" => sim::run(args)?,
         "fuzz" => fuzz::run(args)?,

@@ -96,7 +96,7 @@ fn compile(workspace: &Path, packages: &[&str], lock: Lock) -> Result<()> {
 }
 
 /// Folders that hold a plugin, sorted.
-fn plugin_folders(plugins: &Path) -> Result<Vec<PathBuf>> {
+pub fn plugin_folders(plugins: &Path) -> Result<Vec<PathBuf>> {
     let mut folders = Vec::new();
     for entry in std::fs::read_dir(plugins).with_context(|| format!("reading {}", plugins.display()))? {
         let path = entry?.path();
@@ -161,7 +161,7 @@ fn parse_crates(metadata: &Value) -> Result<BTreeMap<PathBuf, Built>> {
 }
 
 /// The name under which the host expects the component: the manifest's `component`.
-fn component(folder: &Path) -> Result<String> {
+pub fn component(folder: &Path) -> Result<String> {
     let path = folder.join("plugin.toml");
     let text = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
     parse_component(&text).with_context(|| path.display().to_string())

@@ -7,7 +7,7 @@ use crate::{
         self,
         options::{Options, Ports},
     },
-    plugins,
+    dist, plugins,
     setup::{self, WASM_TARGET},
     shell,
     stopwatch::Stopwatch,
@@ -59,6 +59,7 @@ const STEPS: &[Step] = &[
     ("test, guide", || guide().map(quiet)),
     ("package SDK", || package_sdk().map(quiet)),
     ("templates", || templates::check(&host()?, &[])),
+    ("dist", dist::step),
     ("browser", browser::step),
     ("demo", show),
 ];

@@ -4,6 +4,7 @@
 pub mod feeder;
 pub mod floor;
 pub mod hostile;
+pub mod live;
 pub mod peer;
 pub mod process;
 pub mod report;
@@ -27,8 +28,10 @@ pub struct Arguments {
     pub rounds: usize,
     pub monitors: usize,
     pub target_monitors: Option<usize>,
-    /// Sizes to go through.
-    pub rows: Vec<usize>,
+    /// Sizes to go through, if somebody has said some.
+    pub rows: Option<Vec<usize>>,
+    /// How often each thing is asked for.
+    pub requests: usize,
     /// Where a part finds its target.
     pub target: Option<String>,
     pub json: Option<String>,
@@ -37,6 +40,9 @@ pub struct Arguments {
 }
 
 impl Arguments {
+    /// How many monitors there are where nobody says how many.
+    pub const USUAL_MONITORS: usize = 10_000;
+
     /// Those of this process. None if it is the child that compiles a component, which it has done then.
     pub fn parse() -> Result<Option<Self>> {
         let parsed = Self::read()?;
@@ -55,9 +61,10 @@ impl Arguments {
             rest: Vec::new(),
             seconds: 60,
             rounds: 5,
-            monitors: 10_000,
+            monitors: Self::USUAL_MONITORS,
             target_monitors: None,
-            rows: vec![1_000, 10_000, 100_000, 1_000_000],
+            rows: None,
+            requests: 200,
             target: None,
             json: None,
             part_json: None,
@@ -78,15 +85,16 @@ impl Arguments {
                 "--target-monitors" => parsed.target_monitors = Some(value()?.parse()?),
                 "--rows" => {
                     let sizes = value()?;
-                    parsed.rows = sizes.split(',').map(str::parse).collect::<Result<_, _>>()?;
+                    parsed.rows = Some(sizes.split(',').map(str::parse).collect::<Result<_, _>>()?);
                 }
+                "--requests" => parsed.requests = value()?.parse()?,
                 "--target" => parsed.target = Some(value()?),
                 "--json" => parsed.json = Some(value()?),
                 "--part-json" => parsed.part_json = Some(value()?),
                 flag if flag.starts_with("--") => {
                     bail!(
-                        "there is no {flag}; there are --seconds, --rounds, --monitors, --target-monitors, --rows \
-                         and --json"
+                        "there is no {flag}; there are --seconds, --rounds, --monitors, --target-monitors, --rows, \
+                         --requests and --json"
                     )
                 }
                 _ if parsed.subcommand.is_none() => parsed.subcommand = Some(argument),
@@ -94,6 +102,10 @@ impl Arguments {
             }
         }
         Ok(parsed)
+    }
+
+    pub fn rows_or(&self, usual: &[usize]) -> Vec<usize> {
+        self.rows.clone().unwrap_or_else(|| usual.to_vec())
     }
 
     pub fn target_monitors(&self) -> usize {

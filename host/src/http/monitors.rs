@@ -139,7 +139,7 @@ pub async fn index(
             let monitors: Vec<Value> = page
                 .entries
                 .iter()
-                .filter_map(|entry| Some(brief(directory.row(entry.row)?, entry.standing)))
+                .filter_map(|entry| Some(brief(directory.spec(entry.row)?, entry.standing)))
                 .collect();
             json!({
                 "monitors": monitors,
@@ -196,8 +196,8 @@ pub async fn labels(
                 Some(tenant) => {
                     let mut own = std::collections::BTreeMap::new();
                     let rows = directory.of_tenant(&tenant);
-                    for row in rows.filter_map(|row| directory.row(row)) {
-                        for (name, value) in row.spec.labels.iter() {
+                    for spec in rows.filter_map(|row| directory.spec(row)) {
+                        for (name, value) in spec.labels.iter() {
                             let values: &mut std::collections::BTreeSet<Arc<str>> =
                                 own.entry(Arc::clone(name)).or_default();
                             values.insert(Arc::clone(value));
@@ -228,8 +228,7 @@ fn marks(marks: Marks) -> Vec<&'static str> {
 }
 
 /// A monitor in a list.
-fn brief(row: &Row, standing: Standing) -> Value {
-    let spec = &row.spec;
+fn brief(spec: &MonitorSpec, standing: Standing) -> Value {
     json!({
         "tenant": &*spec.tenant.name,
         "name": spec.name(),
@@ -255,7 +254,7 @@ pub fn named(directory: &Directory, caller: &Caller, tenant: &str, name: &str) -
     if caller.tenant.as_deref().is_some_and(|own| own != tenant) {
         return Err(absent());
     }
-    directory.named(tenant, name).cloned().ok_or_else(absent)
+    directory.named(tenant, name).ok_or_else(absent)
 }
 
 /// `GET /api/v1/monitors/{tenant}/{name}`.

@@ -158,13 +158,11 @@ async fn counted(app: &App, tenant: Option<&Arc<str>>) -> Option<String> {
         Some(tenant) => {
             let tenant = Arc::clone(tenant);
             let look = app.search(move |directory, board| {
-                for row in directory.of_tenant(&tenant) {
-                    let standing = directory.seat(row).and_then(|seat| board.read(seat));
-                    if let Some(count) = standing.and_then(|standing| counts.get_mut(standing.state as usize))
-                    {
+                directory.standings(board, &directory.of_tenant(&tenant), None, |_, _, standing| {
+                    if let Some(count) = counts.get_mut(standing.state as usize) {
                         *count += 1;
                     }
-                }
+                });
                 counts
             });
             counts = look.await.ok()?;

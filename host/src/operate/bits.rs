@@ -33,6 +33,26 @@ impl Bits {
         bits
     }
 
+    /// Those for which it is true, by row.
+    #[must_use]
+    pub fn of(rows: impl ExactSizeIterator<Item = bool>) -> Self {
+        let mut bits = Self::none(rows.len());
+        let (mut word, mut at) = (0, 0);
+        for is in rows {
+            word |= u64::from(is) << (at % 64);
+            at += 1;
+            if at % 64 == 0
+                && let Some(full) = bits.words.get_mut(at / 64 - 1)
+            {
+                *full = std::mem::take(&mut word);
+            }
+        }
+        if let Some(last) = bits.words.get_mut(at / 64) {
+            *last = word;
+        }
+        bits
+    }
+
     /// Whether the row is in it.
     #[must_use]
     pub fn has(&self, row: usize) -> bool {

@@ -5,7 +5,8 @@
 
 use super::bits::Bits;
 use crate::domain::{
-    board::Seat,
+    board::{Board, Seat, Standing, short_tag},
+    job::MonitorId,
     selector::{Builtin, Matcher, Selector},
     spec::{Class, MonitorSpec},
     tenant::DEFAULT,
@@ -27,29 +28,54 @@ pub struct Row {
 }
 
 /// All monitors of one generation of the configuration.
+///
+/// There is a row for each, and what is kept of it lies in columns: a question reads those that it is about, from one end to
+/// the other. What monitors of a class have in common is kept of the class.
 #[derive(Debug, Default)]
 pub struct Directory {
     /// By tenant, then by name.
-    rows: Vec<Row>,
-    /// Their places on the board once more, side by side: whoever looks at all of them reads nothing else.
-    seats: Vec<Seat>,
+    specs: Vec<MonitorSpec>,
+    monitors: Vec<MonitorId>,
+    /// Where each is on the board.
+    slots: Vec<u32>,
+    /// Which of `classes` each has.
+    class_of: Vec<u32>,
+    /// Who is at each place of the board.
+    places: Vec<Place>,
+    classes: Classes,
     /// Each tenant that has monitors, and its rows.
     tenants: Vec<(Arc<str>, Range<usize>)>,
     /// What is searched: `name` or `tenant/name` of each in small letters, each ended by a zero byte.
     text: Vec<u8>,
     /// Where each begins.
     starts: Vec<usize>,
-    labels: HashMap<Arc<str>, Column>,
-    plugins: Column,
 }
 
-/// Which rows have which value.
+/// A place of the board, and the row that belongs to it.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    row: u32,
+    /// As [`Seat::tag`].
+    tag: u32,
+    /// As in `class_of`: here for whoever goes by place.
+    class: u32,
+}
+
+/// There are fewer rows than that.
+const NOBODY: Place = Place {
+    row: u32::MAX,
+    tag: u32::MAX,
+    class: u32::MAX,
+};
+
+/// If at least one in so many rows is wanted, the whole board is read, and else those rows' places only.
+const SWEEP_FROM: usize = 8;
+
+/// The values that a label has.
 #[derive(Debug, Default)]
 struct Column {
     values: Vec<Arc<str>>,
     numbers: HashMap<Arc<str>, u32>,
-    /// Row and number of its value, by row.
-    rows: Vec<(u32, u32)>,
 }
 
 impl Column {
@@ -74,21 +100,79 @@ impl Column {
             None => self.values.iter().map(|value| matcher.holds(value)).collect(),
         }
     }
+}
 
-    fn sift(&self, matcher: &Matcher, bits: &mut Bits, rows: usize) {
-        let good = self.fulfilling(matcher);
-        let is_good = |value: u32| good.get(value as usize).copied().unwrap_or_default();
-        if matcher.holds("") {
-            // So does every row that lacks the label.
-            for (row, _) in self.rows.iter().filter(|(_, value)| !is_good(*value)) {
-                bits.remove(*row as usize);
+/// What all monitors of a class have.
+#[derive(Debug, Default)]
+struct Classes {
+    /// By number of the column: label and values.
+    columns: Vec<Column>,
+    by_label: HashMap<Arc<str>, u32>,
+    plugins: Column,
+    /// Of each class: its plugin, and where its labels end, which begin where those of the one before end.
+    classes: Vec<(u32, usize)>,
+    /// Column and value.
+    labels: Vec<(u32, u32)>,
+}
+
+impl Classes {
+    fn add(&mut self, class: &Class) -> u32 {
+        let plugin: Arc<str> = Builtin::Plugin.of(class).unwrap_or_default().into();
+        let plugin = self.plugins.number(&plugin);
+        for (name, value) in class.labels.iter() {
+            let columns = &mut self.columns;
+            let number = *self.by_label.entry(Arc::clone(name)).or_insert_with(|| {
+                columns.push(Column::default());
+                u32::try_from(columns.len() - 1).unwrap_or(u32::MAX)
+            });
+            if let Some(column) = self.columns.get_mut(number as usize) {
+                let value = column.number(value);
+                self.labels.push((number, value));
             }
-        } else {
-            let mut kept = Bits::none(rows);
-            for (row, _) in self.rows.iter().filter(|(_, value)| is_good(*value)) {
-                kept.insert(*row as usize);
-            }
-            bits.keep(&kept);
+        }
+        self.classes.push((plugin, self.labels.len()));
+        u32::try_from(self.classes.len() - 1).unwrap_or(u32::MAX)
+    }
+
+    /// Of each class, in order, its value's number in that column.
+    fn values_of(&self, column: u32) -> impl Iterator<Item = Option<u32>> + '_ {
+        let mut begin = 0;
+        self.classes.iter().map(move |(_, end)| {
+            let labels = self.labels.get(begin..*end).unwrap_or_default();
+            begin = *end;
+            labels
+                .iter()
+                .find(|(of, _)| *of == column)
+                .map(|(_, value)| *value)
+        })
+    }
+
+    fn column(&self, label: &str) -> Option<(u32, &Column)> {
+        let number = *self.by_label.get(label)?;
+        Some((number, self.columns.get(number as usize)?))
+    }
+
+    /// Takes out the classes that don't fulfil a condition about a label, or about the plugin.
+    fn sift(&self, matcher: &Matcher, good: &mut [bool]) {
+        let (column, values): (_, Vec<Option<u32>>) = match Builtin::named(&matcher.label) {
+            Some(_) => (
+                Some(&self.plugins),
+                self.classes.iter().map(|(plugin, _)| Some(*plugin)).collect(),
+            ),
+            None => match self.column(&matcher.label) {
+                Some((number, column)) => (Some(column), self.values_of(number).collect()),
+                None => (None, vec![None; self.classes.len()]),
+            },
+        };
+        let fulfilling = column
+            .map(|column| column.fulfilling(matcher))
+            .unwrap_or_default();
+        // Who lacks the label has the empty value.
+        let without = matcher.holds("");
+        for (good, value) in good.iter_mut().zip(values) {
+            *good &= value.map_or(without, |value| {
+                fulfilling.get(value as usize).copied().unwrap_or_default()
+            });
         }
     }
 }
@@ -113,54 +197,34 @@ impl Directory {
                 one.cmp(two)
             }
         });
+        let bytes = monitors.iter().map(|spec| spec.name().len() + 1).sum();
         let mut directory = Self {
-            rows: Vec::with_capacity(order.len()),
-            seats: Vec::with_capacity(order.len()),
+            specs: Vec::with_capacity(order.len()),
+            monitors: Vec::with_capacity(order.len()),
+            slots: Vec::with_capacity(order.len()),
+            class_of: Vec::with_capacity(order.len()),
             starts: Vec::with_capacity(order.len()),
+            text: Vec::with_capacity(bytes),
+            places: vec![NOBODY; seats.iter().map(|seat| seat.slot as usize + 1).max().unwrap_or(0)],
             ..Self::default()
         };
-        let mut classes: HashMap<*const Class, Marked> = HashMap::new();
-        let mut names: Vec<Arc<str>> = Vec::new();
-        let mut columns: Vec<Column> = Vec::new();
-        let mut of_name: HashMap<Arc<str>, usize> = HashMap::new();
+        let mut numbers: HashMap<*const Class, u32> = HashMap::new();
         for (_, at) in order {
             let (Some(spec), Some(seat)) = (monitors.get(at), seats.get(at)) else {
                 continue;
             };
-            let row = directory.rows.len();
-            // Places on the board are as many.
-            let number = u32::try_from(row).unwrap_or(u32::MAX);
             let class = spec.class();
-            let marked = classes.entry(Arc::as_ptr(class)).or_insert_with(|| {
-                let plugin: Arc<str> = Builtin::Plugin.of(class).unwrap_or_default().into();
-                let plugin = directory.plugins.number(&plugin);
-                let labels = class.labels.iter().filter_map(|(name, value)| {
-                    let column = *of_name.entry(Arc::clone(name)).or_insert_with(|| {
-                        names.push(Arc::clone(name));
-                        columns.push(Column::default());
-                        columns.len() - 1
-                    });
-                    Some((column, columns.get_mut(column)?.number(value)))
-                });
-                Marked {
-                    labels: labels.collect(),
-                    plugin,
-                }
-            });
-            directory.plugins.rows.push((number, marked.plugin));
-            for (column, value) in &marked.labels {
-                if let Some(column) = columns.get_mut(*column) {
-                    column.rows.push((number, *value));
-                }
-            }
-            directory.push(spec, *seat);
+            let classes = &mut directory.classes;
+            let number = *numbers
+                .entry(Arc::as_ptr(class))
+                .or_insert_with(|| classes.add(class));
+            directory.push(spec, *seat, number);
         }
-        directory.labels = names.into_iter().zip(columns).collect();
         directory
     }
 
-    fn push(&mut self, spec: &MonitorSpec, seat: Seat) {
-        let row = self.rows.len();
+    fn push(&mut self, spec: &MonitorSpec, seat: Seat, class: u32) {
+        let row = self.specs.len();
         let tenant = &spec.tenant.name;
         match self.tenants.last_mut() {
             Some((last, rows)) if last == tenant => rows.end = row + 1,
@@ -173,54 +237,106 @@ impl Directory {
         }
         self.text.extend_from_slice(small(spec.name()).as_bytes());
         self.text.push(0);
-        self.rows.push(Row {
-            spec: spec.clone(),
-            seat,
-        });
-        self.seats.push(seat);
+        if let Some(place) = self.places.get_mut(seat.slot as usize) {
+            *place = Place {
+                // Places on the board are as many.
+                row: u32::try_from(row).unwrap_or(u32::MAX),
+                tag: seat.tag,
+                class,
+            };
+        }
+        self.class_of.push(class);
+        self.specs.push(spec.clone());
+        self.monitors.push(seat.monitor);
+        self.slots.push(seat.slot);
     }
 
     /// How many monitors there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.rows.len()
+        self.specs.len()
     }
 
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
+        self.specs.is_empty()
     }
 
     /// The monitor in that row.
     #[must_use]
-    pub fn row(&self, row: usize) -> Option<&Row> {
-        self.rows.get(row)
+    pub fn row(&self, row: usize) -> Option<Row> {
+        let (spec, seat) = (self.spec(row)?.clone(), self.seat(row)?);
+        Some(Row { spec, seat })
+    }
+
+    /// The configuration of the monitor in that row.
+    #[must_use]
+    pub fn spec(&self, row: usize) -> Option<&MonitorSpec> {
+        self.specs.get(row)
     }
 
     /// The place on the board of the monitor in that row.
     #[must_use]
     pub fn seat(&self, row: usize) -> Option<Seat> {
-        self.seats.get(row).copied()
+        let slot = *self.slots.get(row)?;
+        Some(Seat {
+            monitor: *self.monitors.get(row)?,
+            slot,
+            tag: self.places.get(slot as usize)?.tag,
+        })
     }
 
-    /// All of them, by tenant and name.
-    pub fn rows(&self) -> impl Iterator<Item = &Row> {
-        self.rows.iter()
+    /// How monitors stand, in no certain order: those in `scope`, and of them those in `bits` if there are such. Left out is
+    /// who is gone since, or not there yet. Told is the row, the number of its class, and how it stands.
+    pub fn standings(
+        &self,
+        board: &Board,
+        scope: &Range<usize>,
+        bits: Option<&Bits>,
+        mut look: impl FnMut(usize, usize, Standing),
+    ) {
+        let wanted = bits.map_or(usize::MAX, Bits::count).min(scope.len());
+        if wanted.saturating_mul(SWEEP_FROM) >= self.len() {
+            board.sweep(|slot, tag, standing| {
+                let place = self.places.get(slot as usize).unwrap_or(&NOBODY);
+                let row = place.row as usize;
+                if scope.contains(&row)
+                    && short_tag(place.tag) == tag
+                    && bits.is_none_or(|bits| bits.has(row))
+                {
+                    look(row, place.class as usize, standing);
+                }
+            });
+            return;
+        }
+        let mut look = |row| {
+            if let (Some(standing), Some(class)) = (
+                self.seat(row).and_then(|seat| board.read(seat)),
+                self.class_of.get(row),
+            ) {
+                look(row, *class as usize, standing);
+            }
+        };
+        match bits {
+            Some(bits) => bits.iter().filter(|row| scope.contains(row)).for_each(&mut look),
+            None => scope.clone().for_each(&mut look),
+        }
     }
 
     /// The monitor of that name.
     #[must_use]
-    pub fn named(&self, tenant: &str, name: &str) -> Option<&Row> {
-        let row = self.rows.get(self.place(tenant, name))?;
-        (row.spec.name() == name && &*row.spec.tenant.name == tenant).then_some(row)
+    pub fn named(&self, tenant: &str, name: &str) -> Option<Row> {
+        let row = self.place(tenant, name);
+        let spec = self.spec(row)?;
+        (spec.name() == name && &*spec.tenant.name == tenant).then(|| self.row(row))?
     }
 
     /// The first row that does not come before that name.
     #[must_use]
     pub fn place(&self, tenant: &str, name: &str) -> usize {
-        self.rows
-            .partition_point(|row| (&*row.spec.tenant.name, row.spec.name()) < (tenant, name))
+        self.specs
+            .partition_point(|spec| (&*spec.tenant.name, spec.name()) < (tenant, name))
     }
 
     /// The rows of a tenant.
@@ -236,10 +352,11 @@ impl Directory {
     /// Names of labels that any monitor has, with how many values each has.
     #[must_use]
     pub fn labels(&self) -> Vec<(&Arc<str>, usize)> {
-        let mut labels: Vec<_> = self
-            .labels
+        let classes = &self.classes;
+        let mut labels: Vec<_> = classes
+            .by_label
             .iter()
-            .map(|(name, column)| (name, column.values.len()))
+            .filter_map(|(name, number)| Some((name, classes.columns.get(*number as usize)?.values.len())))
             .collect();
         labels.sort_unstable();
         labels
@@ -248,8 +365,18 @@ impl Directory {
     /// The rows that a selector means.
     #[must_use]
     pub fn select(&self, selector: &Selector) -> Bits {
-        let rows = self.rows.len();
-        let mut bits = Bits::all(rows);
+        // What a class has is decided for each class, and looked up for each row once.
+        let mut good = vec![true; self.classes.classes.len()];
+        for matcher in selector.matchers() {
+            if matches!(Builtin::named(&matcher.label), None | Some(Builtin::Plugin)) {
+                self.classes.sift(matcher, &mut good);
+            }
+        }
+        let mut bits = Bits::of(
+            self.class_of
+                .iter()
+                .map(|class| good.get(*class as usize).copied().unwrap_or_default()),
+        );
         for matcher in selector.matchers() {
             match Builtin::named(&matcher.label) {
                 Some(Builtin::Tenant) => {
@@ -259,30 +386,25 @@ impl Directory {
                         }
                     }
                 }
-                Some(Builtin::Plugin) => self.plugins.sift(matcher, &mut bits, rows),
                 Some(Builtin::Monitor) => self.sift_names(matcher, &mut bits),
-                None => match self.labels.get(matcher.label.as_str()) {
-                    Some(column) => column.sift(matcher, &mut bits, rows),
-                    None if matcher.holds("") => {}
-                    None => bits = Bits::none(rows),
-                },
+                Some(Builtin::Plugin) | None => {}
             }
         }
         bits
     }
 
     fn sift_names(&self, matcher: &Matcher, bits: &mut Bits) {
-        let mut kept = Bits::none(self.rows.len());
+        let mut kept = Bits::none(self.len());
         if let Some(name) = matcher.only() {
             for (tenant, rows) in &self.tenants {
                 let row = self.place(tenant, name);
-                if rows.contains(&row) && self.row(row).is_some_and(|row| row.spec.name() == name) {
+                if rows.contains(&row) && self.spec(row).is_some_and(|spec| spec.name() == name) {
                     kept.insert(row);
                 }
             }
         } else {
             for row in bits.iter() {
-                if self.row(row).is_some_and(|row| matcher.holds(row.spec.name())) {
+                if self.spec(row).is_some_and(|spec| matcher.holds(spec.name())) {
                     kept.insert(row);
                 }
             }
@@ -294,13 +416,13 @@ impl Directory {
     /// case of its letters.
     #[must_use]
     pub fn search(&self, text: &str) -> Bits {
-        let mut bits = Bits::none(self.rows.len());
+        let mut bits = Bits::none(self.len());
         let wanted = small(text);
         if wanted.contains('\0') {
             return bits;
         }
         if wanted.is_empty() {
-            return Bits::all(self.rows.len());
+            return Bits::all(self.len());
         }
         let finder = memmem::Finder::new(wanted.as_bytes());
         let (mut row, mut from) = (0, 0);
@@ -328,15 +450,22 @@ impl Directory {
         bits
     }
 
-    /// Of each of these rows that has that label: its value's number.
+    /// What classes have for that label. None: no monitor has it.
     #[must_use]
-    pub fn values<'d>(&'d self, label: &str) -> Option<Values<'d>> {
-        let column = match Builtin::named(label) {
-            Some(Builtin::Plugin) => &self.plugins,
+    pub fn values(&self, label: &str) -> Option<Values<'_>> {
+        let classes = &self.classes;
+        let (column, of_class) = match Builtin::named(label) {
+            Some(Builtin::Plugin) => (
+                &classes.plugins,
+                classes.classes.iter().map(|(plugin, _)| Some(*plugin)).collect(),
+            ),
             Some(_) => return None,
-            None => self.labels.get(label)?,
+            None => {
+                let (number, column) = classes.column(label)?;
+                (column, classes.values_of(number).collect())
+            }
         };
-        Some(Values { column })
+        Some(Values { column, of_class })
     }
 
     /// Each tenant that has monitors, and its rows.
@@ -345,9 +474,10 @@ impl Directory {
     }
 }
 
-/// What rows have for a label.
+/// What classes have for a label.
 pub struct Values<'d> {
     column: &'d Column,
+    of_class: Vec<Option<u32>>,
 }
 
 impl<'d> Values<'d> {
@@ -357,17 +487,12 @@ impl<'d> Values<'d> {
         &self.column.values
     }
 
-    /// Rows that have one, in order, with its number.
-    pub fn rows(&self) -> impl Iterator<Item = (usize, usize)> + 'd {
-        let rows = self.column.rows.iter();
-        rows.map(|(row, value)| (*row as usize, *value as usize))
+    /// The number of the value that monitors of a class have. None: they lack the label.
+    #[must_use]
+    pub fn of(&self, class: usize) -> Option<usize> {
+        let value = *self.of_class.get(class)?;
+        value.map(|value| value as usize)
     }
-}
-
-/// What all monitors of a class have.
-struct Marked {
-    labels: Box<[(usize, u32)]>,
-    plugin: u32,
 }
 
 /// What sorts as the first bytes do.

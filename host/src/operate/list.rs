@@ -3,7 +3,10 @@
 //! A page says where the next one begins by what its last monitor is called and how it stands, not by a number: whatever
 //! comes, goes or changes meanwhile, nothing that stays as it is is left out or told twice.
 
-use super::{bits::Bits, directory::Directory};
+use super::{
+    bits::Bits,
+    directory::{Directory, Values},
+};
 use crate::domain::{
     board::{Board, Mark, Standing},
     health::State,
@@ -75,8 +78,8 @@ pub struct Page {
     pub entries: Vec<Entry>,
     /// How many there are on all pages.
     pub total: u64,
-    /// How many there would be in each state, whatever states were asked for; places are those of [`State::ALL`].
-    pub states: [u64; State::ALL.len()],
+    /// How many there would be in each state, whatever states were asked for.
+    pub states: Counts,
     /// Where the next page begins; none: this was the last.
     pub next: Option<Cursor>,
 }
@@ -133,11 +136,7 @@ pub fn list(directory: &Directory, board: &Board, query: &Query) -> Page {
     };
     // The least keys behind the cursor, and one more, which tells whether there is another page.
     let mut first: BinaryHeap<u64> = BinaryHeap::with_capacity(limit + 2);
-    let mut look = |row: usize| {
-        let Some(standing) = directory.seat(row).and_then(|seat| board.read(seat)) else {
-            // Gone since, or not there yet.
-            return;
-        };
+    directory.standings(board, &scope, bits.as_ref(), |row, _, standing| {
         if !query.marks.is_empty() && !query.marks.iter().any(|mark| standing.marks.has(*mark)) {
             return;
         }
@@ -158,11 +157,7 @@ pub fn list(directory: &Directory, board: &Board, query: &Query) -> Page {
             first.pop();
             first.push(key);
         }
-    };
-    match &bits {
-        Some(bits) => bits.iter().filter(|row| scope.contains(row)).for_each(&mut look),
-        None => scope.for_each(&mut look),
-    }
+    });
     let mut keys = first.into_sorted_vec();
     let more = keys.len() > limit;
     keys.truncate(limit);
@@ -212,8 +207,8 @@ impl Cursor {
         };
         let place = directory.place(&self.tenant, &self.name);
         let exact = directory
-            .row(place)
-            .is_some_and(|row| row.spec.name() == self.name && *row.spec.tenant.name == *self.tenant);
+            .spec(place)
+            .is_some_and(|spec| spec.name() == self.name && *spec.tenant.name == *self.tenant);
         let upto = u64::from(rank) << 60 | u64::from(!since) << ROW_BITS;
         match (exact, place.checked_sub(1)) {
             (true, _) => Some(upto | place as u64),
@@ -278,11 +273,14 @@ impl Order {
     }
 }
 
+/// By state, in the order of [`State::ALL`].
+pub type Counts = [u64; State::ALL.len()];
+
 /// How many monitors are in each state, by the values of a label.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Summary {
     /// Value and counts, by value; the empty value stands for those that lack the label.
-    pub groups: Vec<(Arc<str>, [u64; State::ALL.len()])>,
+    pub groups: Vec<(Arc<str>, Counts)>,
     /// Groups that were left out, since there are more than [`GROUPS_MAX`].
     pub left_out: u64,
 }
@@ -295,42 +293,34 @@ pub fn summary(directory: &Directory, board: &Board, query: &Query, label: &str)
         Some(tenant) => directory.of_tenant(tenant),
         None => 0..directory.len(),
     };
-    let fits = |row: usize| scope.contains(&row) && bits.as_ref().is_none_or(|bits| bits.has(row));
     let empty: Arc<str> = "".into();
-    let count = |counts: &mut [u64; State::ALL.len()], row: usize| {
-        if fits(row)
-            && let Some(standing) = directory.seat(row).and_then(|seat| board.read(seat))
-            && let Some(count) = counts.get_mut(standing.state as usize)
-        {
+    let one = |counts: Option<&mut Counts>, standing: Standing| {
+        if let Some(count) = counts.and_then(|counts| counts.get_mut(standing.state as usize)) {
             *count += 1;
         }
     };
     let mut groups = Vec::new();
     if label == "tenant" {
-        for (name, rows) in directory.tenants() {
-            let mut counts = [0; State::ALL.len()];
-            rows.for_each(|row| count(&mut counts, row));
-            groups.push((Arc::clone(name), counts));
-        }
-    } else if let Some(values) = directory.values(label) {
-        let all = values.all();
-        let mut counts = vec![[0; State::ALL.len()]; all.len()];
-        let mut without = [0; State::ALL.len()];
-        let mut next = 0;
-        for (row, value) in values.rows() {
-            (next..row).for_each(|row| count(&mut without, row));
-            next = row + 1;
-            if let Some(counts) = counts.get_mut(value) {
-                count(counts, row);
+        let tenants: Vec<_> = directory.tenants().collect();
+        let mut counts = vec![Counts::default(); tenants.len()];
+        directory.standings(board, &scope, bits.as_ref(), |row, _, standing| {
+            let at = tenants.partition_point(|(_, rows)| rows.end <= row);
+            one(counts.get_mut(at), standing);
+        });
+        groups.extend(tenants.into_iter().map(|(name, _)| Arc::clone(name)).zip(counts));
+    } else {
+        let values = directory.values(label);
+        let all = values.as_ref().map_or(&[][..], Values::all);
+        let mut counts = vec![Counts::default(); all.len()];
+        let mut without = Counts::default();
+        directory.standings(board, &scope, bits.as_ref(), |_, class, standing| {
+            match values.as_ref().and_then(|values| values.of(class)) {
+                Some(value) => one(counts.get_mut(value), standing),
+                None => one(Some(&mut without), standing),
             }
-        }
-        (next..directory.len()).for_each(|row| count(&mut without, row));
+        });
         groups.extend(all.iter().map(Arc::clone).zip(counts));
         groups.push((empty, without));
-    } else {
-        let mut counts = [0; State::ALL.len()];
-        (0..directory.len()).for_each(|row| count(&mut counts, row));
-        groups.push((empty, counts));
     }
     groups.retain(|(_, counts)| counts.iter().any(|count| *count > 0));
     groups.sort_unstable();

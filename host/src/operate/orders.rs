@@ -8,7 +8,7 @@
 
 use super::{
     bits::Bits,
-    directory::{Directory, Row, Shelf},
+    directory::{Directory, Shelf},
 };
 use crate::{
     clock::Clock,
@@ -409,13 +409,15 @@ fn rows(directory: &Directory, order: &Order) -> Bits {
         Whom::One { tenant, monitor, key } => {
             let mut rows = Bits::none(directory.len());
             let named = directory.place(tenant, monitor);
-            let is_it = |row: &Row| MonitorKey::of(&row.spec).0 == *key;
-            let found = match directory.row(named).filter(|row| is_it(row)) {
-                Some(_) => Some(named),
+            let is_it = |row: usize| {
+                directory
+                    .spec(row)
+                    .is_some_and(|spec| MonitorKey::of(spec).0 == *key)
+            };
+            let found = match is_it(named) {
+                true => Some(named),
                 // It may have another name by now.
-                None => directory
-                    .of_tenant(tenant)
-                    .find(|row| directory.row(*row).is_some_and(is_it)),
+                false => directory.of_tenant(tenant).find(|row| is_it(*row)),
             };
             if let Some(row) = found {
                 rows.insert(row);
@@ -494,16 +496,14 @@ fn differences(
         .map(|order| (order, rows(directory, order)))
         .collect();
     let mut off: BTreeMap<(usize, Arc<str>), Vec<MonitorId>> = BTreeMap::new();
-    for row in 0..directory.len() {
-        let Some((monitor, marks)) = directory
-            .seat(row)
-            .and_then(|seat| Some((seat.monitor, board.read(seat)?.marks)))
-        else {
-            continue;
-        };
+    directory.standings(board, &(0..directory.len()), None, |row, _, standing| {
+        let marks = standing.marks;
         if marks == Default::default() {
-            continue;
+            return;
         }
+        let Some(seat) = directory.seat(row) else {
+            return;
+        };
         let whats = KEPT.into_iter().chain([What::Acknowledgement]);
         for ((at, what), wanted) in whats.enumerate().zip(&wanted) {
             if marks.has(what.mark()) && !wanted.has(row) {
@@ -511,10 +511,10 @@ fn differences(
                     .iter()
                     .find(|(order, rows)| order.what == what && rows.has(row))
                     .map_or_else(|| Arc::from(""), |(order, _)| why(order));
-                off.entry((at, why)).or_default().push(monitor);
+                off.entry((at, why)).or_default().push(seat.monitor);
             }
         }
-    }
+    });
     changes.extend(off.into_iter().map(|((at, why), monitors)| Change {
         mark: KEPT.get(at).copied().unwrap_or(What::Acknowledgement).mark(),
         on: false,

@@ -161,9 +161,11 @@ fn what_comes_and_goes_between_two_pages_leaves_the_others_alone() {
     // The last of the page, after which the next one begins, is gone.
     let last = names.last().unwrap();
     let (mut specs, mut seats) = (Vec::new(), Vec::new());
-    for row in before.directory.rows().filter(|row| called(&row.spec) != *last) {
-        specs.push(row.spec.clone());
-        seats.push(row.seat);
+    for row in (0..before.directory.len()).map(|row| before.directory.row(row).unwrap()) {
+        if called(&row.spec) != *last {
+            specs.push(row.spec);
+            seats.push(row.seat);
+        }
     }
     let after = Directory::new(&specs, &seats);
     let rest = list(
@@ -198,4 +200,33 @@ fn bits_know_their_rows() {
     more.insert(7);
     more.add(&bits);
     assert_eq!(more.count(), 4);
+    for rows in [0, 1, 63, 64, 65, 130] {
+        let some = Bits::of((0..rows).map(|row| row % 3 == 0));
+        let same: Vec<usize> = (0..rows).filter(|row| row % 3 == 0).collect();
+        assert_eq!(some.iter().collect::<Vec<_>>(), same);
+        assert_eq!(Bits::of((0..rows).map(|_| true)), Bits::all(rows));
+    }
+}
+
+#[test]
+fn who_is_gone_is_not_counted_whether_the_whole_board_is_read_or_a_few_places() {
+    let model = model(&vec![(0, 0, 2, 0, 0); 100]);
+    let seat = |row: usize| model.directory.seat(row).unwrap();
+    model.board.clear(seat(3));
+    // Another one has its place by now, which a later directory knows.
+    let successor = Seat { tag: 4, ..seat(5) };
+    model.board.write(successor, State::Up, Marks::default(), Wall(0));
+    for bits in [None, Some(Bits::of((0..100).map(|row| row < 7)))] {
+        let (mut rows, scope) = (Vec::new(), 1..100);
+        let wanted = |row: &usize| bits.as_ref().is_none_or(|bits| bits.has(*row));
+        model
+            .directory
+            .standings(&model.board, &scope, bits.as_ref(), |row, _, standing| {
+                assert_eq!(Some(standing), model.board.read(seat(row)));
+                rows.push(row);
+            });
+        rows.sort_unstable();
+        let there = |row: &usize| *row != 3 && *row != 5;
+        assert_eq!(rows, (1..100).filter(wanted).filter(there).collect::<Vec<_>>());
+    }
 }

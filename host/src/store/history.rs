@@ -168,8 +168,8 @@ struct Over {
 /// What is being summed up.
 #[derive(Debug)]
 pub struct Sums {
-    /// By place.
-    keys: Vec<Option<MonitorKey>>,
+    /// By place. The host's own entry has none, and so stands for nobody.
+    keys: Vec<MonitorKey>,
     sums: Vec<Sum>,
     /// By place, of those monitors that are to have one.
     sketches: HashMap<u32, Sketch>,
@@ -206,15 +206,14 @@ impl Sums {
         {
             let place = *at as usize;
             if place >= self.keys.len() {
-                self.keys.resize(place + 1, None);
+                self.keys.resize(place + 1, MonitorKey::HOST);
                 self.sums.resize(place + 1, EMPTY);
             }
             let (Some(known), Some(sum)) = (self.keys.get_mut(place), self.sums.get_mut(place)) else {
                 continue;
             };
-            if let Some(before) = known.replace(*key)
-                && before != *key
-            {
+            let before = std::mem::replace(known, *key);
+            if before != MonitorKey::HOST && before != *key {
                 // A monitor that is gone: its part of a span is not worth a row of its own.
                 *sum = EMPTY;
                 self.sketches.remove(at);
@@ -262,13 +261,15 @@ impl Sums {
         let Some(began) = self.began.take() else {
             return;
         };
-        let mut rows: Vec<(MonitorKey, Sum)> = self
-            .keys
-            .iter()
-            .zip(&mut self.sums)
-            .filter(|(_, sum)| sum.runs > 0)
-            .filter_map(|(key, sum)| Some((((*key)?), std::mem::replace(sum, EMPTY))))
-            .collect();
+        let summed_up = self.sums.iter().filter(|sum| sum.runs > 0).count();
+        let mut rows: Vec<(MonitorKey, Sum)> = Vec::with_capacity(summed_up);
+        rows.extend(
+            self.keys
+                .iter()
+                .zip(&mut self.sums)
+                .filter(|(key, sum)| **key != MonitorKey::HOST && sum.runs > 0)
+                .map(|(key, sum)| (*key, std::mem::replace(sum, EMPTY))),
+        );
         // In the order in which the database has them.
         rows.sort_unstable_by_key(|(key, _)| column(*key));
         // While nothing can be written, what is older gives way.

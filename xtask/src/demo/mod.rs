@@ -196,9 +196,13 @@ fn build_host() -> Result<PathBuf> {
 /// Builds the program among whatever else these arguments of `cargo build` name.
 pub fn build_host_among(what: &[&str]) -> Result<PathBuf> {
     let mut command = shell::cargo(&["build", "--message-format", "json-render-diagnostics"])?;
-    command.args(what);
-    eprintln!("+ {}", shell::words(&command));
-    executable(&shell::output(&mut command)?).context("cargo did not say where it put pulse-host")
+    built(command.args(what))
+}
+
+/// Runs a command of cargo's that builds the program and tells of it in JSON. Says where the program is.
+pub fn built(command: &mut Command) -> Result<PathBuf> {
+    eprintln!("+ {}", shell::words(command));
+    executable(&shell::output(command)?).context("cargo did not say where it put pulse-host")
 }
 
 fn executable(messages: &str) -> Option<PathBuf> {
