@@ -5,6 +5,7 @@ mod heartbeat;
 mod host;
 mod load;
 mod lock;
+mod managed;
 mod probe;
 mod punctual;
 mod reload;

@@ -4,6 +4,7 @@ use super::{
     heartbeat,
     load::Prepared,
     lock,
+    managed::Estate,
     punctual::Punctual,
     reload::{Reloader, Seen, Suspect, deal},
     supervisor::Supervisor,
@@ -28,6 +29,7 @@ use crate::{
     operate::{
         beats::Beats,
         directory::{self, Directory},
+        managed::Book,
         orders::Orders,
         reloads::Reloads,
         terms::Terms,
@@ -86,6 +88,7 @@ pub fn run(mut prepared: Prepared, listen: Option<Listen>) -> Result<()> {
         false => None,
     };
     let said = store.as_ref().map(Store::said).transpose()?;
+    let kept = store.as_ref().map(Store::managed).transpose()?;
     let orders = Orders::new(said, clock.clone());
     orders.configure(config.windows());
     // Behind the store, which lets one process only into the data directory.
@@ -109,7 +112,7 @@ pub fn run(mut prepared: Prepared, listen: Option<Listen>) -> Result<()> {
         let plan = Plan {
             settings: config.host.clone(),
             monitors: std::mem::take(&mut prepared.config.monitors),
-            host_entry: prepared.config.host_entry.take(),
+            host_entry: prepared.config.host_entry.clone(),
             store,
             orders: orders.clone(),
         };
@@ -132,6 +135,11 @@ pub fn run(mut prepared: Prepared, listen: Option<Listen>) -> Result<()> {
             supervisor: supervisor.clone(),
         };
         seen.terms.replace(deal(&prepared.config));
+        let book = Book::default();
+        let (changes, changed) = mpsc::channel(http::change::CHANGES_MAX);
+        let changes = kept.is_some().then_some(changes);
+        let estate = Estate::begin(&mut prepared, kept, book.clone());
+        let places = std::mem::take(&mut prepared.config.places);
         let beats = Beats::default();
         let heartbeat = prepared.config.host.heartbeat.clone();
         let (wishes, wished) = mpsc::channel(http::WISHES_MAX);
@@ -157,6 +165,8 @@ pub fn run(mut prepared: Prepared, listen: Option<Listen>) -> Result<()> {
                     terms: seen.terms.clone(),
                     feed: feed.clone(),
                     wishes,
+                    book,
+                    changes,
                 };
                 Some((Server::start(front.listening, parts)?, front.plate))
             }
@@ -167,7 +177,7 @@ pub fn run(mut prepared: Prepared, listen: Option<Listen>) -> Result<()> {
             std::mem::take(&mut host.monitors),
             std::mem::take(&mut host.seats),
         );
-        tokio::task::spawn_blocking(move || shelf.replace(Directory::new(&monitors, &seats)))
+        tokio::task::spawn_blocking(move || shelf.replace(Directory::new(&monitors, &seats).written(places)))
             .await
             .context("the directory of monitors could not be made")?;
         if let Some((server, _)) = &served {
@@ -186,6 +196,7 @@ pub fn run(mut prepared: Prepared, listen: Option<Listen>) -> Result<()> {
             host.scheduler.control(),
             tenants.clone(),
             seen,
+            estate,
         );
         // What was read of the configuration is the scheduler's now.
         drop(prepared);
@@ -195,6 +206,7 @@ pub fn run(mut prepared: Prepared, listen: Option<Listen>) -> Result<()> {
             hangup,
             suspects,
             wished,
+            changed,
         ));
         let company = Punctual::new(host.stats(), clock.clone());
         let company = tokio::spawn(supervisor.clone().accompany(company));

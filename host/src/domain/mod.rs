@@ -17,6 +17,7 @@ pub mod host;
 pub mod host_news;
 pub mod job;
 pub mod limits;
+pub mod managed;
 pub mod order;
 pub mod outbox;
 pub mod outcome;

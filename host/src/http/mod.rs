@@ -4,6 +4,7 @@
 //! by anybody who showed no token; and nobody sees another tenant's monitors.
 
 mod actions;
+pub mod change;
 pub mod client;
 mod dashboard;
 mod exposition;
@@ -11,6 +12,7 @@ mod feed;
 mod guard;
 mod health;
 mod listen;
+mod managed;
 mod metrics;
 mod monitors;
 mod openapi;
@@ -22,6 +24,7 @@ mod records;
 mod reload;
 mod reply;
 mod routes;
+mod split;
 mod stream;
 mod tenants;
 pub mod tokens;
@@ -40,7 +43,7 @@ pub use tenants::quotas;
 use crate::{
     clock::Clock,
     domain::{access::HttpSettings, board::Board, tenant::Roster, time::Wall},
-    operate::{beats::Beats, directory, orders::Orders, reloads::Reloads, terms::Terms},
+    operate::{beats::Beats, directory, managed::Book, orders::Orders, reloads::Reloads, terms::Terms},
     sandbox,
     scheduler::{Control, stats::Stats},
     store::{Figures, Reader},
@@ -66,6 +69,8 @@ const THREADS: usize = 2;
 const LISTS: usize = 2;
 /// Answers that are read from the store at the same time.
 const READS: usize = 2;
+/// Imports that are read at the same time; each may be large.
+const IMPORTS: usize = 1;
 
 /// What the server shows and asks.
 pub struct Parts {
@@ -103,6 +108,10 @@ pub struct Parts {
     pub feed: Feed,
     /// Where reloads are asked for.
     pub wishes: mpsc::Sender<Wish>,
+    /// Monitors that were given over the API.
+    pub book: Book,
+    /// Where changes of them are asked for; none: there is no store that could keep them.
+    pub changes: Option<mpsc::Sender<change::Change>>,
 }
 
 /// What every route sees.
@@ -115,6 +124,7 @@ pub struct Inner {
     started: Wall,
     lists: Arc<Semaphore>,
     reads: Arc<Semaphore>,
+    imports: Arc<Semaphore>,
     traffic: Traffic,
     /// The directory is there.
     filled: AtomicBool,
@@ -145,6 +155,7 @@ impl App {
             started: parts.clock.wall(),
             lists: Arc::new(Semaphore::new(LISTS)),
             reads: Arc::new(Semaphore::new(READS)),
+            imports: Arc::new(Semaphore::new(IMPORTS)),
             traffic: Traffic::default(),
             filled: AtomicBool::new(false),
             stopping: AtomicBool::new(false),

@@ -127,6 +127,8 @@ fn site_with(settings: HttpSettings, records: Option<Reader>) -> Site {
         terms: Default::default(),
         feed: Default::default(),
         wishes: mpsc::channel(1).0,
+        book: Default::default(),
+        changes: Some(mpsc::channel(1).0),
     });
     app.filled.store(true, std::sync::atomic::Ordering::Release);
     Site {

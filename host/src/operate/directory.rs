@@ -6,6 +6,7 @@
 use super::bits::Bits;
 use crate::domain::{
     board::Seat,
+    managed::{Owner, Places},
     selector::{Builtin, Matcher, Selector},
     spec::{Class, MonitorSpec},
     tenant::DEFAULT,
@@ -41,6 +42,9 @@ pub struct Directory {
     starts: Vec<usize>,
     labels: HashMap<Arc<str>, Column>,
     plugins: Column,
+    /// The place of each in the list of all monitors.
+    numbers: Vec<u32>,
+    places: Places,
 }
 
 /// Which rows have which value.
@@ -117,6 +121,7 @@ impl Directory {
             rows: Vec::with_capacity(order.len()),
             seats: Vec::with_capacity(order.len()),
             starts: Vec::with_capacity(order.len()),
+            numbers: Vec::with_capacity(order.len()),
             ..Self::default()
         };
         let mut classes: HashMap<*const Class, Marked> = HashMap::new();
@@ -154,6 +159,7 @@ impl Directory {
                 }
             }
             directory.push(spec, *seat);
+            directory.numbers.push(u32::try_from(at).unwrap_or(u32::MAX));
         }
         directory.labels = names.into_iter().zip(columns).collect();
         directory
@@ -178,6 +184,21 @@ impl Directory {
             seat,
         });
         self.seats.push(seat);
+    }
+
+    /// The same, which knows where each of the monitors was written.
+    #[must_use]
+    pub fn written(mut self, places: Places) -> Self {
+        self.places = places;
+        self
+    }
+
+    /// Who says what the monitor of that name is.
+    #[must_use]
+    pub fn owner(&self, tenant: &str, name: &str) -> Option<Owner> {
+        self.named(tenant, name)?;
+        let number = self.numbers.get(self.place(tenant, name))?;
+        Some(self.places.owner(*number))
     }
 
     /// How many monitors there are.

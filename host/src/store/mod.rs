@@ -10,6 +10,7 @@
 mod history;
 mod inspect;
 mod keep;
+mod managed;
 mod place;
 mod read;
 mod said;
@@ -22,6 +23,7 @@ mod tests;
 
 pub use history::{Point, Span};
 pub use inspect::{Found, Inspected};
+pub use managed::{Change, Managed};
 pub use place::{DATABASE, Place};
 pub use read::{EventRow, IncidentRow, ROWS_MAX, Reader, StepRow, Wanted};
 pub use said::Said;
@@ -222,6 +224,14 @@ impl Store {
     /// When the database can't be opened once more.
     pub fn said(&self) -> Result<Said, Trouble> {
         Ok(Said::new(self.place.connect()?))
+    }
+
+    /// Monitors that are given over the API.
+    ///
+    /// # Errors
+    /// When the database can't be opened once more.
+    pub fn managed(&self) -> Result<Managed, Trouble> {
+        Ok(Managed::new(self.place.connect()?))
     }
 
     /// Starts the thread that writes.

@@ -77,6 +77,16 @@ const STEPS: &[&str] = &["
         id TEXT PRIMARY KEY,
         body TEXT NOT NULL
     ) STRICT, WITHOUT ROWID;
+", "
+    -- Monitors that were given over the API. `document` is JSON, as it came; `by` is the name of a token.
+    CREATE TABLE managed (
+        tenant TEXT NOT NULL,
+        name TEXT NOT NULL,
+        document TEXT NOT NULL,
+        at INTEGER NOT NULL,
+        by TEXT NOT NULL,
+        PRIMARY KEY (tenant, name)
+    ) STRICT;
 "];
 
 /// The present schema's number.
