@@ -123,10 +123,12 @@ impl Footing {
             let Err(blame) = self.build(&puts, 0) else {
                 break;
             };
+            // What nobody is to blame for, or goes on for ever, ends with all of them.
+            let hopeless = round >= ROUNDS_MAX || blame.blamed.is_empty();
             let mut number = 0;
             let before = aside.len();
             puts.retain(|put| {
-                let stays = held(&put.name) || !blame.blamed.contains(&number) && round < ROUNDS_MAX;
+                let stays = held(&put.name) || !blame.blamed.contains(&number) && !hopeless;
                 if !stays {
                     let why = blame.problems.first_about(number);
                     aside.push(Aside {

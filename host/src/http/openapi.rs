@@ -101,7 +101,7 @@ const OPERATIONS: &[Operation] = &[
         "/api/v1/monitors/{tenant}/{name}",
         &["dry-run"],
         "Imported",
-        &[400, 404, 409, 412, 501],
+        &[400, 404, 409, 412, 422, 501],
     ),
     operation(
         "POST",

@@ -105,7 +105,7 @@ fn a_document_is_a_monitor_like_that_of_a_file() {
             owners[at].rsplit('/').next().unwrap().to_owned()
         };
         assert_eq!(owner("acme/api"), "the API");
-        assert_eq!(owner("default/first"), "pulse-host.toml:13");
+        assert_eq!(owner("default/first"), "pulse-host.toml:14");
         assert_eq!(owner("acme/router"), "acme.toml:7");
         assert_eq!(owner("acme/list-2"), "list.csv:3");
     }
@@ -127,7 +127,7 @@ fn what_is_wrong_is_told_by_pointer_and_all_at_once() {
             ("unknown-template", Some(2), "/use/0"),
             ("unknown-key", Some(3), "/intervall"),
             ("unknown-notifier", Some(4), "/notify/0"),
-            ("bad-settings", Some(5), "/pulse/settings/url"),
+            ("bad-setting", Some(5), "/pulse/settings/url"),
         ],
         "{}",
         refusal.problems
@@ -270,7 +270,7 @@ fn a_file_that_takes_a_name_is_refused_by_a_host_that_runs_and_wins_when_it_star
     let unfit = world.load_beside(Keep::Nothing, running(&all)).unwrap_err();
     let told = unfit.problems.to_string();
     assert!(
-        told.contains("default/shop (API)") && told.contains("pulse-host.toml:16"),
+        told.contains("default/shop (API)") && told.contains("pulse-host.toml:17"),
         "{told}"
     );
     let config = world.load_beside(Keep::Nothing, starting(&all)).unwrap();
