@@ -121,10 +121,11 @@ fn many_are_put_all_or_none() {
     assert_eq!((&done["created"], total(&host)), (&json!(1000), 1001));
     // Every mistake is told, and none of the others is put.
     let wrong = format!(
-        "{}{}\nnonsense\n{}\n{{\"name\": \"filed\", \"use\": [\"web\"]}}\n",
+        "{}{}\nnonsense\n{}\n{}\n",
         lines(1000..1010),
         json!({ "name": "a", "use": ["none"] }),
         named(1000),
+        named(1).replace("\"m1\"", "\"filed\""),
     );
     let told = asked(&host, "POST", path, &wrong, 422);
     let told: Vec<(&str, u64)> = told["errors"]
