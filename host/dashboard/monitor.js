@@ -85,12 +85,23 @@ function waits(lane) {
   return [lane.notifier ? h("span", null, `${who} to `, said(lane.notifier)) : who, h("span", null, lane.phase === "pending" ? "under way" : lane.phase === "needed" ? "as soon as there is room" : lane.phase === "paused" ? "paused" : lane.at ? ago(lane.at) : "nothing to do", lane.codes > 0 && h("span", { class: "dim" }, `, ${count(lane.codes)} waiting`), lane.next_code && [": ", h("b", { class: `code c-${lane.next_code.color}` }, said(lane.next_code.color)), " ", said(lane.next_code.title)])];
 }
 
+function beats(one) {
+  const beat = one.heartbeat;
+  if (!beat) return [["Plugin", one.plugin && h("a", { href: "#/plugins" }, said(one.plugin))]];
+  const late = Date.parse(beat.deadline) < now();
+  return [
+    ["Heartbeat", `every ${span(beat.every_ms)}, at most ${span(beat.grace_ms)} late`],
+    ["Last heard", beat.heard_at ? ago(beat.heard_at) : "never"],
+    [late ? "Silent since" : "Next until", ago(beat.deadline)],
+  ];
+}
+
 function terms(one) {
   const policy = one.policy;
   const ms = (value) => (value === null || value === undefined ? null : span(value));
   return facts([
-    ["Plugin", one.plugin && h("a", { href: "#/plugins" }, said(one.plugin))],
-    ["Every", ms(policy.interval_ms)],
+    ...beats(one),
+    [one.heartbeat ? "Looked at every" : "Every", ms(policy.interval_ms)],
     ["In trouble every", ms(policy.retry_interval_ms)],
     ["Timeout", ms(one.timeout_ms)],
     ["Incident after", some(policy.failure_threshold, "failure")],

@@ -1,6 +1,7 @@
 //! The only wiring: loads plugins and configuration, starts the workers and the scheduler, and stops them again.
 
 mod bench;
+mod deadman;
 mod heartbeat;
 mod host;
 mod load;

@@ -2,7 +2,7 @@
 //!
 //! Architecture invariant: everybody else is given a [`Clock`], so that tests and the simulator set the time.
 
-use crate::domain::time::{Mono, Wall};
+use crate::domain::time::{Mono, Now, Wall};
 use std::{
     sync::{
         Arc, OnceLock,
@@ -48,6 +48,15 @@ impl Clock {
             wall: AtomicU64::new(wall.0),
         });
         (Self(Source::Manual(Arc::clone(&hand))), hand)
+    }
+
+    /// Both clocks at this moment.
+    #[must_use]
+    pub fn now(&self) -> Now {
+        Now {
+            mono: self.mono(),
+            wall: self.wall(),
+        }
     }
 
     /// Monotonic time. Does not go on while the machine is suspended.

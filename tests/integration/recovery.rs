@@ -1,6 +1,7 @@
 //! What never came back, what came too late, what found no room, and how the program stops: in the running program,
 //! without any hook in it.
 
+mod deadman;
 mod heartbeat;
 mod hung;
 mod kills;

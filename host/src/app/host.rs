@@ -1,7 +1,7 @@
 //! The running host: workers, scheduler and what they say, from start to drain.
 
 use super::{
-    heartbeat,
+    deadman, heartbeat,
     load::Prepared,
     lock,
     managed::Estate,
@@ -17,6 +17,7 @@ use crate::{
         board::{Board, Seat},
         event::Event,
         host::{HostSettings, PerKind},
+        saved::{MonitorKey, Recalled},
         spec::{Kind, MonitorSpec},
         tenant::Roster,
     },
@@ -40,7 +41,7 @@ use crate::{
     store::{self, Store, Written},
 };
 use anyhow::{Context as _, Result, anyhow};
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{sync::mpsc, task::AbortHandle};
 
 /// Events that may wait for the journal; beyond that they are dropped and counted.
@@ -122,6 +123,7 @@ pub fn run(mut prepared: Prepared, listen: Option<Listen>) -> Result<()> {
             Ok(traces) => sandbox.kept_by(traces),
             Err(error) => tracing::warn!("no traces of incidents will be kept: {error}"),
         }
+        let switches = Arc::clone(sandbox.switches());
         let mut host = Host::start(sandbox, library, plan, clock.clone())?;
         let seen = Seen {
             directory: directory::Shelf::default(),
@@ -155,6 +157,7 @@ pub fn run(mut prepared: Prepared, listen: Option<Listen>) -> Result<()> {
                     directory: seen.directory.clone(),
                     orders: orders.clone(),
                     beats: beats.clone(),
+                    switches: Arc::clone(&switches),
                     control: host.scheduler.control(),
                     stats: host.stats(),
                     tenants: tenants.clone(),
@@ -189,6 +192,11 @@ pub fn run(mut prepared: Prepared, listen: Option<Listen>) -> Result<()> {
             host.scheduler.control(),
         );
         let kept = tokio::spawn(kept);
+        let heard = host
+            .heard
+            .take()
+            .map(|heard| Arc::new(deadman::Recorder::new(heard, Arc::clone(&switches))));
+        let recorder = heard.clone().map(|heard| tokio::spawn(heard.keep()));
         let (suspicion, suspects) = mpsc::channel(watch::SUSPECTS_MAX);
         let reloader = Reloader::new(
             &prepared,
@@ -243,6 +251,12 @@ pub fn run(mut prepared: Prepared, listen: Option<Listen>) -> Result<()> {
         if let Some((server, plate)) = served {
             server.stop();
             drop(plate);
+        }
+        if let Some(recorder) = recorder {
+            recorder.abort();
+        }
+        if let Some(heard) = heard {
+            heard.write();
         }
         ended
     });
@@ -324,6 +338,8 @@ pub struct Host {
     clock: Clock,
     drain: Duration,
     board: Arc<Board>,
+    /// Where heartbeats are put on record.
+    heard: Option<store::Beats>,
     /// Those of the plan, in its order, for whoever lists them.
     monitors: Vec<MonitorSpec>,
     /// Theirs.
@@ -339,6 +355,7 @@ impl Host {
         let settings = plan.settings;
         // Each is a handle.
         let monitors = plan.monitors.clone();
+        let switches = Arc::clone(sandbox.switches());
         let wiring = Wiring::new(
             &settings,
             plan.monitors,
@@ -358,9 +375,17 @@ impl Host {
         .context("the workers could not be started")?;
         let mut scheduler = Scheduler::new(wiring.parts);
         let (board, seats) = (scheduler.board(), scheduler.take_seats());
-        let store = match plan.store.zip(wiring.keeper) {
-            Some((store, keeper)) => Some(remember(store, keeper, &mut scheduler, &clock)?),
-            None => None,
+        let (store, heard) = match plan.store.zip(wiring.keeper) {
+            Some((store, keeper)) => {
+                let recalled = store.recall()?;
+                let heard = deadman::begin(&switches, &store, &recalled, &monitors, &clock)?;
+                let store = remember(store, recalled, keeper, &mut scheduler, &clock)?;
+                (Some(store), Some(heard))
+            }
+            None => {
+                switches.configure(&monitors, clock.now());
+                (None, None)
+            }
         };
         plan.orders.begin(&mut scheduler, &monitors, &seats);
         let scheduler =
@@ -374,6 +399,7 @@ impl Host {
             clock,
             drain: settings.drain,
             board,
+            heard,
             monitors,
             seats,
         })
@@ -448,6 +474,7 @@ impl Host {
 /// The scheduler goes on where an earlier process ended, and the store begins to write.
 fn remember(
     mut store: Store,
+    recalled: HashMap<MonitorKey, Recalled>,
     keeper: Keeper,
     scheduler: &mut Scheduler,
     clock: &Clock,
@@ -456,7 +483,7 @@ fn remember(
         recalled,
         codes,
         orphans,
-    } = scheduler.recall(store.recall()?);
+    } = scheduler.recall(recalled);
     if recalled > 0 {
         tracing::info!(
             "remembered: {} in trouble, {} to be delivered",

@@ -10,6 +10,7 @@ use crate::{
     clock::Clock,
     config::{self, Keep, Silent},
     domain::{
+        deadman::Watch,
         host::LockPolicy,
         job::Job,
         outcome::{Outcome, Usage},
@@ -90,6 +91,11 @@ pub fn probe_monitor(places: Places<'_>, name: &str, color: bool) -> Result<Resu
             None => format!("there is no monitor at all in {place}"),
         })));
     };
+    if Watch::of(spec).is_some() {
+        return Ok(Err(Refused::line(format!(
+            "`{name}` waits for heartbeats, and those that come are known to the host that runs: `pulse-host status {name}`"
+        ))));
+    }
     probe(&prepared.sandbox, &prepared.library, &prepared.clock, spec).map(Ok)
 }
 

@@ -321,6 +321,7 @@ impl Reloader {
         // Each is a handle.
         let all = monitors.clone();
         let Applied { reloaded, seats } = self.control.reload(monitors, self.managed.host_entry())?;
+        self.sandbox.switches().configure(&all, self.clock.now());
         let directory = Directory::new(&all, &seats).written(places);
         self.seen.directory.replace(directory);
         self.managed.show();

@@ -184,6 +184,7 @@ fn found_json(found: &Found) -> Value {
         "incidents": found.incidents,
         "events": found.events,
         "history": found.history,
+        "heartbeats": found.heartbeats,
     })
 }
 

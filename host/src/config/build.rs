@@ -36,6 +36,8 @@ pub(super) const INTERVENTION_TIMEOUT: Duration = Duration::from_secs(30);
 /// A code.
 const CODE_TIMEOUT: Duration = Duration::from_secs(10);
 const INTERVAL: Duration = Duration::from_secs(30);
+/// How often at most it is looked whether heartbeats came, unless something else is said.
+const BEAT_INTERVAL_MIN: Duration = Duration::from_secs(1);
 /// A failing monitor is looked at more often, unless it is looked at that often anyway.
 const RETRY_INTERVAL_MAX: Duration = Duration::from_secs(10);
 const PAGE_AFTER: Duration = Duration::from_secs(300);
@@ -511,14 +513,18 @@ impl<'a> Builder<'a> {
     }
 
     pub(super) fn policy(&self, layer: &Layer) -> Policy {
-        let interval = layer.interval.map_or(INTERVAL, |span| span.value);
+        // Whoever waits for heartbeats has waited already when he finds silence, and one heartbeat is proof of life.
+        let beat = layer.heartbeat.as_ref();
+        let interval = beat.map_or(INTERVAL, |beat| INTERVAL.min(beat.grace()).max(BEAT_INTERVAL_MIN));
+        let interval = layer.interval.map_or(interval, |span| span.value);
+        let (failures, successes) = if beat.is_some() { (1, 1) } else { (3, 2) };
         Policy {
             interval,
             retry_interval: layer
                 .retry_interval
                 .map_or(interval.min(RETRY_INTERVAL_MAX), |span| span.value),
-            failure_threshold: layer.failure_threshold.map_or(3, |count| count.value),
-            success_threshold: layer.success_threshold.map_or(2, |count| count.value),
+            failure_threshold: layer.failure_threshold.map_or(failures, |count| count.value),
+            success_threshold: layer.success_threshold.map_or(successes, |count| count.value),
             page_after: layer.page_after.map_or(PAGE_AFTER, |span| span.value),
             repeat: layer.repeat.flatten(),
             fault_threshold: layer.fault_threshold.map_or(3, |count| count.value),

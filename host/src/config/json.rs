@@ -171,7 +171,7 @@ impl Grower<'_> {
             }
             entries.insert(key, Entry { key: at, node });
         }
-        Some(Table::of(entries))
+        Some(Table::from_entries(entries))
     }
 
     /// A number, or one of the three words.

@@ -1,7 +1,7 @@
 //! One lane: its plugin, its grants and caps, its settings against the plugin's schema.
 
 use super::{
-    build::{Builder, Owner},
+    build::{Builder, Owner, PULSE_TIMEOUT},
     layer::{LaneLayer, PartialLimits},
     needs,
     problem::Problem,
@@ -12,6 +12,7 @@ use super::{
     tree::{Node, Table, Value},
 };
 use crate::domain::{
+    deadman,
     limits::Limits,
     plugin::Facts,
     spec::{Kind, Lane, Profile},
@@ -77,6 +78,18 @@ impl<'a> Builder<'a> {
             plugin: name,
             facts,
         })
+    }
+
+    /// The lane of whoever waits for heartbeats, but for its settings.
+    pub(super) fn beat_post(&mut self) -> Post<'a> {
+        let facts: &'static Facts = &deadman::FACTS;
+        let limits = self.plugin_limits(deadman::PLUGIN);
+        Post {
+            profile: self.profile(facts, limits),
+            timeout: PULSE_TIMEOUT.min(self.document.host.settings.max_timeout),
+            plugin: deadman::PLUGIN,
+            facts,
+        }
     }
 
     pub(super) fn no_plugin(&mut self, owner: &Owner<'_>, layer: &LaneLayer, key: &str) {

@@ -4,6 +4,7 @@
 //! so that a mistake in a template is one problem and not one per monitor.
 
 use super::{
+    deadman::BeatLayer,
     problem::Problem,
     read::{Reader, Spot},
     source::At,
@@ -17,6 +18,7 @@ pub const KEYS_DEFAULTS: &[&str] = &[
     "depends-on",
     "failure-threshold",
     "fault-threshold",
+    "heartbeat",
     "intervention",
     "interval",
     "labels",
@@ -34,6 +36,7 @@ pub const KEYS_MONITOR: &[&str] = &[
     "depends-on",
     "failure-threshold",
     "fault-threshold",
+    "heartbeat",
     "intervention",
     "interval",
     "key",
@@ -101,6 +104,8 @@ pub(super) struct Layer {
     pub notify: Option<Vec<Spot<Arc<str>>>>,
     pub notify_add: Vec<Spot<Arc<str>>>,
     pub pulse: LaneLayer,
+    /// In place of `pulse`: whichever of them is said last counts.
+    pub heartbeat: Option<BeatLayer>,
     pub intervention: Option<InterventionLayer>,
 }
 
@@ -208,6 +213,15 @@ impl Layer {
                     LaneLayer::read(reader, pulse, "pulse", host)
                 })
                 .unwrap_or_default(),
+            heartbeat: table.entry("heartbeat").and_then(|entry| {
+                if let Some(pulse) = table.entry("pulse") {
+                    let text = "a monitor is watched by checks or by heartbeats, and this says both";
+                    let help = "leave one of them out; what defaults or templates say of the other does not count then";
+                    let problem = Problem::new("both", entry.key, text).help(help);
+                    reader.report(problem.note(pulse.key, "the check"));
+                }
+                BeatLayer::read(reader, &entry.node)
+            }),
             intervention: table
                 .entry("intervention")
                 .and_then(|entry| {
@@ -240,6 +254,12 @@ impl Layer {
             notify: self.notify.clone().or_else(|| base.notify.clone()),
             notify_add: base.notify_add.iter().chain(&self.notify_add).cloned().collect(),
             pulse: self.pulse.over(&base.pulse),
+            heartbeat: match (&self.heartbeat, &base.heartbeat) {
+                (Some(over), Some(base)) => Some(over.over(base)),
+                (Some(only), None) => Some(only.clone()),
+                (None, below) if self.pulse.plugin.is_none() => below.clone(),
+                (None, _) => None,
+            },
             intervention: match (&self.intervention, &base.intervention) {
                 (Some(over), Some(base)) => Some(over.over(base)),
                 (Some(only), None) | (None, Some(only)) => Some(only.clone()),

@@ -17,6 +17,7 @@ mod build;
 mod chunk;
 mod commands;
 mod csv;
+mod deadman;
 mod depends;
 mod document;
 mod expand;

@@ -93,13 +93,13 @@ impl<'a> Builder<'a> {
     }
 
     fn frame(&mut self, raw: &'a RawMonitor) -> Frame<'a> {
-        let layer = raw.layer.over(&self.base(&raw.uses));
+        let mut layer = raw.layer.over(&self.base(&raw.uses));
         let who = match (raw.name.value.as_ref(), &raw.targets) {
             ("", None) => "this monitor".to_owned(),
             ("", Some(_)) => "this table of monitors".to_owned(),
             (name, _) => format!("the monitor `{name}`"),
         };
-        let pulse_owner = Owner {
+        let mut pulse_owner = Owner {
             who: who.clone(),
             at: raw.name.at,
             kind: Kind::Pulse,
@@ -126,7 +126,12 @@ impl<'a> Builder<'a> {
             ..pulse_owner.clone()
         };
         let policy = self.policy(&layer);
-        let pulse = if layer.pulse.plugin.is_some() {
+        let pulse = if let Some(beat) = &layer.heartbeat {
+            pulse_owner.prefix = "heartbeat.";
+            pulse_owner.own = raw.layer.heartbeat.as_ref().map(|beat| &beat.written);
+            layer.pulse = beat.lane(&mut self.reader, &pulse_owner);
+            (!layer.pulse.spoiled).then(|| self.beat_post())
+        } else if layer.pulse.plugin.is_some() {
             let timeout = layer.timeout.map_or(PULSE_TIMEOUT, |span| span.value);
             self.post(&pulse_owner, &layer.pulse, timeout)
         } else {

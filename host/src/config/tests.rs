@@ -683,3 +683,34 @@ fn deep_nesting_is_a_problem() {
         assert!(ids(&text).contains(&"too-deep".to_owned()), "{:?}", ids(&text));
     }
 }
+
+#[test]
+fn whoever_waits_for_heartbeats_runs_no_plugin() {
+    let hash = format!("sha256:{}", "0a".repeat(32));
+    let text = format!(
+        "[defaults]\npulse.plugin = \"http\"\n[templates.job]\nheartbeat = {{ every = \"1h\", hash = \"{hash}\" }}\n\
+         [[monitor]]\nname = \"backup\"\nuse = [\"job\"]\nheartbeat.grace = \"5s\"\n\
+         [[monitor]]\nname = \"patient\"\nuse = [\"job\"]\ninterval = \"2m\"\nfailure-threshold = 2\n\
+         [[monitor]]\nname = \"shop\"\nuse = [\"job\"]\npulse = {{ plugin = \"tcp\", settings.address = \"a:1\" }}\n\
+         [plugins.tcp]\ngrants.tcp = [\"a:1\"]\ngrants.networks = [\"public\"]\n"
+    );
+    let config = config(&text);
+    let watch = |at: usize| crate::domain::deadman::Watch::of(&config.monitors[at]);
+    let backup = watch(0).unwrap();
+    let ms = Duration::from_millis;
+    assert_eq!(
+        (backup.every(), backup.grace(), backup.hash),
+        (ms(3_600_000), ms(5_000), hash)
+    );
+    let policy = |at: usize| {
+        let policy = &config.monitors[at].policy;
+        (
+            policy.interval,
+            policy.failure_threshold,
+            policy.success_threshold,
+        )
+    };
+    assert_eq!(policy(0), (ms(5_000), 1, 1));
+    assert_eq!(policy(1), (ms(120_000), 2, 1));
+    assert_eq!((watch(2), policy(2)), (None, (ms(30_000), 3, 2)));
+}

@@ -67,8 +67,15 @@ pub(super) struct Entry {
 pub(super) struct Table(Arc<BTreeMap<Arc<str>, Entry>>);
 
 impl Table {
-    pub fn of(entries: BTreeMap<Arc<str>, Entry>) -> Self {
+    /// A table of these entries.
+    pub fn from_entries(entries: BTreeMap<Arc<str>, Entry>) -> Self {
         Self(Arc::new(entries))
+    }
+
+    /// A table that nobody wrote as such; each value stands where it stands.
+    pub fn of<const COUNT: usize>(entries: [(&str, Node); COUNT]) -> Self {
+        let entries = entries.map(|(key, node)| (Arc::from(key), Entry { key: node.at, node }));
+        Self(Arc::new(entries.into()))
     }
 
     pub fn get(&self, key: &str) -> Option<&Node> {

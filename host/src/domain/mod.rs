@@ -9,6 +9,7 @@ pub mod backoff;
 pub mod board;
 pub mod color;
 pub mod command;
+pub mod deadman;
 pub mod event;
 pub mod grant;
 pub mod health;

@@ -26,6 +26,8 @@ const CHANGE_TIMEOUT: Duration = Duration::from_secs(600);
 pub enum Access {
     /// Whoever can connect.
     Open,
+    /// Whoever shows what the route itself asks for: it sees to that.
+    Own,
     /// Who may see the host's own figures: a viewer of everybody's monitors, and by default who is on this machine.
     Figures,
     /// A viewer: of his tenant's monitors, if the token has one. The route sees to that.
@@ -43,7 +45,7 @@ impl Access {
     #[must_use]
     pub fn role(self) -> Option<Role> {
         match self {
-            Self::Open => None,
+            Self::Open | Self::Own => None,
             Self::Figures | Self::Look => Some(Role::Viewer),
             Self::Act => Some(Role::Operator),
             Self::Manage | Self::Rule => Some(Role::Admin),
@@ -53,7 +55,10 @@ impl Access {
     /// Whether a tenant's token is good for it.
     #[must_use]
     pub fn is_for_tenants(self) -> bool {
-        matches!(self, Self::Open | Self::Look | Self::Act | Self::Manage)
+        matches!(
+            self,
+            Self::Open | Self::Own | Self::Look | Self::Act | Self::Manage
+        )
     }
 }
 
@@ -217,13 +222,7 @@ pub(super) fn caller(
             )
         });
     };
-    let caller = shown
-        .to_str()
-        .ok()
-        .and_then(|shown| {
-            let (scheme, token) = shown.split_once(' ')?;
-            scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
-        })
+    let caller = bearer(shown)
         .and_then(|token| app.tokens.caller(token))
         .ok_or_else(|| Problem::unknown_caller("nobody has that token"))?;
     if caller.role < needed {
@@ -241,6 +240,12 @@ pub(super) fn caller(
         )));
     }
     Ok(caller)
+}
+
+/// The token in an `Authorization` header.
+pub(super) fn bearer(shown: &HeaderValue) -> Option<&str> {
+    let (scheme, token) = shown.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
 impl Caller {

@@ -7,6 +7,7 @@ mod actions;
 pub mod change;
 pub mod client;
 mod dashboard;
+mod deadman;
 mod exposition;
 mod feed;
 mod guard;
@@ -42,7 +43,7 @@ pub use tenants::quotas;
 
 use crate::{
     clock::Clock,
-    domain::{access::HttpSettings, board::Board, tenant::Roster, time::Wall},
+    domain::{access::HttpSettings, board::Board, deadman::Switches, tenant::Roster, time::Wall},
     operate::{beats::Beats, directory, managed::Book, orders::Orders, reloads::Reloads, terms::Terms},
     sandbox,
     scheduler::{Control, stats::Stats},
@@ -88,6 +89,8 @@ pub struct Parts {
     pub orders: Orders,
     /// What became of heartbeats to the outside.
     pub beats: Beats,
+    /// What came of heartbeats from outside.
+    pub switches: Arc<Switches>,
     /// A hand on the scheduler.
     pub control: Control,
     /// Its figures.

@@ -1,7 +1,7 @@
 //! Monitors: lists, one in detail, and counts by label.
 
 use super::{
-    App, managed,
+    App, deadman, managed,
     problem::Problem,
     reply::{json, query, when},
     tokens::Caller,
@@ -10,6 +10,7 @@ use crate::{
     cases::secrets,
     domain::{
         board::{Board, Mark, Marks, Standing},
+        deadman::{FACTS, is_watched},
         health::State,
         secret::{CLOSE, OPEN},
         selector::Selector,
@@ -290,6 +291,7 @@ fn full(app: &App, detail: &Detail, standing: Standing) -> Value {
         "labels": labels_of(spec),
         "plugin": spec.pulse.as_ref().map(|check| &*check.profile.plugin),
         "settings": settings(app, spec, Kind::Pulse),
+        "heartbeat": deadman::told(app, spec),
         "timeout_ms": spec.pulse.as_ref().map(|check| ms(check.timeout)),
         "policy": {
             "interval_ms": ms(policy.interval),
@@ -379,10 +381,14 @@ fn settings(app: &App, spec: &MonitorSpec, kind: Kind) -> Value {
     let plugin = library
         .get(&profile.plugin, &profile.digest)
         .or_else(|| library.named(&profile.plugin));
-    let (Some(plugin), Ok(mut settings)) = (plugin, serde_json::from_str(assignment.settings)) else {
+    let facts = match plugin {
+        Some(plugin) => Some(&plugin.facts),
+        None => is_watched(profile).then(|| &*FACTS),
+    };
+    let (Some(facts), Ok(mut settings)) = (facts, serde_json::from_str(assignment.settings)) else {
         return Value::Null;
     };
-    if secrets::hide(&plugin.facts.schema, &mut settings).is_err() {
+    if secrets::hide(&facts.schema, &mut settings).is_err() {
         return Value::Null;
     }
     name_secrets(&mut settings);

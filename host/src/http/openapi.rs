@@ -180,6 +180,7 @@ const OPERATIONS: &[Operation] = &[
         .making(),
     operation("GET", "/api/v1/maintenance/{id}", &[], "Order", &[404]),
     operation("DELETE", "/api/v1/maintenance/{id}", &[], "Marked", &[404, 409]),
+    operation("POST", "/api/v1/heartbeats/{tenant}/{name}", &[], "Heard", &[401]),
     operation("GET", "/api/v1/labels", &[], "Labels", &[]),
     operation(
         "GET",
@@ -266,7 +267,7 @@ fn told(route: &Route) -> Value {
     let status = operation.map_or(200, |operation| operation.status);
     responses.insert(status.to_string(), given(operation));
     let refused: &[u16] = match route.access {
-        Access::Open => &[],
+        Access::Open | Access::Own => &[],
         _ => &[401, 403],
     };
     let own = operation.map_or(&[][..], |operation| operation.problems);
@@ -283,6 +284,7 @@ fn told(route: &Route) -> Value {
     if let Value::Object(told) = &mut told {
         let security = match route.access {
             Access::Open => json!([]),
+            Access::Own => json!([{ "heartbeat": [] }]),
             // The configuration may let somebody on this machine in without one.
             Access::Figures | Access::Look => json!([{ "token": [] }, {}]),
             Access::Act | Access::Manage | Access::Rule => json!([{ "token": [] }]),

@@ -1,7 +1,7 @@
 //! The table of routes: which there are, and who may use each. Nothing is served that does not stand here.
 
 use super::{
-    App, actions, dashboard,
+    App, actions, dashboard, deadman,
     guard::{self, Access},
     health, managed, metrics, monitors, openapi, orders, plugins,
     problem::Problem,
@@ -262,6 +262,13 @@ pub const ROUTES: &[Route] = &[
         Access::Look,
         "One monitor's checks over time",
         || get(records::history),
+    ),
+    route(
+        "POST",
+        "/api/v1/heartbeats/{tenant}/{name}",
+        Access::Own,
+        "Says that what a heartbeat monitor watches is well",
+        || post(deadman::beat),
     ),
     route("GET", "/api/v1/labels", Access::Look, "Names of labels", || {
         get(monitors::labels)

@@ -116,6 +116,7 @@ fn site_with(settings: HttpSettings, records: Option<Reader>) -> Site {
         board,
         directory,
         beats: Default::default(),
+        switches: Default::default(),
         orders: Orders::new(None, Clock::system()),
         control: running.control(),
         stats: running.stats(),

@@ -23,10 +23,12 @@ use crate::{
     },
     clock::Clock,
     domain::{
+        deadman,
         job::{Job, JobResult},
         limits::Limits,
         outcome::{Answer, Outcome, PluginFault, Status, Usage},
         plugin::Facts,
+        saved::MonitorKey,
         spec::{MonitorSpec, Profile},
         time::{Mono, Wall},
     },
@@ -179,6 +181,9 @@ impl Executor {
         let Some(lane) = job.assignment() else {
             return Done::failed("the job has no lane; this is a defect of pulse-host", started);
         };
+        if deadman::is_watched(lane.profile) {
+            return self.look_for_heartbeat(&job.spec, started);
+        }
         let Some(plugin) = self.library.get(&lane.profile.plugin, &lane.profile.digest) else {
             let message = format!("the plugin `{}` is not loaded", lane.profile.plugin);
             return Done::failed(&message, started);
@@ -285,6 +290,17 @@ impl Executor {
             outcome,
             usage,
             at: ended.at,
+        }
+    }
+
+    /// The one check that no plugin does: there is no target that could be reached, and nothing of anybody's runs.
+    fn look_for_heartbeat(&self, spec: &MonitorSpec, now: Mono) -> Done {
+        match deadman::Watch::of(spec) {
+            Some(watch) => {
+                let report = self.sandbox.switches.check(MonitorKey::of(spec), &watch, now);
+                Done::unrun(Outcome::Answer(Answer::Pulse(report)), now)
+            }
+            None => Done::failed("its settings can't be read; this is a defect of pulse-host", now),
         }
     }
 

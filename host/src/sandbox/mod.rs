@@ -35,6 +35,7 @@ use crate::{
     capability,
     clock::Clock,
     domain::{
+        deadman::Switches,
         host::{CompilerSettings, HostSettings, Scarcities},
         spec::Kind,
     },
@@ -106,6 +107,7 @@ pub struct Sandbox {
     shared: Arc<capability::Shared>,
     clock: Clock,
     keeper: OnceLock<Arc<dyn Keeper>>,
+    switches: Arc<Switches>,
     known: plugin::Known,
     _ticker: engine::Ticker,
 }
@@ -137,6 +139,7 @@ impl Sandbox {
             shared,
             clock,
             keeper: OnceLock::new(),
+            switches: Arc::default(),
             known: plugin::Known::default(),
             _ticker: ticker,
         }))
@@ -145,6 +148,12 @@ impl Sandbox {
     /// From now on somebody keeps what marked jobs did. The first who says so does.
     pub fn kept_by(&self, keeper: Arc<dyn Keeper>) {
         let _ = self.keeper.set(keeper);
+    }
+
+    /// The heartbeats of those monitors that no plugin checks.
+    #[must_use]
+    pub fn switches(&self) -> &Arc<Switches> {
+        &self.switches
     }
 
     /// Greatest memory of any instance.

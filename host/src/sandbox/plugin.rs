@@ -9,6 +9,7 @@ use super::{
 use crate::{
     capability::log,
     domain::{
+        deadman,
         limits::Limits,
         outcome::Outcome,
         plugin::{Capability, Facts},
@@ -495,6 +496,12 @@ fn check(
         wrong.push(format!(
             "describes itself wrongly: {}",
             plugins::name_rule(&description.name)
+        ));
+    }
+    if description.name == deadman::PLUGIN {
+        wrong.push(format!(
+            "describes itself wrongly: `{}` is what the host itself does for heartbeat monitors; take another name",
+            deadman::PLUGIN
         ));
     }
     if !plugins::version_is_valid(&description.version) {

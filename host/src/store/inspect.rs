@@ -31,6 +31,8 @@ pub struct Found {
     pub events: u64,
     /// Rows of sums of checks.
     pub history: u64,
+    /// Heartbeat monitors that were heard.
+    pub heartbeats: u64,
 }
 
 impl Found {
@@ -82,8 +84,8 @@ impl Inspected {
             .collect::<rusqlite::Result<_>>()?;
         wrong.retain(|line| line != "ok");
         let schema = schema::version(&self.connection)?;
-        let count = |what: &str| {
-            if schema == 0 {
+        let count_since = |since: u32, what: &str| {
+            if schema < since {
                 return Ok(0);
             }
             let rows: i64 =
@@ -91,6 +93,7 @@ impl Inspected {
                     .query_row(&format!("SELECT count(*) FROM {what}"), [], |row| row.get(0))?;
             Ok::<_, rusqlite::Error>(u64::try_from(rows).unwrap_or(0))
         };
+        let count = |what: &str| count_since(1, what);
         Ok(Found {
             file: self.file.clone(),
             schema,
@@ -100,6 +103,7 @@ impl Inspected {
             incidents: count("incident")?,
             events: count("event")?,
             history: count("history")?,
+            heartbeats: count_since(3, "beat WHERE ever")?,
         })
     }
 

@@ -7,6 +7,7 @@
 //! Architecture invariant: what is acknowledged is on disk. When nothing can be written, nothing is forgotten that is
 //! needed to go on: of each monitor the last state waits in memory, and facts up to a bound; what is lost is counted.
 
+mod beats;
 mod history;
 mod inspect;
 mod keep;
@@ -21,6 +22,7 @@ mod write;
 #[cfg(test)]
 mod tests;
 
+pub use beats::Beats;
 pub use history::{Point, Span};
 pub use inspect::{Found, Inspected};
 pub use managed::{Change, Managed};
@@ -232,6 +234,14 @@ impl Store {
     /// When the database can't be opened once more.
     pub fn managed(&self) -> Result<Managed, Trouble> {
         Ok(Managed::new(self.place.connect()?))
+    }
+
+    /// When heartbeat monitors were heard.
+    ///
+    /// # Errors
+    /// When the database can't be opened once more.
+    pub fn beats(&self) -> Result<Beats, Trouble> {
+        Ok(Beats::new(self.place.connect()?))
     }
 
     /// Starts the thread that writes.

@@ -78,6 +78,13 @@ const STEPS: &[&str] = &["
         body TEXT NOT NULL
     ) STRICT, WITHOUT ROWID;
 ", "
+    -- Since when each heartbeat monitor has been silent; `ever`: it was heard then, or else it was never heard.
+    CREATE TABLE beat (
+        key INTEGER PRIMARY KEY,
+        at INTEGER NOT NULL,
+        ever INTEGER NOT NULL
+    ) STRICT;
+", "
     -- Monitors that were given over the API. `document` is JSON, as it came; `by` is the name of a token.
     CREATE TABLE managed (
         tenant TEXT NOT NULL,

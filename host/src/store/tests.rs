@@ -4,6 +4,7 @@ use super::*;
 use crate::{
     domain::{
         color::Color,
+        deadman::{Kept, Unwritten},
         event::{Event, Fact},
         health::{Effects, Episodes, Health},
         job::{Alert, Incident, MonitorId},
@@ -433,4 +434,27 @@ fn a_store_in_use_is_checked_and_copied() {
         panic!("there is none");
     };
     assert!(none.to_string().starts_with("there is no "), "{none}");
+}
+
+#[test]
+fn heartbeats_are_found_again() {
+    let folder = TempDir::new().unwrap();
+    let beats = open(folder.path()).beats().unwrap();
+    let (one, two) = (MonitorKey(u64::MAX), MonitorKey(7));
+    let kept = |key, at, ever| Kept {
+        key,
+        at: Wall(at),
+        ever,
+    };
+    let unwritten = |kept: &[Kept], gone: &[MonitorKey]| Unwritten {
+        kept: kept.to_vec(),
+        gone: gone.to_vec(),
+    };
+    beats
+        .put(&unwritten(&[kept(one, 5, false), kept(two, 6, true)], &[]))
+        .unwrap();
+    beats.put(&unwritten(&[kept(one, 8, true)], &[two])).unwrap();
+    drop(beats);
+    let again = open(folder.path()).beats().unwrap();
+    assert_eq!(again.all().unwrap(), [kept(one, 8, true)]);
 }

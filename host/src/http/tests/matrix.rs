@@ -56,6 +56,7 @@ const EXPECTED: &[(&str, &str, &str)] = &[
     ("POST", "/api/v1/maintenance",                                 "----++-++-++"),
     ("GET",  "/api/v1/maintenance/{id}",                            "---++++++000"),
     ("DELETE","/api/v1/maintenance/{id}",                            "----++-++-00"),
+    ("POST", "/api/v1/heartbeats/{tenant}/{name}",        "------------"),
     ("GET",  "/api/v1/labels",                            "---+++++++++"),
     ("GET",  "/api/v1/incidents",                         "---+++++++++"),
     ("GET",  "/api/v1/incidents/{id}",                    "---++++++000"),

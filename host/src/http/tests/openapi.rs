@@ -43,7 +43,7 @@ async fn it_tells_of_every_route_and_refers_to_nothing_that_is_not_there() {
                 "{named}: {name}"
             );
         }
-        let is_open = route.access.role().is_none();
+        let is_open = route.access == crate::http::Access::Open;
         assert_eq!(told["security"] == serde_json::json!([]), is_open, "{named}");
         for status in ["default", "503"] {
             assert!(
