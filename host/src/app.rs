@@ -6,6 +6,7 @@ mod heartbeat;
 mod host;
 mod load;
 mod lock;
+mod managed;
 mod probe;
 mod punctual;
 mod reload;

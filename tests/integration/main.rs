@@ -10,6 +10,7 @@ mod egress;
 mod guide;
 mod hostile;
 mod loading;
+mod managed;
 mod metrics;
 mod outcomes;
 mod pipeline;

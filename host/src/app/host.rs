@@ -4,6 +4,7 @@ use super::{
     deadman, heartbeat,
     load::Prepared,
     lock,
+    managed::Estate,
     punctual::Punctual,
     reload::{Reloader, Seen, Suspect, deal},
     supervisor::Supervisor,
@@ -29,6 +30,7 @@ use crate::{
     operate::{
         beats::Beats,
         directory::{self, Directory},
+        managed::Book,
         orders::Orders,
         reloads::Reloads,
         series::Series,
@@ -88,6 +90,7 @@ pub fn run(mut prepared: Prepared, listen: Option<Listen>) -> Result<()> {
         false => None,
     };
     let said = store.as_ref().map(Store::said).transpose()?;
+    let kept = store.as_ref().map(Store::managed).transpose()?;
     let orders = Orders::new(said, clock.clone());
     orders.configure(config.windows());
     // Behind the store, which lets one process only into the data directory.
@@ -111,7 +114,7 @@ pub fn run(mut prepared: Prepared, listen: Option<Listen>) -> Result<()> {
         let plan = Plan {
             settings: config.host.clone(),
             monitors: std::mem::take(&mut prepared.config.monitors),
-            host_entry: prepared.config.host_entry.take(),
+            host_entry: prepared.config.host_entry.clone(),
             store,
             orders: orders.clone(),
         };
@@ -136,6 +139,11 @@ pub fn run(mut prepared: Prepared, listen: Option<Listen>) -> Result<()> {
             supervisor: supervisor.clone(),
         };
         seen.terms.replace(deal(&prepared.config));
+        let book = Book::default();
+        let (changes, changed) = mpsc::channel(http::change::CHANGES_MAX);
+        let changes = kept.is_some().then_some(changes);
+        let estate = Estate::begin(&mut prepared, kept, book.clone());
+        let places = std::mem::take(&mut prepared.config.places);
         let beats = Beats::default();
         let heartbeat = prepared.config.host.heartbeat.clone();
         let (wishes, wished) = mpsc::channel(http::WISHES_MAX);
@@ -166,6 +174,8 @@ pub fn run(mut prepared: Prepared, listen: Option<Listen>) -> Result<()> {
                     feed: feed.clone(),
                     prober: Some(prober),
                     wishes,
+                    book,
+                    changes,
                 };
                 Some((Server::start(front.listening, parts)?, front.plate))
             }
@@ -178,7 +188,7 @@ pub fn run(mut prepared: Prepared, listen: Option<Listen>) -> Result<()> {
         );
         let (metrics, control) = (prepared.config.metrics.clone(), host.scheduler.control());
         let list = move || {
-            let directory = Directory::new(&monitors, &seats);
+            let directory = Directory::new(&monitors, &seats).written(places);
             shown.choose(&directory, &metrics, &control);
             shown.directory.replace(directory);
         };
@@ -206,6 +216,7 @@ pub fn run(mut prepared: Prepared, listen: Option<Listen>) -> Result<()> {
             host.scheduler.control(),
             tenants.clone(),
             seen,
+            estate,
         );
         // What was read of the configuration is the scheduler's now.
         drop(prepared);
@@ -215,6 +226,7 @@ pub fn run(mut prepared: Prepared, listen: Option<Listen>) -> Result<()> {
             hangup,
             suspects,
             wished,
+            changed,
         ));
         let company = Punctual::new(host.stats(), clock.clone());
         let company = tokio::spawn(supervisor.clone().accompany(company));

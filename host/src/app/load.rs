@@ -7,13 +7,14 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    config::{self, Config, Draft, Keep, Progress},
-    domain::{host::HostSettings, plugin::Facts, tenant::Tenant},
+    config::{self, Config, Draft, Filed, Keep, Progress},
+    domain::{host::HostSettings, managed::Documents, plugin::Facts, tenant::Tenant},
     plugins::{self, lock::Gate},
     sandbox::{
         self, Compiler, Library, Plugin, Sandbox, SandboxSettings,
         capacity::{self, Ceilings},
     },
+    store::Managed,
 };
 use anyhow::{Context as _, Result, anyhow};
 use std::{
@@ -46,6 +47,8 @@ pub struct Prepared {
     pub(super) gate: Gate,
     pub(super) sandbox: Arc<Sandbox>,
     pub(super) clock: Clock,
+    /// Monitors that were given over the API, those among them that are not in effect.
+    pub(super) documents: Documents,
     /// Where all of that was looked for.
     pub(super) sources: Sources,
     pub(super) folders: Folders,
@@ -102,10 +105,13 @@ pub(super) struct Present<'a> {
     pub library: &'a Library,
     /// Whose accounts go on.
     pub tenants: &'a [Arc<Tenant>],
+    /// What stands beside the files.
+    pub filed: &'a Filed,
 }
 
 /// Finds and reads the configuration, loads the plugins, and holds the one against the others. `progress` hears how
-/// the reading of targets gets on; what tenants wrote is kept where it is good, if it is to be.
+/// the reading of targets gets on; what tenants wrote is kept where it is good, if it is to be. Then it is to be run, and
+/// monitors that were given over the API are put beside those of files.
 ///
 /// # Errors
 /// When something that is no matter of configuration fails. What is wrong with the configuration is the inner
@@ -142,6 +148,17 @@ pub(super) fn prepare_beside(
         Err(error) => return wrong(Why::Lock(error)),
     };
     let ceilings = capacity::fit(&mut settings);
+    let filed = match &present {
+        Some(present) => present.filed.clone(),
+        // Whoever only looks looks at the files.
+        None if keep == Keep::Good && settings.store.enabled => Filed {
+            documents: Managed::read(&settings.data_dir)?,
+            aside: None,
+        },
+        None => Filed::default(),
+    };
+    let documents = filed.documents.clone();
+    draft.file(filed);
     let (sandbox, clock) = match &present {
         Some(present) => {
             draft.continue_accounts(present.tenants);
@@ -176,6 +193,7 @@ pub(super) fn prepare_beside(
                 config_path,
                 config,
                 library: Arc::new(library),
+                documents,
                 ceilings,
                 gate,
                 sandbox,

@@ -10,6 +10,7 @@
 use super::{
     load::{Folders, Prepared, Present, Sources, prepare_beside},
     lock,
+    managed::Estate,
     rollback::{self, Rejections},
     supervisor::Supervisor,
     tenants,
@@ -21,7 +22,9 @@ use crate::{
     domain::{
         event::Fact,
         host::HostSettings,
+        managed::Places,
         series::{MONITORS_MAX, MetricsSettings},
+        spec::MonitorSpec,
         tenant::{DEFAULT, Roster},
         time::Mono,
     },
@@ -97,19 +100,22 @@ struct Successor {
 
 /// Replaces what runs.
 pub(super) struct Reloader {
+    pub(super) managed: Estate,
     sources: Sources,
     config_path: PathBuf,
     folders: Folders,
     sandbox: Arc<Sandbox>,
     shelf: Arc<Shelf>,
-    control: Control,
+    pub(super) control: Control,
     tenants: Roster,
-    seen: Seen,
-    clock: Clock,
+    pub(super) seen: Seen,
+    pub(super) clock: Clock,
     /// As it was when the host started; most of it can't change while it runs.
     host: HostSettings,
     /// On probation, by plugin.
     successors: HashMap<Arc<str>, Successor>,
+    /// As it was read last.
+    metrics: MetricsSettings,
     rejections: Rejections,
 }
 
@@ -181,8 +187,10 @@ impl Reloader {
         control: Control,
         tenants: Roster,
         seen: Seen,
+        managed: Estate,
     ) -> Self {
         Self {
+            managed,
             sources: prepared.sources.clone(),
             config_path: prepared.config_path.clone(),
             folders: prepared.folders.clone(),
@@ -194,6 +202,7 @@ impl Reloader {
             seen,
             clock: prepared.clock.clone(),
             host: prepared.config.host.clone(),
+            metrics: prepared.config.metrics.clone(),
             successors: HashMap::new(),
         }
     }
@@ -268,6 +277,7 @@ impl Reloader {
             clock: &self.clock,
             library: &before,
             tenants: &roster,
+            filed: &self.managed.filed(),
         };
         let places = self.sources.places();
         let prepared = prepare_beside(places, Keep::Good, &mut Silent, Some(present))?
@@ -303,16 +313,17 @@ impl Reloader {
         let retired = (!changes.is_empty()).then(|| self.shelf.replace(library));
         self.tenants.replace(tenants);
         self.seen.terms.replace(deal(&config));
-        // Each is a handle.
-        let (monitors, windows) = (config.monitors.clone(), config.windows());
-        let Applied { reloaded, seats } = self
-            .control
-            .reload(config.monitors, config.host_entry)
+        let windows = config.windows();
+        self.managed.found(
+            config.footings,
+            config.aside,
+            config.host_entry,
+            self.clock.wall(),
+        );
+        self.metrics = config.metrics;
+        let reloaded = self
+            .put_into_effect(config.monitors, config.places)
             .ok_or_else(|| anyhow!("the host is stopping"))?;
-        self.sandbox.switches().configure(&monitors, self.clock.now());
-        let directory = Directory::new(&monitors, &seats);
-        self.seen.choose(&directory, &config.metrics, &self.control);
-        self.seen.directory.replace(directory);
         self.seen.orders.configure(windows);
         let told = if reloaded.changes() > 0 || !changes.is_empty() {
             told(&changes, reloaded)
@@ -328,6 +339,19 @@ impl Reloader {
             told: Ok(told),
             retired: retired.map(|number| (number, longest)),
         })
+    }
+
+    /// Has these watched from now on, and told of. None: the host is stopping.
+    pub(super) fn put_into_effect(&mut self, monitors: Vec<MonitorSpec>, places: Places) -> Option<Reloaded> {
+        // Each is a handle.
+        let all = monitors.clone();
+        let Applied { reloaded, seats } = self.control.reload(monitors, self.managed.host_entry())?;
+        self.sandbox.switches().configure(&all, self.clock.now());
+        let directory = Directory::new(&all, &seats).written(places);
+        self.seen.choose(&directory, &self.metrics, &self.control);
+        self.seen.directory.replace(directory);
+        self.managed.show();
+        Some(reloaded)
     }
 
     fn note(&mut self, change: &Change) {
@@ -415,7 +439,7 @@ fn says_the_same(one: &HostSettings, other: &HostSettings) -> bool {
 
 /// How a plugin differs from before.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Change {
+pub(super) enum Change {
     Added {
         name: Arc<str>,
     },
@@ -453,7 +477,7 @@ fn changes(before: &Library, now: &Library) -> Vec<Change> {
 }
 
 /// In one line.
-fn told(changes: &[Change], reloaded: Reloaded) -> String {
+pub(super) fn told(changes: &[Change], reloaded: Reloaded) -> String {
     let mut parts = Vec::new();
     for (count, what) in [
         (reloaded.added, "new"),

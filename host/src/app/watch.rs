@@ -1,4 +1,4 @@
-//! What makes the host reload: a signal, a file that changed, or a new component that faults.
+//! What makes the host reload: a signal, a file that changed, a new component that faults, or a change over the API.
 //!
 //! Events of the file system only say that somebody should look; what a reload finds is what counts. They are waited for
 //! to end first, so that a component which is being copied is not read half-way.
@@ -7,7 +7,14 @@ use super::{
     lock,
     reload::{Done, Reloader, Suspect},
 };
-use crate::{http::Wish, plugins, sandbox::Shelf};
+use crate::{
+    http::{
+        Wish,
+        change::{CHANGES_MAX, Change},
+    },
+    plugins,
+    sandbox::Shelf,
+};
 use anyhow::{Context as _, Result};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _, event::ModifyKind};
 use std::{
@@ -41,6 +48,7 @@ pub(super) async fn serve(
     mut hangup: Signal,
     mut suspects: mpsc::Receiver<Suspect>,
     mut wishes: mpsc::Receiver<Wish>,
+    mut changes: mpsc::Receiver<Change>,
 ) {
     let mut eyes = Eyes::open(reloader.data_dir());
     let Some((back, wanted)) = blocking(reloader, |reloader| {
@@ -64,6 +72,11 @@ pub(super) async fn serve(
                 let others = std::iter::from_fn(|| wishes.try_recv().ok());
                 Cause::Asked(std::iter::once(wish).chain(others).collect())
             }
+            Some(change) = changes.recv() => {
+                // Those that wait together come into force together.
+                let others = std::iter::from_fn(|| changes.try_recv().ok());
+                Cause::Changes(std::iter::once(change).chain(others).take(CHANGES_MAX).collect())
+            }
             () = eyes.changed() => Cause::Files,
         };
         let of_files = matches!(cause, Cause::Files);
@@ -73,6 +86,10 @@ pub(super) async fn serve(
                 Cause::Signal => Some(reloader.reload("SIGHUP")),
                 Cause::Files => Some(reloader.reload("files changed")),
                 Cause::Suspect(suspect) => reloader.suspect(&suspect),
+                Cause::Changes(changes) => {
+                    reloader.change(changes);
+                    None
+                }
                 Cause::Asked(wishes) => {
                     let by: Vec<&str> = wishes.iter().map(|wish| &*wish.by).collect();
                     let done = reloader.reload(&format!("asked for by {}", by.join(", ")));
@@ -109,6 +126,7 @@ enum Cause {
     Files,
     Suspect(Suspect),
     Asked(Vec<Wish>),
+    Changes(Vec<Change>),
 }
 
 /// Runs what blocks where nothing else waits for it.

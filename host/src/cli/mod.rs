@@ -5,6 +5,7 @@
 mod check_config;
 mod completions;
 mod init;
+mod monitors;
 mod operate;
 mod paint;
 mod plugin;
@@ -80,6 +81,9 @@ enum Command {
     /// Show and change windows in which monitors are expected to fail
     #[command(subcommand)]
     Maintenance(operate::OrderCommand),
+    /// Put monitors into a running host
+    #[command(subcommand)]
+    Monitors(monitors::MonitorsCommand),
     /// Show what went wrong and what was done about it, as far as it is on record
     Incidents(store::IncidentsArgs),
     /// Check the store of a data directory, or copy it
@@ -180,6 +184,7 @@ pub fn main() -> ExitCode {
         Some(Command::Ack(args)) => operate::ack(args),
         Some(Command::Silence(command)) => operate::orders("silences", command),
         Some(Command::Maintenance(command)) => operate::orders("maintenance", command),
+        Some(Command::Monitors(command)) => monitors::monitors(command),
         Some(Command::Incidents(args)) => store::incidents(args),
         Some(Command::Store(command)) => store::store(command),
         Some(Command::Token(command)) => token::token(command),

@@ -168,14 +168,14 @@ pub struct EndArgs {
 }
 
 /// A host that can be asked.
-struct Host {
-    door: Door,
+pub(super) struct Host {
+    pub(super) door: Door,
     output: Output,
 }
 
 impl Remote {
     /// The host, or the exit code of a configuration that is wrong.
-    fn reach(self) -> Result<Result<Host, ExitCode>> {
+    pub(super) fn reach(self) -> Result<Result<Host, ExitCode>> {
         let door = match (self.url, self.token) {
             (Some(url), token) => Door::named(url, token.unwrap_or_default()),
             (None, token) => {
@@ -211,7 +211,7 @@ impl Host {
     }
 
     /// Prints an answer as it is, or the line that it comes to.
-    fn show(&self, answer: &Value, line: impl FnOnce(&Value) -> String) -> Result<ExitCode> {
+    pub(super) fn show(&self, answer: &Value, line: impl FnOnce(&Value) -> String) -> Result<ExitCode> {
         match self.output {
             Output::Json => put_json(answer)?,
             Output::Text => {
@@ -262,7 +262,7 @@ impl Said {
 }
 
 /// A part of a path.
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {

@@ -10,7 +10,10 @@ use super::{
     problem::Problem,
     source::At,
 };
-use crate::domain::spec::{Label, MonitorSpec};
+use crate::domain::{
+    managed::Places,
+    spec::{Label, MonitorSpec},
+};
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
@@ -66,7 +69,33 @@ pub(super) struct Assembly {
     pub late: HashMap<u32, u64>,
 }
 
+/// The place of what is not written here.
+const NOWHERE: Origin = Origin {
+    table: u32::MAX,
+    line: 0,
+    offset: 0,
+};
+
 impl Assembly {
+    /// Others come beside these.
+    pub fn beside(monitors: &[MonitorSpec]) -> Self {
+        Self {
+            monitors: monitors.to_vec(),
+            origins: vec![NOWHERE; monitors.len()],
+            lists_of: vec![0; monitors.len()],
+            ..Self::default()
+        }
+    }
+
+    /// The last one is too many.
+    pub fn pop(&mut self) {
+        if let Some(last) = self.monitors.pop() {
+            self.unbuilt.insert(last.name().into());
+        }
+        self.origins.pop();
+        self.lists_of.pop();
+    }
+
     /// Keeps a list, and returns what stands for it in `lists_of`.
     pub fn list(&mut self, table: u32, entries: Dependencies) -> u32 {
         if entries.is_empty() {
@@ -88,12 +117,7 @@ impl Assembly {
     }
 
     pub fn origin(&self, monitor: u32) -> Origin {
-        let nowhere = Origin {
-            table: u32::MAX,
-            line: 0,
-            offset: 0,
-        };
-        self.origins.get(monitor as usize).copied().unwrap_or(nowhere)
+        self.origins.get(monitor as usize).copied().unwrap_or(NOWHERE)
     }
 
     pub fn name(&self, monitor: u32) -> &str {
@@ -104,6 +128,46 @@ impl Assembly {
 impl<'a> Builder<'a> {
     pub(super) fn raw(&self, table: u32) -> Option<&'a RawMonitor> {
         self.document.monitors.get(table as usize)
+    }
+
+    /// Where each monitor was written, for as long as it runs.
+    pub(super) fn places(&self, assembly: &Assembly) -> Places {
+        let mut places = Places::default();
+        let mut rows: Vec<u32> = Vec::new();
+        let (mut first, mut present) = (0, None);
+        let line_of = |at: At| {
+            let source = self.reader.sources.get(at)?;
+            u32::try_from(source.position(at.start as usize).0).ok()
+        };
+        for (number, origin) in (0_u32..).zip(&assembly.origins) {
+            let Some(raw) = self.raw(origin.table) else {
+                continue;
+            };
+            // Plain tables of one file are told like rows of one.
+            let (file, row) = match raw.targets.as_ref().map(|targets| &targets.value) {
+                Some(Targets::File { shown, .. }) => (shown.as_str(), origin.line),
+                _ => {
+                    let name = self
+                        .reader
+                        .sources
+                        .get(raw.name.at)
+                        .map(|source| source.name.as_str());
+                    (name.unwrap_or_default(), line_of(raw.name.at).unwrap_or_default())
+                }
+            };
+            if present != Some(file) {
+                if let Some(before) = present.replace(file) {
+                    places.of_file(first, before.into(), 0, rows.as_slice().into());
+                }
+                rows.clear();
+                first = number;
+            }
+            rows.push(row);
+        }
+        if let Some(last) = present {
+            places.of_file(first, last.into(), 0, rows.into());
+        }
+        places
     }
 
     /// The place of a row, or of a monitor's name.
@@ -127,6 +191,7 @@ impl<'a> Builder<'a> {
         origin: Origin,
         problem: impl FnOnce(&mut Self, At) -> Problem,
     ) {
+        self.reader.findings.about = self.document_of(origin.table);
         let rows = self.raw(origin.table).is_some_and(|raw| raw.targets.is_some());
         if rows {
             let count = assembly.late.entry(origin.table).or_default();
@@ -139,6 +204,7 @@ impl<'a> Builder<'a> {
             let problem = problem(self, at);
             self.reader.report(problem);
         }
+        self.reader.findings.about = None;
     }
 
     /// Says how many rows were not shown.

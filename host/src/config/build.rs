@@ -10,7 +10,7 @@ use super::{
     folder::Files,
     layer::{InterventionLayer, Layer},
     problem::{Findings, Problem},
-    progress::Progress,
+    progress::{Progress, Silent},
     read::{Reader, Spot, list, nearest, show_duration},
     schema::{Schema, property_names},
     source::{At, Sources},
@@ -18,6 +18,7 @@ use super::{
 };
 use crate::domain::{
     limits::Limits,
+    managed::Places,
     plugin::Facts,
     spec::{Budget, Class, InterventionSpec, Kind, Label, Lane, MonitorSpec, Policy, Profile, Sink},
     tenant::{Account, Tenant},
@@ -54,6 +55,19 @@ const SINKS_MAX: usize = 64;
 pub(super) struct Built {
     pub monitors: Vec<MonitorSpec>,
     pub loaded: Vec<Loaded>,
+    /// Where each monitor was written.
+    pub places: Places,
+}
+
+/// The monitors of files, which documents of the API are put beside.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Beside<'a> {
+    pub monitors: &'a [MonitorSpec],
+    pub places: &'a Places,
+    /// The place of the first document's monitor in the list of all.
+    pub first: u32,
+    /// The number of the document that each table is.
+    pub documents: &'a [u32],
 }
 
 /// All monitors together; they are numbered with `u32`, and a million is what the host is made for.
@@ -78,6 +92,8 @@ pub(super) struct Scope<'a> {
     pub monitors_max: usize,
     /// Bytes of names and settings that it may have.
     pub bytes_max: usize,
+    /// What is built are documents of the API, beside these.
+    pub beside: Option<Beside<'a>>,
 }
 
 impl Scope<'_> {
@@ -93,6 +109,7 @@ impl Scope<'_> {
             first: 0,
             monitors_max: MONITORS_MAX,
             bytes_max: usize::MAX,
+            beside: None,
         }
     }
 }
@@ -118,6 +135,7 @@ pub(super) fn builder<'a>(
         first: scope.first,
         monitors_max: scope.monitors_max,
         bytes_left: scope.bytes_max,
+        beside: scope.beside,
         no_parents: Arc::new([]),
         schemas: HashMap::new(),
         checked: HashSet::new(),
@@ -183,6 +201,7 @@ pub(super) struct Builder<'a> {
     pub first: u32,
     pub monitors_max: usize,
     bytes_left: usize,
+    pub beside: Option<Beside<'a>>,
     /// Of who depends on nobody.
     pub no_parents: Arc<[u32]>,
     /// By plugin; none where the schema itself is wrong.
@@ -215,9 +234,41 @@ impl<'a> Builder<'a> {
         }
         self.connect(&mut assembly);
         Built {
+            places: self.places(&assembly),
             monitors: assembly.monitors,
             loaded: assembly.loaded,
         }
+    }
+
+    /// Builds the monitors of documents, each of which is a table, beside those of files. `unread`: names of those that are
+    /// no table.
+    pub fn build_beside(&mut self, unread: Vec<Arc<str>>) -> Vec<MonitorSpec> {
+        let Some(beside) = self.beside else {
+            return Vec::new();
+        };
+        self.build_sinks();
+        let mut assembly = Assembly::beside(beside.monitors);
+        assembly.unbuilt.extend(unread);
+        for (table, raw) in (0..).zip(&self.document.monitors) {
+            let document = self.document_of(table);
+            self.reader.findings.about = document;
+            let before = assembly.monitors.len();
+            self.add(table, raw, &mut assembly, &mut Silent);
+            if assembly.monitors.len() == before {
+                // What is wrong may have been said about another one that says the same.
+                self.reader.findings.blamed.extend(document);
+            } else if !self.is_within_bounds(&mut assembly, raw.name.at) {
+                assembly.pop();
+            }
+        }
+        self.reader.findings.about = None;
+        self.connect(&mut assembly);
+        assembly.monitors.split_off(beside.monitors.len())
+    }
+
+    /// The number of the document that this table is.
+    pub(super) fn document_of(&self, table: u32) -> Option<u32> {
+        self.beside?.documents.get(table as usize).copied()
     }
 
     /// Whether a tenant's configuration stays within what it may take; says it once if not.

@@ -88,7 +88,8 @@ impl Followed {
 impl Builder<'_> {
     /// Looks for names that are there twice, and ties monitors to those that they depend on.
     pub(super) fn connect(&mut self, assembly: &mut Assembly) {
-        let expanded = self.document.monitors.iter().any(|raw| raw.targets.is_some());
+        let mut tables = self.document.monitors.iter();
+        let expanded = self.beside.is_some() || tables.any(|raw| raw.targets.is_some());
         // Those of plain monitors were looked for when they were read.
         if !expanded && assembly.lists.is_empty() {
             return;
@@ -133,6 +134,19 @@ impl Builder<'_> {
         };
         // Two plain ones were found when they were read.
         if plain(self, first) && plain(self, other) {
+            return;
+        }
+        let in_file = self
+            .beside
+            .filter(|beside| (first as usize) < beside.monitors.len());
+        if let Some(beside) = in_file {
+            let (name, owner) = (short(assembly.name(other)), beside.places.owner(first));
+            let text = format!("a file has the monitor `{name}` already: {owner}");
+            let help = "one of the two has to go: what stands in a file is changed there";
+            let origin = assembly.origin(other);
+            self.report_late(assembly, origin, |_, at| {
+                Problem::new("duplicate-name", at, text).help(help)
+            });
             return;
         }
         let (origin, first) = (assembly.origin(other), assembly.origin(first));
@@ -265,6 +279,7 @@ impl Builder<'_> {
             let Some(raw) = self.raw(list.table) else {
                 continue;
             };
+            self.reader.findings.about = self.document_of(list.table);
             if raw.targets.is_some() || raw.layer.depends_on.is_none() {
                 continue;
             }
@@ -275,6 +290,7 @@ impl Builder<'_> {
                 }
             }
         }
+        self.reader.findings.about = None;
     }
 
     /// Reports a problem of a list: at its place, or where rows share it, at the row of the first monitor that has it.
@@ -287,7 +303,9 @@ impl Builder<'_> {
     ) {
         let origin = assembly.origin(monitor);
         if self.raw(origin.table).is_some_and(|raw| raw.targets.is_none()) {
+            self.reader.findings.about = self.document_of(origin.table);
             self.reader.report(problem(written));
+            self.reader.findings.about = None;
             return;
         }
         self.report_late(assembly, origin, |_, at| problem(at).note(written, "named here"));
@@ -386,7 +404,14 @@ impl Builder<'_> {
             for (at, text) in notes {
                 problem = problem.note(at, text);
             }
+            // Whoever closed the circle is one of them.
+            for monitor in &circle {
+                let document = self.document_of(assembly.origin(*monitor).table);
+                self.reader.findings.blamed.extend(document);
+            }
+            self.reader.findings.about = self.document_of(assembly.origin(first).table);
             self.reader.report(problem);
+            self.reader.findings.about = None;
         }
     }
 
@@ -411,11 +436,18 @@ impl Builder<'_> {
     fn tie(&mut self, followed: &Followed, assembly: &mut Assembly) {
         let mut classes: HashMap<(*const Class, u32), Arc<Class>> = HashMap::new();
         // In the scheduler a place is one in the list of all tenants' monitors.
-        let place = |parents: &Arc<[u32]>| match self.first {
-            0 => Arc::clone(parents),
-            first => parents
+        let (first, beside) = (self.first, self.beside);
+        let place = |parents: &Arc<[u32]>| match (first, beside) {
+            (0, None) => Arc::clone(parents),
+            _ => parents
                 .iter()
-                .map(|parent| first.saturating_add(*parent))
+                .map(|parent| {
+                    let document = beside.and_then(|beside| {
+                        let files = u32::try_from(beside.monitors.len()).unwrap_or(u32::MAX);
+                        Some(beside.first.saturating_add(parent.checked_sub(files)?))
+                    });
+                    document.unwrap_or(first.saturating_add(*parent))
+                })
                 .collect(),
         };
         let places: Vec<Arc<[u32]>> = followed.parents.iter().map(place).collect();

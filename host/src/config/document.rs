@@ -230,24 +230,78 @@ fn read_monitors(
             );
         }
         let name = read_name(reader, item, table, targets.is_some(), &mut names);
-        let mut uses = table
-            .get("use")
-            .and_then(|node| reader.strings(node, "use"))
-            .unwrap_or_default();
-        if let Some(beyond) = uses.get(USES_MAX) {
-            let text = format!("more than {USES_MAX} templates for one monitor");
-            reader.report(Problem::new("out-of-range", beyond.at, text));
-            uses.truncate(USES_MAX);
-        }
         monitors.push(RawMonitor {
             name,
-            uses,
+            uses: read_uses(reader, table),
             targets,
             key,
             layer: Layer::read(reader, table, host),
         });
     }
     monitors
+}
+
+fn read_uses(reader: &mut Reader<'_>, table: &Table) -> Vec<Spot<Arc<str>>> {
+    let mut uses = table
+        .get("use")
+        .and_then(|node| reader.strings(node, "use"))
+        .unwrap_or_default();
+    if let Some(beyond) = uses.get(USES_MAX) {
+        let text = format!("more than {USES_MAX} templates for one monitor");
+        reader.report(Problem::new("out-of-range", beyond.at, text));
+        uses.truncate(USES_MAX);
+    }
+    uses
+}
+
+/// Reads what was put over the API under that name: the same keys, but for those that make several monitors of one table.
+pub(super) fn read_put(
+    reader: &mut Reader<'_>,
+    node: &Node,
+    name: &Arc<str>,
+    host: &HostSettings,
+) -> Option<RawMonitor> {
+    let table = reader.table(node, "monitor")?;
+    reader.known_keys(table, KEYS_MONITOR, "a monitor");
+    for key in ["targets", "key"] {
+        if let Some(entry) = table.entry(key) {
+            let text = format!("`{key}` can't be said over the API: a document is one monitor");
+            let help = "put a document for each; a list of targets stands in a file";
+            reader.report(Problem::new("bad-targets", entry.key, text).help(help));
+        }
+    }
+    let mut at = node.at;
+    if let Some(said) = table.get("name").and_then(|node| reader.string(node, "name")) {
+        at = said.at;
+        if said.value != *name {
+            let text = format!("this is put under the name `{name}`");
+            let help =
+                "leave `name` out, or let it be the same; a monitor of another name is another monitor";
+            reader.report(Problem::new("other-name", at, text).help(help));
+        }
+    }
+    if reader.name(at, name, "a monitor") && **name == *HOST_ENTRY {
+        reader.report(reserved(at));
+    }
+    Some(RawMonitor {
+        name: Spot {
+            at,
+            value: Arc::clone(name),
+        },
+        uses: read_uses(reader, table),
+        targets: None,
+        key: None,
+        layer: Layer::read(reader, table, host),
+    })
+}
+
+fn reserved(at: At) -> Problem {
+    Problem::new(
+        "reserved-name",
+        at,
+        format!("`{HOST_ENTRY}` is the host's own name"),
+    )
+    .help("its alerts are configured as [[host.notify]]")
 }
 
 fn read_targets(reader: &mut Reader<'_>, node: &Node, party: Party) -> Targets {
@@ -322,14 +376,7 @@ fn read_name(
         return name;
     }
     if name.value.as_ref() == HOST_ENTRY {
-        reader.report(
-            Problem::new(
-                "reserved-name",
-                name.at,
-                format!("`{HOST_ENTRY}` is the host's own name"),
-            )
-            .help("its alerts are configured as [[host.notify]]"),
-        );
+        reader.report(reserved(name.at));
     } else if let Some(first) = names.get(&name.value) {
         reader.report(
             Problem::new(

@@ -32,6 +32,8 @@ pub(super) const TARGETS_BYTES_MAX: u64 = 1 << 30;
 /// Where files that a configuration names may be.
 #[derive(Debug)]
 pub(super) enum Files<'a> {
+    /// What came over the API names no files.
+    Nowhere,
     /// The operator's: anywhere.
     Anywhere,
     /// A tenant's: in its folder.
@@ -44,6 +46,7 @@ impl Files<'_> {
     /// Opens a file for reading.
     pub fn open(&self, path: &Path) -> Result<File> {
         match self {
+            Self::Nowhere => Err(ErrorKind::PermissionDenied.into()),
             Self::Anywhere => File::open(path),
             Self::Within(folder) => folder.open_list(path),
             Self::Copied(copy, origin) => copy.open_list(path).map_err(|error| {
@@ -57,6 +60,7 @@ impl Files<'_> {
     /// Opens it again, to show some of it.
     pub fn reopen(&self, path: &Path) -> Result<File> {
         match self {
+            Self::Nowhere => Err(ErrorKind::PermissionDenied.into()),
             Self::Anywhere => File::open(path),
             Self::Within(folder) | Self::Copied(folder, _) => folder.open_file(path),
         }

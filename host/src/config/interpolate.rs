@@ -24,6 +24,8 @@ pub(super) struct Surroundings {
     env: Box<Lookup>,
     /// Whose configuration sees nothing of the world but this one's secrets.
     tenant: Option<Arc<Tenant>>,
+    /// It came over the API.
+    api: bool,
 }
 
 /// The value of an environment variable.
@@ -35,6 +37,7 @@ impl Surroundings {
         Self {
             env: Box::new(|name| std::env::var_os(name)),
             tenant: None,
+            api: false,
         }
     }
 
@@ -43,12 +46,22 @@ impl Surroundings {
         Self {
             env: Box::new(|_| None),
             tenant: Some(Arc::clone(tenant)),
+            api: false,
         }
     }
 
-    /// Whether this is a tenant's configuration.
+    /// Those of what comes over the API: that tenant's secrets, and for the operator's own nothing at all.
+    pub fn of_api(tenant: Option<&Arc<Tenant>>) -> Self {
+        Self {
+            env: Box::new(|_| None),
+            tenant: tenant.map(Arc::clone),
+            api: true,
+        }
+    }
+
+    /// Whether this was not written by who owns the host's files.
     pub fn are_a_tenants(&self) -> bool {
-        self.tenant.is_some()
+        self.tenant.is_some() || self.api
     }
 
     /// Exactly these variables.
@@ -62,6 +75,7 @@ impl Surroundings {
                     .map(|(_, value)| OsString::from(value))
             }),
             tenant: None,
+            api: false,
         }
     }
 
@@ -151,6 +165,17 @@ pub(super) fn interpolate(
 fn look_up(reference: &str, base: &Path, surroundings: &Surroundings) -> Result<String, Failure> {
     if let Some(tenant) = &surroundings.tenant {
         return secret(reference, tenant);
+    }
+    if surroundings.api {
+        return Err(Failure {
+            message: format!(
+                "`${{{reference}}}` is for the operator's own files, and can't be said over the API"
+            ),
+            help: Some(
+                "let a template in a file say it, and use that; write `$$` for a plain dollar sign"
+                    .to_owned(),
+            ),
+        });
     }
     match reference.split_once(':') {
         Some(("secret", _)) => Err(Failure {

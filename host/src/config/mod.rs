@@ -26,10 +26,12 @@ mod grants;
 mod host;
 mod http;
 mod interpolate;
+mod json;
 mod keep;
 mod lane;
 mod layer;
 mod maintenance;
+mod managed;
 mod metrics;
 mod monitor;
 mod needs;
@@ -61,10 +63,11 @@ pub use commands::command_by_words;
 pub use folder::open_in;
 #[cfg(test)]
 pub(crate) use http::digest as testing_digest;
+pub use managed::{Entry, Filed, Footings, Key, Refusal, Whole, entry};
 pub use paths::default_paths;
 pub use plugins::{dns_grant, http_grant, icmp_grant, tcp_grant};
 pub use probes::Modules;
-pub use problem::Problems;
+pub use problem::{Fault, Problems};
 pub use progress::{Progress, Silent};
 pub use read::{parse_duration, parse_size, show_duration, show_size};
 pub use replace::{Durable, replace};
@@ -73,6 +76,7 @@ pub use tenancy::{Keep, Standing, TenantState};
 use crate::domain::{
     grant::Grants,
     host::HostSettings,
+    managed::{Aside, Places},
     order::Order,
     plugin::Facts,
     series::MetricsSettings,
@@ -81,6 +85,7 @@ use crate::domain::{
 };
 use document::Document;
 use interpolate::Surroundings;
+use managed::Footing;
 use problem::{Findings, Severity};
 use read::Reader;
 use source::Sources;
@@ -91,10 +96,16 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 pub struct Config {
     /// `[host]`.
     pub host: HostSettings,
-    /// In the order in which they were written.
+    /// In the order in which they were written, those of the API behind those of files.
     pub monitors: Vec<MonitorSpec>,
     /// `[metrics]`.
     pub metrics: MetricsSettings,
+    /// Where each of them was written.
+    pub places: Places,
+    /// What documents of the API are built on.
+    pub footings: Footings,
+    /// Documents of the API that are not in effect.
+    pub aside: Vec<Aside>,
     /// Windows of maintenance that stand in the operator's own files.
     pub own_windows: Vec<Order>,
     /// Whose sinks hear that the prober itself is in trouble; none without `[[host.notify]]`.
@@ -152,6 +163,8 @@ pub struct Draft {
     readable: bool,
     /// What tenants have used before.
     accounts: BTreeMap<Arc<str>, Arc<Account>>,
+    /// What stands beside the files.
+    filed: Filed,
 }
 
 impl Draft {
@@ -188,7 +201,13 @@ impl Draft {
             document,
             readable,
             accounts: BTreeMap::new(),
+            filed: Filed::default(),
         }
+    }
+
+    /// These documents of the API stand beside the files.
+    pub fn file(&mut self, filed: Filed) {
+        self.filed = filed;
     }
 
     /// `[host]`, with defaults where it is wrong or absent.
@@ -258,64 +277,108 @@ impl Draft {
         progress: &mut dyn Progress,
     ) -> Result<Config, Unfit> {
         let mut warnings = Findings::default();
-        let mut built = None;
-        let mut tenants = Vec::new();
-        if self.readable {
-            let own: BTreeMap<String, Facts> = facts
-                .iter()
-                .filter(|(name, _)| !name.contains('/'))
-                .map(|(name, facts)| (name.clone(), facts.clone()))
-                .collect();
-            let mut builder = build::builder(
-                &self.document,
-                &own,
-                &self.sources,
-                &mut self.findings,
-                &mut warnings,
-                build::Scope::operator(self.accounts.get(DEFAULT).cloned()),
-            );
-            builder.check_plugins(facts);
-            let mut made = builder.build(progress);
-            let terms = builder.terms(facts);
-            let host_entry = builder.host_entry();
-            let profiles = builder.profiles(facts);
-            let modules = builder.modules();
-            let operator = Arc::clone(&builder.tenant);
-            // A copy is made of what is in force, and with this nothing will be.
-            let keep = if self.findings.is_empty() {
-                keep
-            } else {
-                Keep::Nothing
-            };
-            tenants = tenancy::settle(
-                &self.document,
-                &self.sources,
-                terms,
-                keep,
-                &mut made.monitors,
-                progress,
-            );
-            built = Some((made, host_entry, profiles, modules, operator));
-        }
-        match built {
-            Some((made, host_entry, profiles, modules, operator)) if self.findings.is_empty() => Ok(Config {
-                host: self.document.host.settings,
-                monitors: made.monitors,
-                metrics: self.document.metrics,
-                own_windows: self.document.windows,
-                loaded: made.loaded,
-                host_entry,
-                profiles,
-                modules,
-                operator,
-                tenants,
-                warnings: warnings.into_problems(self.sources, Severity::Warning),
-            }),
-            _ => Err(Unfit {
+        if !self.readable {
+            return Err(Unfit {
                 problems: self.findings.into_problems(self.sources, Severity::Error),
-                tenants,
-            }),
+                tenants: Vec::new(),
+            });
         }
+        let own: BTreeMap<String, Facts> = facts
+            .iter()
+            .filter(|(name, _)| !name.contains('/'))
+            .map(|(name, facts)| (name.clone(), facts.clone()))
+            .collect();
+        let mut builder = build::builder(
+            &self.document,
+            &own,
+            &self.sources,
+            &mut self.findings,
+            &mut warnings,
+            build::Scope::operator(self.accounts.get(DEFAULT).cloned()),
+        );
+        builder.check_plugins(facts);
+        let mut made = builder.build(progress);
+        let terms = builder.terms(facts);
+        let host_entry = builder.host_entry();
+        let profiles = builder.profiles(facts);
+        let modules = builder.modules();
+        let operator = Arc::clone(&builder.tenant);
+        let settings = self.document.host.settings.clone();
+        let metrics = self.document.metrics.clone();
+        let own_windows = std::mem::take(&mut self.document.windows);
+        let mut footing = Footing {
+            tenant: Arc::clone(&operator),
+            of_operator: true,
+            document: self.document,
+            sources: Arc::clone(&self.sources),
+            facts: Arc::new(own),
+            refused: Vec::new(),
+            shared: BTreeMap::new(),
+            first: 0,
+            monitors_max: build::MONITORS_MAX,
+            monitors: made.monitors.clone(),
+            places: std::mem::take(&mut made.places),
+        };
+        // A copy is made of what is in force, and with what is wrong nothing will be.
+        let fitted = match self.findings.is_empty() {
+            true => footing.fit(&self.filed, true).map_err(|blame| blame.problems),
+            false => Err(self
+                .findings
+                .into_problems(Arc::clone(&self.sources), Severity::Error)),
+        };
+        let (mut aside, problems) = match fitted {
+            Ok(aside) => (aside, None),
+            Err(problems) => (Vec::new(), Some(problems)),
+        };
+        let (keep, filed) = match problems {
+            None => (keep, self.filed),
+            Some(_) => (Keep::Nothing, Filed::default()),
+        };
+        let estate = tenancy::settle(
+            &settings,
+            &self.sources,
+            terms,
+            keep,
+            &filed,
+            &mut made.monitors,
+            progress,
+        );
+        if let Some(problems) = problems {
+            return Err(Unfit {
+                problems,
+                tenants: estate.states,
+            });
+        }
+        aside.extend(estate.aside);
+        let mut footings = Footings::new(std::iter::once(footing).chain(estate.footings));
+        footings.leave_out(&filed.documents, &mut aside);
+        let in_effect = filed.in_effect(&aside);
+        let Whole { monitors, places } = match footings.build(&in_effect, &BTreeMap::new()) {
+            Ok(whole) => whole,
+            // Each fitted by itself.
+            Err(refusal) => {
+                return Err(Unfit {
+                    problems: refusal.problems,
+                    tenants: estate.states,
+                });
+            }
+        };
+        Ok(Config {
+            host: settings,
+            metrics,
+            monitors,
+            places,
+            footings,
+            aside,
+            own_windows,
+            loaded: made.loaded,
+            host_entry,
+            profiles,
+            modules,
+            operator,
+            tenants: estate.states,
+            warnings: warnings.into_problems(self.sources, Severity::Warning),
+        })
     }
 }
 

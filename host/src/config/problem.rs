@@ -3,12 +3,19 @@
 //! Invariant: checking never stops at the first problem, each problem says what would be right, and no problem
 //! quotes a value that came from the environment or from a file.
 
-use super::source::{At, Excerpts, Source, Sources};
+use super::{
+    json::pointer,
+    source::{At, Excerpts, Source, Sources},
+};
 use annotate_snippets::{
     AnnotationKind, Group, Level, Origin, Renderer, Snippet, level, normalize_untrusted_str,
 };
 use serde::{Serialize, Serializer};
-use std::{collections::HashSet, fmt, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashSet},
+    fmt,
+    sync::Arc,
+};
 
 /// Problems that are kept; a generated file with a million of the same mistake needs no million pages.
 const KEPT_MAX: usize = 1000;
@@ -46,6 +53,8 @@ pub(super) struct Problem {
     notes: Vec<(At, String)>,
     /// Its line holds what nobody should read.
     hidden: bool,
+    /// The number of the document that it is about, wherever it is.
+    about: Option<u32>,
 }
 
 impl Problem {
@@ -57,6 +66,7 @@ impl Problem {
             help: None,
             notes: Vec::new(),
             hidden: false,
+            about: None,
         }
     }
 
@@ -98,26 +108,34 @@ impl Problem {
 #[derive(Debug, Default)]
 pub(super) struct Findings {
     kept: Vec<Problem>,
-    seen: HashSet<(Place, &'static str, String)>,
+    seen: HashSet<(Option<u32>, Place, &'static str, String)>,
     beyond: usize,
+    /// The document of the API that is being looked at: whatever is found meanwhile is about it.
+    pub about: Option<u32>,
+    /// Documents that something is wrong with, those too whose problems are not kept.
+    pub blamed: BTreeSet<u32>,
     /// Records that problems point at.
     pub excerpts: Excerpts,
 }
 
 impl Findings {
-    pub fn report(&mut self, problem: Problem) {
+    pub fn report(&mut self, mut problem: Problem) {
+        problem.about = problem.about.or(self.about);
+        self.blamed.extend(problem.about);
         if self.kept.len() >= KEPT_MAX {
             self.beyond += 1;
-        } else if self
-            .seen
-            .insert((problem.place.clone(), problem.id, problem.message.clone()))
-        {
+        } else if self.seen.insert((
+            problem.about,
+            problem.place.clone(),
+            problem.id,
+            problem.message.clone(),
+        )) {
             self.kept.push(problem);
         }
     }
 
     pub fn is_empty(&self) -> bool {
-        self.kept.is_empty()
+        self.kept.is_empty() && self.blamed.is_empty()
     }
 
     /// Sorted by place, ready to be shown.
@@ -255,6 +273,89 @@ impl Problems {
                 .line_start(line)
                 .annotation(annotation),
         )
+    }
+}
+
+/// One problem of what came over the API.
+#[derive(Clone, Debug, Serialize)]
+pub struct Fault {
+    /// The name of the monitor whose document it is about; none: it is nobody's alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub monitor: Option<Arc<str>>,
+    /// A stable name for the kind of mistake, in kebab case.
+    pub id: &'static str,
+    /// The file, if it is in one: a template's, mostly.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// Of the file, or of what was sent; from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<usize>,
+    /// In characters, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub column: Option<usize>,
+    /// Where in the document: a JSON pointer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pointer: Option<String>,
+    /// What is wrong.
+    pub detail: String,
+    /// What would be right.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub help: Option<String>,
+}
+
+impl Problems {
+    /// The same for whoever has put documents, which are the files from `first` on and have these names; and how many more
+    /// there are.
+    pub(super) fn faults(&self, first: u32, name: impl Fn(u32) -> Option<Arc<str>>) -> (Vec<Fault>, usize) {
+        let fault = |problem: &Problem| {
+            let mut fault = Fault {
+                monitor: problem.about.and_then(&name),
+                id: problem.id,
+                file: None,
+                line: None,
+                column: None,
+                pointer: None,
+                detail: problem.message.clone(),
+                help: problem.help.clone(),
+            };
+            match &problem.place {
+                Place::File(name) | Place::Rest(name) => fault.file = Some(name.clone()),
+                Place::At(at) => {
+                    if let Some(source) = self.source(*at) {
+                        let (line, column) = source.position(at.start as usize);
+                        (fault.line, fault.column) = (Some(line), Some(column));
+                        if (first..self.sources.len()).contains(&at.file) {
+                            fault.pointer = Some(pointer(&source.text, at.start as usize));
+                        } else {
+                            fault.file = Some(source.name.clone());
+                        }
+                    }
+                }
+            }
+            for (at, text) in &problem.notes {
+                if let Some(source) = self.source(*at) {
+                    let (line, _) = source.position(at.start as usize);
+                    fault
+                        .detail
+                        .push_str(&format!("; {text}: {}:{line}", source.name));
+                }
+            }
+            fault
+        };
+        (self.list.iter().map(fault).collect(), self.beyond)
+    }
+
+    /// The first thing that is said of that document, in a line.
+    pub(super) fn first_about(&self, document: u32) -> Option<String> {
+        let mut all = self.list.iter();
+        let problem = all.find(|problem| problem.about == Some(document))?;
+        let place = match &problem.place {
+            Place::File(name) | Place::Rest(name) => name.clone(),
+            Place::At(at) => self.source(*at).map_or_else(String::new, |source| {
+                format!("{}:{}", source.name, source.position(at.start as usize).0)
+            }),
+        };
+        Some(format!("{} ({place})", problem.message))
     }
 }
 

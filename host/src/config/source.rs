@@ -131,6 +131,14 @@ impl Sources {
         u32::try_from(self.0.len().saturating_sub(1)).unwrap_or(u32::MAX)
     }
 
+    /// Adds what came over the API, whose first line is counted so; nothing in it is relative to any place.
+    pub fn add_document(&mut self, name: &str, text: &str, first_line: u32) -> u32 {
+        let line = usize::try_from(first_line).unwrap_or(1).max(1);
+        let source = Source::new(name, text.to_owned(), PathBuf::new(), line);
+        self.0.push(Arc::new(source));
+        self.len().saturating_sub(1)
+    }
+
     /// Files from that number on, with their numbers.
     pub fn from(&self, first: u32) -> impl Iterator<Item = (u32, &Source)> {
         let skipped = usize::try_from(first).unwrap_or(usize::MAX);

@@ -11,6 +11,7 @@ use super::{
     folder::{Files, Folder},
     interpolate::Surroundings,
     keep::{Shelf, Stage},
+    managed::{Filed, Footing},
     plugins::PluginEntry,
     probes::{self, Modules},
     problem::{Findings, Problem, Severity},
@@ -21,6 +22,8 @@ use super::{
     tenants::{Place, TenantEntry, did_you_mean},
 };
 use crate::domain::{
+    host::HostSettings,
+    managed::Aside,
     order::Order,
     plugin::Facts,
     spec::{MonitorSpec, Sink},
@@ -114,7 +117,7 @@ pub(super) struct Terms {
     config: Place,
     /// What it may use, as it is granted to it.
     plugins: BTreeMap<Arc<str>, PluginEntry>,
-    facts: BTreeMap<String, Facts>,
+    facts: Arc<BTreeMap<String, Facts>>,
     /// Plugins of the operator's that it may not use.
     refused: Vec<String>,
     shared: BTreeMap<Arc<str>, Arc<Sink>>,
@@ -169,7 +172,7 @@ impl Builder<'_> {
             tenant: Arc::clone(tenant),
             config: entry.config.clone()?,
             plugins,
-            facts,
+            facts: Arc::new(facts),
             refused,
             shared: self.shared(entry),
         })
@@ -223,64 +226,98 @@ impl Builder<'_> {
     }
 }
 
-/// Builds the monitors of all tenants, behind those that are there.
+/// What became of all tenants.
+#[derive(Default)]
+pub(super) struct Estate {
+    pub states: Vec<TenantState>,
+    /// Of those that have a configuration in force.
+    pub footings: Vec<Footing>,
+    /// Documents that are not in effect.
+    pub aside: Vec<Aside>,
+}
+
+/// Builds the monitors of all tenants' files, behind those that are there, and sees which documents fit them.
 pub(super) fn settle(
-    document: &Document,
+    settings: &HostSettings,
     sources: &Sources,
     terms: Vec<Terms>,
     keep: Keep,
+    filed: &Filed,
     monitors: &mut Vec<MonitorSpec>,
     progress: &mut dyn Progress,
-) -> Vec<TenantState> {
-    let shelf = Shelf::new(&document.host.settings.data_dir);
-    let mut states = Vec::with_capacity(terms.len());
+) -> Estate {
+    let shelf = Shelf::new(&settings.data_dir);
+    let mut estate = Estate::default();
     for terms in terms {
         let mut office = Office {
-            document,
+            settings,
             sources,
             terms: &terms,
+            filed,
             first: monitors.len(),
             progress: &mut *progress,
         };
         let settled = office.settle(&shelf, keep);
-        states.push(TenantState {
+        let count = settled.built.monitors.len();
+        estate.aside.extend(settled.aside);
+        estate.states.push(TenantState {
             tenant: Arc::clone(&terms.tenant),
             config: terms.config.shown.clone(),
-            modules: probes::usual(&terms.facts, &terms.plugins, &document.host.settings),
-            plugins: terms.facts.into_keys().collect(),
+            modules: probes::usual(&terms.facts, &terms.plugins, settings),
+            plugins: terms.facts.keys().cloned().collect(),
             windows: settled.windows,
-            monitors: settled.built.monitors.len(),
+            monitors: count,
             loaded: settled.built.loaded,
             standing: settled.standing,
             warnings: settled.warnings,
             unkept: settled.unkept,
         });
+        estate.footings.extend(settled.footing);
         monitors.extend(settled.built.monitors);
     }
-    states
+    estate
 }
 
 /// What came of a tenant's configurations.
 struct Settled {
     built: Built,
+    footing: Option<Footing>,
+    aside: Vec<Aside>,
     windows: Vec<Order>,
     standing: Standing,
     warnings: Problems,
     unkept: Option<String>,
 }
 
+impl Settled {
+    fn of(good: Good, aside: Vec<Aside>, standing: Standing, unkept: Option<String>) -> Self {
+        Self {
+            built: good.built,
+            footing: Some(good.footing),
+            aside,
+            windows: good.windows,
+            standing,
+            warnings: good.warnings,
+            unkept,
+        }
+    }
+}
+
 /// A configuration of a tenant that is good.
 struct Good {
     built: Built,
+    /// What documents of the API are built on.
+    footing: Footing,
     windows: Vec<Order>,
     warnings: Problems,
 }
 
 /// Where one tenant's configuration is built.
 struct Office<'a> {
-    document: &'a Document,
+    settings: &'a HostSettings,
     sources: &'a Sources,
     terms: &'a Terms,
+    filed: &'a Filed,
     /// Monitors before its own.
     first: usize,
     progress: &'a mut dyn Progress,
@@ -306,54 +343,62 @@ impl Office<'_> {
             }
             Err(error) => Err(self.nowhere(&error)),
         };
-        let problems = match present {
-            Ok(good) => {
-                if let Some(stage) = stage
-                    && let Err(error) = stage.keep(&place.path, only.as_deref())
-                {
-                    unkept = Some(error.to_string());
-                }
-                return Settled {
-                    built: good.built,
-                    windows: good.windows,
-                    standing: Standing::Present,
-                    warnings: good.warnings,
-                    unkept,
-                };
+        let mut keep_it = |unkept: &mut Option<String>| {
+            if let Some(stage) = stage.take()
+                && let Err(error) = stage.keep(&place.path, only.as_deref())
+            {
+                *unkept = Some(error.to_string());
             }
-            Err(problems) => problems,
         };
-        self.fall_back(shelf, problems)
-    }
-
-    /// The last good configuration, if there is one.
-    fn fall_back(&mut self, shelf: &Shelf, problems: Problems) -> Settled {
-        let nothing = |problems, why: String, stale| Settled {
+        // A document that was in effect is not put out of it by a file that changes: what was in force goes on.
+        let (present, problems) = match present {
+            Ok(mut good) => match good.footing.fit(self.filed, true) {
+                Ok(aside) => {
+                    keep_it(&mut unkept);
+                    return Settled::of(good, aside, Standing::Present, unkept);
+                }
+                Err(blame) => (Some(good), blame.problems),
+            },
+            Err(problems) => (None, problems),
+        };
+        let mut stale = None;
+        let (why, kept) = match shelf.last_good(&tenant.name, &place.path) {
+            Ok(Some(kept)) => match self.attempt(&kept.folder, &mut None, &mut None) {
+                Ok(good) => (String::new(), Some((good, kept.at))),
+                Err(problems) => {
+                    stale = Some(problems);
+                    let why = "its last good configuration does not fit what the operator allows now";
+                    (why.to_owned(), None)
+                }
+            },
+            Ok(None) => ("it never had a good configuration".to_owned(), None),
+            Err(why) => (why, None),
+        };
+        let mut last = None;
+        if let Some((mut good, kept)) = kept {
+            if let Ok(aside) = good.footing.fit(self.filed, true) {
+                return Settled::of(good, aside, Standing::LastGood { problems, kept }, None);
+            }
+            last = Some((good, kept));
+        }
+        // Under neither, since the terms are others now: then it is the documents that stand back.
+        if let Some(mut good) = present {
+            let aside = good.footing.fit(self.filed, false).unwrap_or_default();
+            keep_it(&mut unkept);
+            return Settled::of(good, aside, Standing::Present, unkept);
+        }
+        if let Some((mut good, kept)) = last {
+            let aside = good.footing.fit(self.filed, false).unwrap_or_default();
+            return Settled::of(good, aside, Standing::LastGood { problems, kept }, None);
+        }
+        Settled {
             built: Built::default(),
+            footing: None,
+            aside: Vec::new(),
             windows: Vec::new(),
             standing: Standing::None { problems, why, stale },
             warnings: Findings::default().into_problems(Arc::default(), Severity::Warning),
             unkept: None,
-        };
-        match shelf.last_good(&self.terms.tenant.name, &self.terms.config.path) {
-            Ok(Some(kept)) => match self.attempt(&kept.folder, &mut None, &mut None) {
-                Ok(good) => Settled {
-                    built: good.built,
-                    windows: good.windows,
-                    standing: Standing::LastGood {
-                        problems,
-                        kept: kept.at,
-                    },
-                    warnings: good.warnings,
-                    unkept: None,
-                },
-                Err(stale) => {
-                    let why = "its last good configuration does not fit what the operator allows now";
-                    nothing(problems, why.to_owned(), Some(stale))
-                }
-            },
-            Ok(None) => nothing(problems, "it never had a good configuration".to_owned(), None),
-            Err(why) => nothing(problems, why, None),
         }
     }
 
@@ -389,10 +434,10 @@ impl Office<'_> {
         let quota = quota.and_then(|most| usize::try_from(most).ok());
         let room = MONITORS_MAX.saturating_sub(self.first);
         let monitors_max = quota.unwrap_or(TENANT_MONITORS).min(room);
-        let document = Document::of_tenant(
+        let mut document = Document::of_tenant(
             &mut reader,
             &root.unwrap_or_default(),
-            &self.document.host.settings,
+            self.settings,
             terms.plugins.clone(),
             monitors_max,
             &terms.tenant.name,
@@ -425,6 +470,7 @@ impl Office<'_> {
                 first: u32::try_from(self.first).unwrap_or(u32::MAX),
                 monitors_max,
                 bytes_max: BYTES_MAX,
+                beside: None,
             };
             let mut builder = build::builder(
                 &document,
@@ -439,8 +485,21 @@ impl Office<'_> {
         let sources = Arc::new(sources);
         match built {
             Some(built) if findings.is_empty() => Ok(Good {
+                windows: std::mem::take(&mut document.windows),
+                footing: Footing {
+                    tenant: Arc::clone(&terms.tenant),
+                    of_operator: false,
+                    document,
+                    sources: Arc::clone(&sources),
+                    facts: Arc::clone(&terms.facts),
+                    refused: terms.refused.clone(),
+                    shared: terms.shared.clone(),
+                    first: u32::try_from(self.first).unwrap_or(u32::MAX),
+                    monitors_max,
+                    monitors: built.monitors.clone(),
+                    places: built.places.clone(),
+                },
                 built,
-                windows: document.windows,
                 warnings: warnings.into_problems(sources, Severity::Warning),
             }),
             _ => Err(findings.into_problems(sources, Severity::Error)),

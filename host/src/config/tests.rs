@@ -4,6 +4,7 @@ mod ad_hoc;
 mod any_text;
 mod commands;
 mod golden;
+mod managed;
 mod probes;
 mod targets;
 mod tenants;

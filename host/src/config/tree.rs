@@ -15,7 +15,7 @@ use toml::{
 };
 
 /// Nesting beyond that is a mistake or an attack; everything that walks the tree is recursive.
-const DEPTH_MAX: usize = 64;
+pub(super) const DEPTH_MAX: usize = 64;
 
 /// A value and where it was written.
 #[derive(Clone, Debug)]
@@ -67,6 +67,11 @@ pub(super) struct Entry {
 pub(super) struct Table(Arc<BTreeMap<Arc<str>, Entry>>);
 
 impl Table {
+    /// A table of these entries.
+    pub fn from_entries(entries: BTreeMap<Arc<str>, Entry>) -> Self {
+        Self(Arc::new(entries))
+    }
+
     /// A table that nobody wrote as such; each value stands where it stands.
     pub fn of<const COUNT: usize>(entries: [(&str, Node); COUNT]) -> Self {
         let entries = entries.map(|(key, node)| (Arc::from(key), Entry { key: node.at, node }));
@@ -185,15 +190,20 @@ pub(super) fn grow(
     grower.table(document, 0, false)
 }
 
-struct Grower<'a> {
-    file: u32,
-    sources: &'a Sources,
-    surroundings: &'a Surroundings,
-    findings: &'a mut Findings,
+/// Where values of one file become ours.
+pub(super) struct Grower<'a> {
+    pub file: u32,
+    pub sources: &'a Sources,
+    pub surroundings: &'a Surroundings,
+    pub findings: &'a mut Findings,
 }
 
 impl Grower<'_> {
-    fn at(&self, span: std::ops::Range<usize>) -> At {
+    pub fn report(&mut self, problem: Problem) {
+        self.findings.report(problem);
+    }
+
+    pub fn at(&self, span: std::ops::Range<usize>) -> At {
         let offset = |value| u32::try_from(value).unwrap_or(u32::MAX);
         At {
             file: self.file,
@@ -261,7 +271,8 @@ impl Grower<'_> {
         Node { at, value, veiled }
     }
 
-    fn string(&self, text: &str, at: At, settings: bool) -> Result<Option<Filled>, Box<Problem>> {
+    /// The text with everything filled in, if there is something. `settings`: it is part of some.
+    pub fn string(&self, text: &str, at: At, settings: bool) -> Result<Option<Filled>, Box<Problem>> {
         let Some(source) = self.sources.get(at) else {
             return Ok(None);
         };

@@ -18,6 +18,8 @@ use tokio_rustls::TlsConnector;
 
 /// Reloads of a large configuration take their time.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// So do imports of many monitors.
+const CHANGE_PATIENCE: Duration = Duration::from_secs(600);
 const ANSWER_BYTES_MAX: usize = 64 << 20;
 
 /// Asks, and returns what is answered, or what is wrong with the request in the host's own words. Blocks.
@@ -59,25 +61,65 @@ pub async fn ping(url: &str) -> Result<()> {
     bail!("it answered {status}")
 }
 
-async fn exchange(door: &Door, method: &str, path: &str, body: Option<&Value>) -> Result<Value> {
+/// What is answered, whatever it is.
+#[derive(Debug)]
+pub struct Answer {
+    /// The status.
+    pub status: StatusCode,
+    /// The JSON; null: it was none.
+    pub body: Value,
+}
+
+/// The same with whatever body and fields; what the host refuses is an answer too. Blocks.
+///
+/// # Errors
+/// When the host can't be reached.
+pub fn send(door: &Door, method: &str, path: &str, fields: &[(&str, &str)], body: Vec<u8>) -> Result<Answer> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("no runtime could be had")?;
+    let asked = async {
+        tokio::time::timeout(CHANGE_PATIENCE, request(door, method, path, fields, body.into()))
+            .await
+            .map_err(|_| anyhow!("{} has not answered for ten minutes", door.url))?
+    };
+    runtime.block_on(asked)
+}
+
+async fn request(
+    door: &Door,
+    method: &str,
+    path: &str,
+    fields: &[(&str, &str)],
+    body: Bytes,
+) -> Result<Answer> {
     let base: Uri = door
         .url
         .parse()
         .with_context(|| format!("{} is no URL", door.url))?;
-    let text = body.map(Value::to_string).unwrap_or_default();
     let mut request = Request::builder()
         .method(method)
         .uri(path)
-        .header(header::HOST, authority(&base))
-        .header(header::CONTENT_TYPE, "application/json");
+        .header(header::HOST, authority(&base));
+    for (name, value) in fields {
+        request = request.header(*name, *value);
+    }
     if !door.token.is_empty() {
         request = request.header(header::AUTHORIZATION, format!("Bearer {}", door.token));
     }
-    let request = request.body(Full::new(Bytes::from(text)))?;
+    let request = request.body(Full::new(body))?;
     let (status, bytes) = sent(&base, request)
         .await
         .with_context(|| format!("no pulse-host answers at {}", door.url))?;
-    let value: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+    let body = serde_json::from_slice(&bytes).unwrap_or_default();
+    Ok(Answer { status, body })
+}
+
+async fn exchange(door: &Door, method: &str, path: &str, body: Option<&Value>) -> Result<Value> {
+    let text = body.map(Value::to_string).unwrap_or_default();
+    let fields = [("content-type", "application/json")];
+    let Answer { status, body: value } = request(door, method, path, &fields, text.into()).await?;
     if status.is_success() {
         return Ok(value);
     }

@@ -15,7 +15,11 @@ use axum::{
 use std::{
     net::{IpAddr, SocketAddr},
     sync::Arc,
+    time::Duration,
 };
+
+/// What changes monitors may take that long.
+const CHANGE_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// Who may use a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +34,8 @@ pub enum Access {
     Look,
     /// An operator, alike.
     Act,
+    /// An administrator, alike: of the whole host, or of his tenant.
+    Manage,
     /// An administrator of the whole host.
     Rule,
 }
@@ -42,7 +48,7 @@ impl Access {
             Self::Open | Self::Own => None,
             Self::Figures | Self::Look => Some(Role::Viewer),
             Self::Act => Some(Role::Operator),
-            Self::Rule => Some(Role::Admin),
+            Self::Manage | Self::Rule => Some(Role::Admin),
         }
     }
 
@@ -51,7 +57,7 @@ impl Access {
     pub fn is_for_tenants(self) -> bool {
         matches!(
             self,
-            Self::Open | Self::Own | Self::Figures | Self::Look | Self::Act
+            Self::Open | Self::Own | Self::Figures | Self::Look | Self::Act | Self::Manage
         )
     }
 }
@@ -80,12 +86,26 @@ const HEADERS: [(HeaderName, &str); 7] = [
 pub async fn around(State(app): State<App>, request: Request, next: Next) -> Response {
     let answer = match strange(&app, request.method(), request.headers()) {
         Some(problem) => problem.into_response(),
-        None => match tokio::time::timeout(app.settings.timeout, next.run(request)).await {
+        None => match tokio::time::timeout(patience(&app, &request), next.run(request)).await {
             Ok(answer) => answer,
             Err(_) => Problem::busy("this took too long").into_response(),
         },
     };
     clothed(answer)
+}
+
+/// How long it may take: monitors are built, put on disk and put into effect before they are answered, and others may go
+/// before.
+fn patience(app: &App, request: &Request) -> Duration {
+    let below = request.uri().path().strip_prefix("/api/v1/monitors/");
+    let changes = below.is_some_and(|below| {
+        let method = request.method();
+        *method == Method::PUT || *method == Method::DELETE || *method == Method::POST && !below.contains('/')
+    });
+    match changes {
+        true => app.settings.timeout.max(CHANGE_TIMEOUT),
+        false => app.settings.timeout,
+    }
 }
 
 fn clothed(mut answer: Response) -> Response {

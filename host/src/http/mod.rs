@@ -4,6 +4,7 @@
 //! by anybody who showed no token; and nobody sees another tenant's monitors.
 
 mod actions;
+pub mod change;
 mod chosen;
 pub mod client;
 mod dashboard;
@@ -14,6 +15,7 @@ mod feed;
 mod guard;
 mod health;
 mod listen;
+mod managed;
 mod metrics;
 mod monitors;
 mod openapi;
@@ -26,6 +28,7 @@ mod records;
 mod reload;
 mod reply;
 mod routes;
+mod split;
 mod stream;
 mod tenants;
 pub mod tokens;
@@ -44,7 +47,10 @@ pub use tenants::quotas;
 use crate::{
     clock::Clock,
     domain::{access::HttpSettings, board::Board, deadman::Switches, tenant::Roster, time::Wall},
-    operate::{beats::Beats, directory, orders::Orders, reloads::Reloads, series::Series, terms::Terms},
+    operate::{
+        beats::Beats, directory, managed::Book, orders::Orders, reloads::Reloads, series::Series,
+        terms::Terms,
+    },
     sandbox,
     scheduler::{Control, stats::Stats},
     store::{Figures, Reader},
@@ -70,6 +76,8 @@ const THREADS: usize = 2;
 const LISTS: usize = 2;
 /// Answers that are read from the store at the same time.
 const READS: usize = 2;
+/// Imports that are read at the same time; each may be large.
+const IMPORTS: usize = 1;
 
 /// What the server shows and asks.
 pub struct Parts {
@@ -113,6 +121,10 @@ pub struct Parts {
     pub prober: Option<sandbox::Prober>,
     /// Where reloads are asked for.
     pub wishes: mpsc::Sender<Wish>,
+    /// Monitors that were given over the API.
+    pub book: Book,
+    /// Where changes of them are asked for; none: there is no store that could keep them.
+    pub changes: Option<mpsc::Sender<change::Change>>,
 }
 
 /// What every route sees.
@@ -125,6 +137,7 @@ pub struct Inner {
     started: Wall,
     lists: Arc<Semaphore>,
     reads: Arc<Semaphore>,
+    imports: Arc<Semaphore>,
     traffic: Traffic,
     probes: probe::Probes,
     /// The directory is there.
@@ -156,6 +169,7 @@ impl App {
             started: parts.clock.wall(),
             lists: Arc::new(Semaphore::new(LISTS)),
             reads: Arc::new(Semaphore::new(READS)),
+            imports: Arc::new(Semaphore::new(IMPORTS)),
             traffic: Traffic::default(),
             probes: probe::Probes::default(),
             filled: AtomicBool::new(false),

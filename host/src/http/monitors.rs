@@ -1,7 +1,7 @@
 //! Monitors: lists, one in detail, and counts by label.
 
 use super::{
-    App, deadman,
+    App, deadman, managed,
     problem::Problem,
     reply::{json, query, when},
     tokens::Caller,
@@ -268,7 +268,12 @@ pub async fn show(
     let gone = || Problem::absent(format!("there is no monitor {tenant}/{name} any more"));
     let detail = app.control.view(row.seat.monitor).await?.ok_or_else(gone)?;
     let standing = app.board.read(row.seat).ok_or_else(gone)?;
-    Ok(json(&full(&app, &detail, standing)))
+    let mut told = full(&app, &detail, standing);
+    let (by, etag) = managed::managed_by(&app, &caller, &tenant, &name);
+    if let Value::Object(told) = &mut told {
+        told.insert("managed_by".to_owned(), by);
+    }
+    Ok(managed::tagged(json(&told), etag.as_deref()))
 }
 
 fn full(app: &App, detail: &Detail, standing: Standing) -> Value {

@@ -96,6 +96,36 @@ const OPERATIONS: &[Operation] = &[
     ),
     operation("GET", "/api/v1/monitors/{tenant}/{name}", &[], "Monitor", &[404]),
     operation(
+        "PUT",
+        "/api/v1/monitors/{tenant}/{name}",
+        &["dry-run"],
+        "Put",
+        &[400, 404, 409, 412, 413, 422, 501],
+    )
+    .taking("MonitorDocument"),
+    operation(
+        "DELETE",
+        "/api/v1/monitors/{tenant}/{name}",
+        &["dry-run"],
+        "Imported",
+        &[400, 404, 409, 412, 422, 501],
+    ),
+    operation(
+        "POST",
+        "/api/v1/monitors/{tenant}",
+        &["mode", "dry-run"],
+        "Imported",
+        &[400, 404, 409, 413, 422, 501],
+    )
+    .taking("MonitorDocuments"),
+    operation(
+        "GET",
+        "/api/v1/documents",
+        &["tenant", "set-aside", "limit", "after"],
+        "Documents",
+        &[400, 404],
+    ),
+    operation(
         "GET",
         "/api/v1/monitors/{tenant}/{name}/history",
         &["span", "from", "to"],
@@ -245,7 +275,7 @@ fn told(route: &Route) -> Value {
     responses.insert(status.to_string(), given(operation));
     let refused: &[u16] = match route.access {
         Access::Open | Access::Own => &[],
-        Access::Figures | Access::Look | Access::Act | Access::Rule => &[401, 403],
+        _ => &[401, 403],
     };
     let own = operation.map_or(&[][..], |operation| operation.problems);
     for status in refused.iter().chain(own).chain(&[503]) {
@@ -264,7 +294,7 @@ fn told(route: &Route) -> Value {
             Access::Own => json!([{ "heartbeat": [] }]),
             // The configuration may let somebody on this machine in without one.
             Access::Figures | Access::Look => json!([{ "token": [] }, {}]),
-            Access::Act | Access::Rule => json!([{ "token": [] }]),
+            Access::Act | Access::Manage | Access::Rule => json!([{ "token": [] }]),
         };
         told.insert("security".to_owned(), security);
         if let Some(role) = route.access.role() {

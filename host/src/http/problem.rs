@@ -5,7 +5,7 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use std::borrow::Cow;
 
 /// Why a request is not answered as it was meant.
@@ -16,6 +16,8 @@ pub struct Problem {
     title: &'static str,
     detail: Cow<'static, str>,
     retry_after: Option<u32>,
+    /// What only some kinds have.
+    more: Box<Map<String, Value>>,
 }
 
 impl Problem {
@@ -34,7 +36,32 @@ impl Problem {
             title,
             detail: detail.into(),
             retry_after: None,
+            more: Box::default(),
         }
+    }
+
+    /// With something more for programs.
+    #[must_use]
+    pub fn with(mut self, key: &str, value: Value) -> Self {
+        self.more.insert(key.to_owned(), value);
+        self
+    }
+
+    /// What was said more for programs.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&Value> {
+        self.more.get(key)
+    }
+
+    /// What it takes is not as somebody believes that it is.
+    #[must_use]
+    pub fn precondition(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(
+            StatusCode::PRECONDITION_FAILED,
+            "precondition-failed",
+            "It is not as the request expects it",
+            detail,
+        )
     }
 
     /// Something in the request is wrong.
@@ -119,12 +146,15 @@ impl From<Unasked> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let body = json!({
+        let mut body = json!({
             "type": format!("urn:pulse-host:problem:{}", self.kind),
             "title": self.title,
             "status": self.status.as_u16(),
             "detail": self.detail,
         });
+        if let Value::Object(body) = &mut body {
+            body.extend(*self.more);
+        }
         let mut response = (self.status, body.to_string()).into_response();
         let headers = response.headers_mut();
         headers.insert(

@@ -3,7 +3,7 @@
 use super::{
     App, actions, dashboard, deadman,
     guard::{self, Access},
-    health, metrics, monitors, openapi, orders, plugins, probe,
+    health, managed, metrics, monitors, openapi, orders, plugins, probe,
     problem::Problem,
     records, reload, stream, tenants,
 };
@@ -13,7 +13,7 @@ use axum::{
     extract::DefaultBodyLimit,
     http::StatusCode,
     middleware::from_fn_with_state,
-    routing::{MethodRouter, delete, get, post},
+    routing::{MethodRouter, delete, get, post, put},
 };
 
 /// Bytes of a request's body.
@@ -21,7 +21,7 @@ const BODY_BYTES_MAX: usize = 64 * 1024;
 
 /// One route.
 pub struct Route {
-    /// `GET` (and with it `HEAD`), `POST` or `DELETE`.
+    /// `GET` (and with it `HEAD`), `POST`, `PUT` or `DELETE`.
     pub method: &'static str,
     /// With `{name}` where a name stands.
     pub path: &'static str,
@@ -127,6 +127,34 @@ pub const ROUTES: &[Route] = &[
         Access::Look,
         "One monitor in detail",
         || get(monitors::show),
+    ),
+    route(
+        "PUT",
+        "/api/v1/monitors/{tenant}/{name}",
+        Access::Manage,
+        "Puts a monitor, new or in the place of the one before",
+        || put(managed::put),
+    ),
+    route(
+        "DELETE",
+        "/api/v1/monitors/{tenant}/{name}",
+        Access::Manage,
+        "Takes away a monitor that was put",
+        || delete(managed::remove),
+    ),
+    route(
+        "POST",
+        "/api/v1/monitors/{tenant}",
+        Access::Manage,
+        "Puts many monitors of a tenant, all or none",
+        || post(managed::import),
+    ),
+    route(
+        "GET",
+        "/api/v1/documents",
+        Access::Manage,
+        "Monitors that were put, as they were, by the page",
+        || get(managed::index),
     ),
     route(
         "POST",

@@ -132,6 +132,8 @@ fn site_with(settings: HttpSettings, records: Option<Reader>) -> Site {
         feed: Default::default(),
         prober: None,
         wishes: mpsc::channel(1).0,
+        book: Default::default(),
+        changes: Some(mpsc::channel(1).0),
     });
     app.filled.store(true, std::sync::atomic::Ordering::Release);
     Site {

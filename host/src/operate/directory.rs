@@ -7,6 +7,7 @@ use super::bits::Bits;
 use crate::domain::{
     board::{Board, Seat, Standing, short_tag},
     job::MonitorId,
+    managed::{Owner, Places},
     selector::{Builtin, Matcher, Selector},
     spec::{Class, MonitorSpec},
     tenant::DEFAULT,
@@ -49,6 +50,10 @@ pub struct Directory {
     text: Vec<u8>,
     /// Where each begins.
     starts: Vec<usize>,
+    /// The place of each in the list of all monitors.
+    numbers: Vec<u32>,
+    /// Where each was written.
+    written: Places,
 }
 
 /// A place of the board, and the row that belongs to it.
@@ -206,6 +211,7 @@ impl Directory {
             starts: Vec::with_capacity(order.len()),
             text: Vec::with_capacity(bytes),
             places: vec![NOBODY; seats.iter().map(|seat| seat.slot as usize + 1).max().unwrap_or(0)],
+            numbers: Vec::with_capacity(order.len()),
             ..Self::default()
         };
         let mut numbers: HashMap<*const Class, u32> = HashMap::new();
@@ -219,6 +225,7 @@ impl Directory {
                 .entry(Arc::as_ptr(class))
                 .or_insert_with(|| classes.add(class));
             directory.push(spec, *seat, number);
+            directory.numbers.push(u32::try_from(at).unwrap_or(u32::MAX));
         }
         directory
     }
@@ -249,6 +256,21 @@ impl Directory {
         self.specs.push(spec.clone());
         self.monitors.push(seat.monitor);
         self.slots.push(seat.slot);
+    }
+
+    /// The same, which knows where each of the monitors was written.
+    #[must_use]
+    pub fn written(mut self, places: Places) -> Self {
+        self.written = places;
+        self
+    }
+
+    /// Who says what the monitor of that name is.
+    #[must_use]
+    pub fn owner(&self, tenant: &str, name: &str) -> Option<Owner> {
+        self.named(tenant, name)?;
+        let number = self.numbers.get(self.place(tenant, name))?;
+        Some(self.written.owner(*number))
     }
 
     /// How many monitors there are.

@@ -6,6 +6,7 @@ pub mod beats;
 pub mod bits;
 pub mod directory;
 pub mod list;
+pub mod managed;
 pub mod orders;
 pub mod reloads;
 pub mod series;

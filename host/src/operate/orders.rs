@@ -136,6 +136,11 @@ impl Orders {
         self.0.changed.notify_one();
     }
 
+    /// There are other monitors now.
+    pub fn moved(&self) {
+        self.0.changed.notify_one();
+    }
+
     /// All that are not over, those of the configuration first.
     #[must_use]
     pub fn all(&self) -> Vec<Arc<Order>> {

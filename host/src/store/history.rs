@@ -278,10 +278,8 @@ impl Sums {
         }
         let keys = &self.keys;
         let sketches = self.sketches.iter_mut().filter(|(_, sketch)| !sketch.is_empty());
-        let sketches = sketches.filter_map(|(place, sketch)| {
-            let key = keys.get(*place as usize).copied().flatten()?;
-            Some((key, std::mem::take(sketch)))
-        });
+        let sketches = sketches
+            .filter_map(|(place, sketch)| Some((*keys.get(*place as usize)?, std::mem::take(sketch))));
         self.over.push_back(Over {
             began,
             rows,

@@ -11,6 +11,7 @@ mod beats;
 mod history;
 mod inspect;
 mod keep;
+mod managed;
 mod place;
 mod read;
 mod said;
@@ -24,6 +25,7 @@ mod tests;
 pub use beats::Beats;
 pub use history::{Point, Span};
 pub use inspect::{Found, Inspected};
+pub use managed::{Change, Managed};
 pub use place::{DATABASE, Place};
 pub use read::{EventRow, IncidentRow, ROWS_MAX, Reader, StepRow, Wanted};
 pub use said::Said;
@@ -224,6 +226,14 @@ impl Store {
     /// When the database can't be opened once more.
     pub fn said(&self) -> Result<Said, Trouble> {
         Ok(Said::new(self.place.connect()?))
+    }
+
+    /// Monitors that are given over the API.
+    ///
+    /// # Errors
+    /// When the database can't be opened once more.
+    pub fn managed(&self) -> Result<Managed, Trouble> {
+        Ok(Managed::new(self.place.connect()?))
     }
 
     /// When heartbeat monitors were heard.

@@ -97,6 +97,16 @@ const STEPS: &[&str] = &["
     -- A tenant sees his own only, and may be one of many.
     CREATE INDEX incident_of_tenant ON incident (tenant, opened_at);
     CREATE INDEX event_of_tenant ON event (tenant, at);
+", "
+    -- Monitors that were given over the API. `document` is JSON, as it came; `by` is the name of a token.
+    CREATE TABLE managed (
+        tenant TEXT NOT NULL,
+        name TEXT NOT NULL,
+        document TEXT NOT NULL,
+        at INTEGER NOT NULL,
+        by TEXT NOT NULL,
+        PRIMARY KEY (tenant, name)
+    ) STRICT;
 "];
 
 /// The present schema's number.

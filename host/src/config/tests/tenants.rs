@@ -67,10 +67,10 @@ pulse = { plugin = "http", settings = { url = "https://b.example.com" } }
 "#;
 
 /// A folder with the configuration of the operator, of acme and of beta.
-struct World(TempDir);
+pub(super) struct World(TempDir);
 
 impl World {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let folder = TempDir::new().unwrap();
         std::fs::create_dir_all(folder.path().join("tenants/acme")).unwrap();
         let world = Self(folder);
@@ -81,11 +81,23 @@ impl World {
         world
     }
 
-    fn write(&self, path: &str, text: &str) {
+    pub(super) fn path(&self, path: &str) -> PathBuf {
+        self.0.path().join(path)
+    }
+
+    pub(super) fn write(&self, path: &str, text: &str) {
         std::fs::write(self.0.path().join(path), text).unwrap();
     }
 
-    fn load(&self, keep: Keep) -> Config {
+    pub(super) fn load(&self, keep: Keep) -> Config {
+        match self.load_beside(keep, Filed::default()) {
+            Ok(config) => config,
+            Err(unfit) => panic!("{}", unfit.problems),
+        }
+    }
+
+    /// Beside these documents of the API.
+    pub(super) fn load_beside(&self, keep: Keep, filed: Filed) -> Result<Config, Unfit> {
         let mut findings = Findings::default();
         let sources = Sources::load(&self.0.path().join("pulse-host.toml"), &mut findings);
         let mut facts = facts();
@@ -94,21 +106,19 @@ impl World {
             ..facts["http"].clone()
         };
         facts.insert("acme/probe".to_owned(), probe);
-        let draft = Draft::read(sources, findings, &surroundings());
-        match draft.finish_telling(&facts, keep, &mut Silent) {
-            Ok(config) => config,
-            Err(unfit) => panic!("{}", unfit.problems),
-        }
+        let mut draft = Draft::read(sources, findings, &surroundings());
+        draft.file(filed);
+        draft.finish_telling(&facts, keep, &mut Silent)
     }
 }
 
-fn monitors(config: &Config) -> Vec<String> {
+pub(super) fn monitors(config: &Config) -> Vec<String> {
     let shown = |spec: &MonitorSpec| format!("{}/{}", spec.tenant, spec.name());
     config.monitors.iter().map(shown).collect()
 }
 
 #[track_caller]
-fn monitor<'c>(config: &'c Config, tenant: &str, name: &str) -> &'c MonitorSpec {
+pub(super) fn monitor<'c>(config: &'c Config, tenant: &str, name: &str) -> &'c MonitorSpec {
     let of = |spec: &&MonitorSpec| &*spec.tenant.name == tenant && spec.name() == name;
     config.monitors.iter().find(of).unwrap()
 }
