@@ -182,7 +182,7 @@ fn ask(
         "p99_ms": at(0.99),
         "max_ms": at(1.0),
         "bytes": bytes,
-        "total": answer["total"],
+        "total": answer.get("total"),
     }))
 }
 

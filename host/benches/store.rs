@@ -18,7 +18,7 @@ use pulse_host::{
         saved::MonitorKey,
         time::{Mono, Wall},
     },
-    ledger::{self, Record, Sample, Verdict, Writer},
+    ledger::{self, Place, Record, Sample, Verdict, Writer},
     queue::Bell,
     store::{self, DATABASE, Store},
 };
@@ -102,9 +102,12 @@ impl Fed {
             monitors,
             next: 0,
         };
-        let places: Vec<(u32, MonitorKey)> = (0..u32::try_from(monitors)?)
-            .map(|place| (place, MonitorKey::named("default", &format!("on-record-{place}"))))
-            .collect();
+        let places = (0..u32::try_from(monitors)?).map(|place| Place {
+            place,
+            key: MonitorKey::named("default", &format!("on-record-{place}")),
+            quantiles: false,
+        });
+        let places = places.collect();
         fed.send(Record::Places(places))?;
         Ok(fed)
     }

@@ -2,6 +2,7 @@
 //! without any hook in it.
 
 mod deadman;
+mod disk;
 mod heartbeat;
 mod hung;
 mod kills;

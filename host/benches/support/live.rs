@@ -105,7 +105,11 @@ impl Live {
     pub fn client(&self) -> Result<Client> {
         let door = std::fs::read_to_string(self.folder.join("data/http.json"))?;
         let door: Value = serde_json::from_str(&door)?;
-        let of = |key: &str| door[key].as_str().with_context(|| format!("{key} in http.json"));
+        let of = |key: &str| {
+            door.get(key)
+                .and_then(Value::as_str)
+                .with_context(|| format!("{key} in http.json"))
+        };
         let address = of("url")?
             .strip_prefix("http://")
             .context("it serves TLS")?
