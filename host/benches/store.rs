@@ -136,7 +136,7 @@ impl Fed {
                 Sample {
                     place: place as u32,
                     took_us: 1_000 + (place % 50_000) as u32,
-                    verdict: if place % TROUBLED == 0 {
+                    verdict: if place.is_multiple_of(TROUBLED) {
                         Verdict::Failed
                     } else {
                         Verdict::Alive

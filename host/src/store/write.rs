@@ -23,7 +23,7 @@ use crate::{
 };
 use rusqlite::{Connection, TransactionBehavior, params};
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -42,11 +42,20 @@ const FORGET_EVERY: Duration = Duration::from_secs(60);
 const EVENTS_MAX: i64 = 100_000;
 
 /// What waits to be written.
+enum Item {
+    State(Box<State>),
+    Fact(MonitorKey, Box<Event>),
+    Gone(MonitorKey, Wall),
+}
+
+/// All of that, in the order in which it came: what is said of a monitor holds from its place in that order.
 #[derive(Default)]
 struct Gathered {
-    states: HashMap<MonitorKey, Box<State>>,
-    facts: VecDeque<(MonitorKey, Box<Event>)>,
-    gone: Vec<(MonitorKey, Wall)>,
+    items: BTreeMap<u64, Item>,
+    next: u64,
+    /// The last state of each monitor.
+    states: HashMap<MonitorKey, u64>,
+    facts: VecDeque<u64>,
     /// The last number of those that were taken, whether their states were replaced since or not.
     seq: u64,
     urgent: bool,
@@ -55,7 +64,46 @@ struct Gathered {
 
 impl Gathered {
     fn len(&self) -> usize {
-        self.states.len() + self.facts.len() + self.gone.len()
+        self.items.len()
+    }
+
+    fn push(&mut self, item: Item) -> u64 {
+        let place = self.next;
+        self.items.insert(place, item);
+        self.next += 1;
+        place
+    }
+
+    fn state(&mut self, state: Box<State>) {
+        self.seq = self.seq.max(state.seq);
+        self.urgent |= state.urgent;
+        let key = state.key;
+        let place = self.push(Item::State(state));
+        if let Some(before) = self.states.insert(key, place) {
+            self.items.remove(&before);
+        }
+    }
+
+    fn gone(&mut self, key: MonitorKey, at: Wall) {
+        if let Some(before) = self.states.remove(&key) {
+            self.items.remove(&before);
+        }
+        self.push(Item::Gone(key, at));
+    }
+
+    /// True: the oldest fact had to make room.
+    fn fact(&mut self, key: MonitorKey, event: Box<Event>) -> bool {
+        let oldest = if self.facts.len() >= FACTS_MAX {
+            self.facts.pop_front()
+        } else {
+            None
+        };
+        if let Some(oldest) = oldest {
+            self.items.remove(&oldest);
+        }
+        let place = self.push(Item::Fact(key, event));
+        self.facts.push_back(place);
+        oldest.is_some()
     }
 }
 
@@ -173,22 +221,13 @@ impl Writer {
 
     fn gather(&mut self, keeper: &Keeper, record: Record) {
         match record {
-            Record::State(state) => {
-                self.gathered.seq = self.gathered.seq.max(state.seq);
-                self.gathered.urgent |= state.urgent;
-                self.gathered.states.insert(state.key, state);
-            }
-            Record::Gone { key, at } => {
-                self.gathered.states.remove(&key);
-                self.gathered.gone.push((key, at));
-            }
+            Record::State(state) => self.gathered.state(state),
+            Record::Gone { key, at } => self.gathered.gone(key, at),
             Record::Fact { key, event } => {
-                if self.gathered.facts.len() >= FACTS_MAX {
-                    self.gathered.facts.pop_front();
+                if self.gathered.fact(key, event) {
                     self.figures.lost.fetch_add(1, Ordering::Relaxed);
                     keeper.lose();
                 }
-                self.gathered.facts.push_back((key, event));
             }
             Record::Places(places) => return self.sums.place(&places),
             Record::Samples { at, samples } => return self.sums.add(at, &samples),
@@ -262,23 +301,25 @@ impl Writer {
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut rows = self.gathered.len();
-        for (key, at) in &self.gathered.gone {
-            self.stories.gone(&transaction, *key, *at)?;
-            keep::forget(&transaction, *key)?;
-        }
-        for (key, event) in &self.gathered.facts {
-            self.stories.take(&transaction, *key, event)?;
-        }
-        for state in self.gathered.states.values() {
-            let named = Named {
-                key: state.key,
-                tenant: &state.spec.tenant.name,
-                name: state.spec.name(),
-            };
-            let saved = state.saved.as_deref();
-            let opened = saved.and_then(|saved| saved.health.opened());
-            self.stories.settle(&transaction, &named, state.at, opened)?;
-            keep::put(&transaction, &named, state.at, saved)?;
+        for item in self.gathered.items.values() {
+            match item {
+                Item::Fact(key, event) => self.stories.take(&transaction, *key, event)?,
+                Item::Gone(key, at) => {
+                    self.stories.gone(&transaction, *key, *at)?;
+                    keep::forget(&transaction, *key)?;
+                }
+                Item::State(state) => {
+                    let named = Named {
+                        key: state.key,
+                        tenant: &state.spec.tenant.name,
+                        name: state.spec.name(),
+                    };
+                    let saved = state.saved.as_deref();
+                    let opened = saved.and_then(|saved| saved.health.opened());
+                    self.stories.settle(&transaction, &named, state.at, opened)?;
+                    keep::put(&transaction, &named, state.at, saved)?;
+                }
+            }
         }
         rows += self.sums.write(&transaction, &self.settings)?;
         let mut more = false;
