@@ -138,7 +138,7 @@ intervention = {{ plugin = "docker", max-attempts = 3, cooldown = "100ms", setti
     let red = told.iter().find(|alert| alert["color"] == "red").unwrap();
     let body = red["body"].as_str().unwrap();
     assert!(
-        body.contains("on record"),
+        body.contains("does nothing that it can't record"),
         "red says why nothing is repaired: {body}"
     );
     // Checks go on, and the end of it is told too.
