@@ -153,6 +153,9 @@ impl Seen {
     }
 }
 
+/// Why a reload is made that nobody asked for.
+pub(super) const FILES_CHANGED: &str = "files changed";
+
 /// What of a configuration is told of plugins and tenants.
 pub(super) fn deal(config: &Config) -> Deal {
     let tenants = config.tenants.iter().map(|state| {
@@ -325,12 +328,18 @@ impl Reloader {
             .put_into_effect(config.monitors, config.places)
             .ok_or_else(|| anyhow!("the host is stopping"))?;
         self.seen.orders.configure(windows);
-        let told = if reloaded.changes() > 0 || !changes.is_empty() {
-            told(&changes, reloaded)
-        } else {
+        let nothing = reloaded.changes() == 0 && changes.is_empty();
+        let told = if nothing {
             "nothing has changed".to_owned()
+        } else {
+            told(&changes, reloaded)
         };
-        tracing::info!("{why}: {told}");
+        if nothing && why == FILES_CHANGED {
+            // A log that lies beside the configuration is a file, too, and must not have itself read for ever.
+            tracing::debug!("{why}: {told}");
+        } else {
+            tracing::info!("{why}: {told}");
+        }
         if retired.is_some() {
             self.keep_copies();
         }

@@ -5,7 +5,7 @@
 
 use super::{
     lock,
-    reload::{Done, Reloader, Suspect},
+    reload::{Done, FILES_CHANGED, Reloader, Suspect},
 };
 use crate::{
     http::{
@@ -84,7 +84,7 @@ pub(super) async fn serve(
             let (begun, clock) = (reloader.clock().mono(), reloader.clock().clone());
             let done = match cause {
                 Cause::Signal => Some(reloader.reload("SIGHUP")),
-                Cause::Files => Some(reloader.reload("files changed")),
+                Cause::Files => Some(reloader.reload(FILES_CHANGED)),
                 Cause::Suspect(suspect) => reloader.suspect(&suspect),
                 Cause::Changes(changes) => {
                     reloader.change(changes);
