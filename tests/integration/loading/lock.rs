@@ -4,13 +4,8 @@ use crate::support::{
     host::{self, Host},
     sandbox::{in_shell_text, root_of},
 };
-use nix::sys::signal::Signal;
 use serde_json::Value;
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Stdio,
-};
+use std::{fs, path::PathBuf, process::Stdio};
 use tempfile::TempDir;
 
 /// A plugin of the tests: the good guest, with changes to its text.
@@ -452,26 +447,9 @@ fn started(site: Site) -> (Site, Vec<String>) {
     command
         .args(["--plugins", "plugins"])
         .env("STATE_DIRECTORY", site.path("state"));
-    let running = Host::spawn(site.folder, command);
-    let folder = TempDir::new().unwrap();
-    copy(running.folder(), folder.path());
-    running.signal(Signal::SIGTERM);
-    let ended = running.wait();
+    let (folder, ended) = Host::spawn(site.folder, command).stop_keeping_folder();
     assert!(ended.status.success(), "{:?}", ended.log);
     (Site { folder }, ended.log)
-}
-
-fn copy(from: &Path, to: &Path) {
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            fs::create_dir(&target).unwrap();
-            copy(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).unwrap();
-        }
-    }
 }
 
 #[test]
