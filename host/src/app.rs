@@ -7,6 +7,7 @@ mod host;
 mod load;
 mod lock;
 mod managed;
+mod otlp;
 mod probe;
 mod punctual;
 mod reload;

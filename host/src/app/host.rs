@@ -5,6 +5,7 @@ use super::{
     load::Prepared,
     lock,
     managed::Estate,
+    otlp::Tracing,
     punctual::Punctual,
     reload::{Reloader, Seen, Suspect, deal},
     supervisor::Supervisor,
@@ -30,6 +31,7 @@ use crate::{
     operate::{
         beats::Beats,
         directory::{self, Directory},
+        exports::Exports,
         managed::Book,
         orders::Orders,
         reloads::Reloads,
@@ -145,6 +147,17 @@ pub fn run(mut prepared: Prepared, listen: Option<Listen>) -> Result<()> {
         let estate = Estate::begin(&mut prepared, kept, book.clone());
         let places = std::mem::take(&mut prepared.config.places);
         let beats = Beats::default();
+        let exports = Exports::default();
+        let traced = prepared
+            .config
+            .host
+            .otlp
+            .clone()
+            .map(|settings| Tracing::start(&settings, exports.clone()))
+            .transpose()?;
+        if let Some(traced) = &traced {
+            prepared.sandbox.collected_by(traced.collector());
+        }
         let heartbeat = prepared.config.host.heartbeat.clone();
         let (wishes, wished) = mpsc::channel(http::WISHES_MAX);
         let feed = http::Feed::default();
@@ -161,6 +174,7 @@ pub fn run(mut prepared: Prepared, listen: Option<Listen>) -> Result<()> {
                     directory: seen.directory.clone(),
                     orders: orders.clone(),
                     beats: beats.clone(),
+                    exports: exports.clone(),
                     switches: Arc::clone(&switches),
                     control: host.scheduler.control(),
                     stats: host.stats(),
@@ -235,8 +249,12 @@ pub fn run(mut prepared: Prepared, listen: Option<Listen>) -> Result<()> {
             tokio::spawn(heartbeat::beat(settings, company, beats))
         });
         let figures = tokio::spawn(tenants::leave_figures(data_dir, tenants.clone(), clock));
+        let collector = traced.as_ref().map(Tracing::collector);
         let hear = move |event: &Event| {
             feed.tell(event);
+            if let Some(collector) = &collector {
+                collector.hear(event);
+            }
             // One that finds no room comes again with its next quarantine.
             let _ = Suspect::of(&event.fact).map(|suspect| suspicion.try_send(suspect));
         };
@@ -260,6 +278,9 @@ pub fn run(mut prepared: Prepared, listen: Option<Listen>) -> Result<()> {
             heart.abort();
         }
         company.abort();
+        if let Some(traced) = traced {
+            traced.stop().await;
+        }
         if let Some((server, plate)) = served {
             server.stop();
             drop(plate);

@@ -4,6 +4,7 @@ use super::{
     http,
     interpolate::Surroundings,
     layer::{KEYS_BUDGET, PartialLimits, read_budget},
+    otlp,
     problem::Problem,
     read::{Reader, Spot},
     tree::{Node, Table},
@@ -34,6 +35,7 @@ pub const KEYS_HOST: &[&str] = &[
     "max-timeout",
     "maxima",
     "notify",
+    "otlp",
     "quarantine",
     "queue-wait",
     "queues",
@@ -122,6 +124,9 @@ impl Host {
         }
         if let Some(node) = table.get("heartbeat") {
             host.settings.heartbeat = read_heartbeat(reader, node);
+        }
+        if let Some(node) = table.get("otlp") {
+            host.settings.otlp = otlp::read(reader, node);
         }
         if let Some(node) = table.get("notify") {
             host.notify = read_notify(reader, node);
@@ -377,11 +382,7 @@ fn read_heartbeat(reader: &mut Reader<'_>, node: &Node) -> Option<Heartbeat> {
         return None;
     };
     let url = reader.string(url, "url")?;
-    let is_one = url
-        .value
-        .parse::<::http::Uri>()
-        .is_ok_and(|url| matches!(url.scheme_str(), Some("http" | "https")) && url.host().is_some());
-    if !is_one {
+    if !is_web_address(&url.value) {
         reader.report(
             Problem::new("bad-address", url.at, "this is no http:// or https:// URL")
                 .help("url = \"https://hc.example.org/ping/…\""),
@@ -392,4 +393,10 @@ fn read_heartbeat(reader: &mut Reader<'_>, node: &Node) -> Option<Heartbeat> {
         url: url.value,
         every: every?,
     })
+}
+
+/// Whether the host itself can send something there.
+pub(super) fn is_web_address(text: &str) -> bool {
+    text.parse::<::http::Uri>()
+        .is_ok_and(|url| matches!(url.scheme_str(), Some("http" | "https")) && url.host().is_some())
 }

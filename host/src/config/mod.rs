@@ -36,6 +36,7 @@ mod metrics;
 mod monitor;
 mod needs;
 mod notifier;
+mod otlp;
 mod paths;
 mod plugins;
 mod probes;

@@ -251,6 +251,27 @@ pub struct HostSettings {
     pub http: HttpSettings,
     /// Whom the host tells that it is well; none: nobody.
     pub heartbeat: Option<Heartbeat>,
+    /// Who collects spans; none: nobody.
+    pub otlp: Option<Otlp>,
+}
+
+/// A collector of traces.
+#[derive(Clone, PartialEq)]
+pub struct Otlp {
+    /// Where it takes spans.
+    pub url: Arc<str>,
+    /// What every request says, by name. Values may be secrets, so that nothing shows them.
+    pub headers: Vec<(Arc<str>, Arc<str>)>,
+    /// Share of the checks that found their target healthy, 0 to 1. All others are told always.
+    pub sample: f64,
+}
+
+impl std::fmt::Debug for Otlp {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Otlp")
+            .field("sample", &self.sample)
+            .finish_non_exhaustive()
+    }
 }
 
 /// An outside dead man's switch.
@@ -312,6 +333,7 @@ impl HostSettings {
             correlated: Some(CorrelatedSettings::default()),
             http: HttpSettings::default(),
             heartbeat: None,
+            otlp: None,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::tokens::Door;
 use anyhow::{Context as _, Result, anyhow, bail};
-use axum::http::{Request, StatusCode, Uri, header};
+use axum::http::{Request, Response, StatusCode, Uri, header};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::client::conn::http1;
@@ -59,6 +59,21 @@ pub async fn ping(url: &str) -> Result<()> {
         return Ok(());
     }
     bail!("it answered {status}")
+}
+
+/// Sends a request whose address is whole, and returns what is answered, whatever it is.
+///
+/// # Errors
+/// When nobody answers.
+pub async fn forward(request: Request<Bytes>) -> Result<Response<Bytes>> {
+    let (mut head, body) = request.into_parts();
+    let url = std::mem::take(&mut head.uri);
+    head.uri = url.path().parse()?;
+    head.headers.insert(header::HOST, authority(&url).parse()?);
+    let (status, body) = sent(&url, Request::from_parts(head, Full::new(body))).await?;
+    let mut answer = Response::new(body);
+    *answer.status_mut() = status;
+    Ok(answer)
 }
 
 /// What is answered, whatever it is.

@@ -110,6 +110,7 @@ pub fn names() -> &'static [&'static str] {
         "pulse_host_retries_put_off_total",
         "pulse_host_scheduler_runs_total",
         "pulse_host_skipped_slots_total",
+        "pulse_host_spans_total",
         "pulse_host_stalled_seconds_total",
         "pulse_host_stalls_total",
         "pulse_host_store_commit_longest_seconds",
@@ -186,6 +187,13 @@ fn of_host(app: &App, text: &mut Text) {
         "Heartbeats to the outside, by what became of them.",
     );
     for (result, count) in app.beats.figures() {
+        text.sample(&[("result", result)], count as f64);
+    }
+    text.counter(
+        "pulse_host_spans_total",
+        "Spans for the collector of traces, by what became of them.",
+    );
+    for (result, count) in app.exports.figures() {
         text.sample(&[("result", result)], count as f64);
     }
     text.gauge("pulse_host_probes_running", "Probes that run.");

@@ -48,8 +48,8 @@ use crate::{
     clock::Clock,
     domain::{access::HttpSettings, board::Board, deadman::Switches, tenant::Roster, time::Wall},
     operate::{
-        beats::Beats, directory, managed::Book, orders::Orders, reloads::Reloads, series::Series,
-        terms::Terms,
+        beats::Beats, directory, exports::Exports, managed::Book, orders::Orders, reloads::Reloads,
+        series::Series, terms::Terms,
     },
     sandbox,
     scheduler::{Control, stats::Stats},
@@ -95,6 +95,8 @@ pub struct Parts {
     pub orders: Orders,
     /// What became of heartbeats to the outside.
     pub beats: Beats,
+    /// What became of spans.
+    pub exports: Exports,
     /// What came of heartbeats from outside.
     pub switches: Arc<Switches>,
     /// A hand on the scheduler.

@@ -118,6 +118,7 @@ fn site_with(settings: HttpSettings, records: Option<Reader>) -> Site {
         board,
         directory,
         beats: Default::default(),
+        exports: Default::default(),
         switches: Default::default(),
         orders: Orders::new(None, Clock::system()),
         control: running.control(),

@@ -5,6 +5,7 @@
 pub mod beats;
 pub mod bits;
 pub mod directory;
+pub mod exports;
 pub mod list;
 pub mod managed;
 pub mod orders;

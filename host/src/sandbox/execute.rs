@@ -12,7 +12,8 @@ use super::{
     plugin::{Library, Ready},
     pool::{Key, Live, Pool},
     shelf::{Reader, Shelf},
-    spans, store,
+    spans::{self, Collector},
+    store,
     turns::Turns,
 };
 use crate::{
@@ -92,6 +93,21 @@ impl Executor {
 
     /// Runs a job to its end.
     pub async fn execute(&self, job: Job) -> JobResult {
+        if let Some(collector) = self.sandbox.collector.get() {
+            // Behind a pointer, so that all others stay as small as they are.
+            return Box::pin(self.execute_collected(job, &**collector)).await;
+        }
+        self.execute_as_wanted(job).await
+    }
+
+    async fn execute_collected(&self, job: Job, collector: &dyn Collector) -> JobResult {
+        let ended = job.clone();
+        let result = self.execute_as_wanted(job).await;
+        collector.take(ended, &result);
+        result
+    }
+
+    async fn execute_as_wanted(&self, job: Job) -> JobResult {
         if spans::wanted() {
             // Behind a pointer, so that all others stay as small as they are.
             return Box::pin(self.execute_in_span(job)).await;

@@ -32,6 +32,7 @@ pub use plugin::{Library, Plugin, load, load_all, load_of_tenant};
 pub use prober::{PROBES_MAX, PROBES_OF_TENANT_MAX, Prober};
 pub use schema::parse as settings_schema;
 pub use shelf::Shelf;
+pub use spans::Collector;
 pub use worker::{Workers, count as worker_count};
 
 use crate::{
@@ -111,6 +112,7 @@ pub struct Sandbox {
     shared: Arc<capability::Shared>,
     clock: Clock,
     keeper: OnceLock<Arc<dyn Keeper>>,
+    collector: OnceLock<Arc<dyn Collector>>,
     switches: Arc<Switches>,
     known: plugin::Known,
     _ticker: engine::Ticker,
@@ -143,6 +145,7 @@ impl Sandbox {
             shared,
             clock,
             keeper: OnceLock::new(),
+            collector: OnceLock::new(),
             switches: Arc::default(),
             known: plugin::Known::default(),
             _ticker: ticker,
@@ -152,6 +155,11 @@ impl Sandbox {
     /// From now on somebody keeps what marked jobs did. The first who says so does.
     pub fn kept_by(&self, keeper: Arc<dyn Keeper>) {
         let _ = self.keeper.set(keeper);
+    }
+
+    /// From now on somebody hears of every execution. The first who says so does.
+    pub fn collected_by(&self, collector: Arc<dyn Collector>) {
+        let _ = self.collector.set(collector);
     }
 
     /// The heartbeats of those monitors that no plugin checks.

@@ -11,6 +11,12 @@ use crate::domain::{
 use std::time::Duration;
 use tracing::{Level, Span, field};
 
+/// Takes note of every execution that has ended. Waits for nothing: it is called on workers' threads.
+pub trait Collector: Send + Sync {
+    /// One has ended.
+    fn take(&self, job: Job, result: &JobResult);
+}
+
 /// What filters know them by: `RUST_LOG=info,execution=debug`.
 pub const TARGET: &str = "execution";
 
