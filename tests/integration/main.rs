@@ -12,6 +12,7 @@ mod hostile;
 mod loading;
 mod managed;
 mod metrics;
+mod otlp;
 mod outcomes;
 mod pipeline;
 mod probe;

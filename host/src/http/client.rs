@@ -68,7 +68,7 @@ pub async fn ping(url: &str) -> Result<()> {
 pub async fn forward(request: Request<Bytes>) -> Result<Response<Bytes>> {
     let (mut head, body) = request.into_parts();
     let url = std::mem::take(&mut head.uri);
-    head.uri = url.path().parse()?;
+    head.uri = url.path_and_query().map_or("/", |path| path.as_str()).parse()?;
     head.headers.insert(header::HOST, authority(&url).parse()?);
     let (status, body) = sent(&url, Request::from_parts(head, Full::new(body))).await?;
     let mut answer = Response::new(body);
