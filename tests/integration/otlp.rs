@@ -35,7 +35,10 @@ fn text(value: Option<&AnyValue>) -> Option<&str> {
 fn spans(requests: &[Request]) -> Vec<Span> {
     let mut spans = Vec::new();
     for request in requests {
-        assert_eq!((request.method.as_str(), request.path.as_str()), ("POST", "/v1/traces"));
+        assert_eq!(
+            (request.method.as_str(), request.path.as_str()),
+            ("POST", "/v1/traces")
+        );
         assert_eq!(request.header("content-type"), Some("application/x-protobuf"));
         assert_eq!(request.header("x-secret"), Some(SECRET));
         let message = ExportTraceServiceRequest::decode(&*request.body).unwrap();
@@ -103,7 +106,11 @@ fn an_incident_is_one_trace_from_the_first_failure_to_green() {
 
     let spans = spans(&collector.requests());
     let ids: HashSet<_> = spans.iter().map(|span| &span.span_id).collect();
-    assert_eq!(ids.len(), spans.len(), "each once, and each with an id of its own");
+    assert_eq!(
+        ids.len(),
+        spans.len(),
+        "each once, and each with an id of its own"
+    );
     let mut roots = spans.iter().filter(|span| span.name == "incident");
     let (root, None) = (roots.next().unwrap(), roots.next()) else {
         panic!("one incident, one root");
@@ -122,7 +129,11 @@ fn an_incident_is_one_trace_from_the_first_failure_to_green() {
         assert_eq!(span.parent_span_id, root.span_id, "{span:?}");
     }
     let named = |name: &str| within.iter().filter(|span| span.name == name).collect::<Vec<_>>();
-    let (checks, repairs, codes) = (named("pulse http"), named("intervention webhook"), named("code file"));
+    let (checks, repairs, codes) = (
+        named("pulse http"),
+        named("intervention webhook"),
+        named("code file"),
+    );
     assert!(checks.len() >= 2, "two failures in a row opened it: {within:#?}");
     for check in checks {
         assert!(is_error(check), "{check:?}");
@@ -130,7 +141,10 @@ fn an_incident_is_one_trace_from_the_first_failure_to_green() {
     }
     assert_eq!(repairs.len(), 1);
     assert_eq!(attribute(repairs[0], "pulse_host.status"), Some("done"));
-    let mut told: Vec<_> = codes.iter().map(|code| attribute(code, "pulse_host.color")).collect();
+    let mut told: Vec<_> = codes
+        .iter()
+        .map(|code| attribute(code, "pulse_host.color"))
+        .collect();
     told.sort_unstable();
     assert_eq!(told, [Some("cyan"), Some("green"), Some("yellow")]);
 
