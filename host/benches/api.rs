@@ -49,7 +49,7 @@ fn main() -> Result<()> {
     let mut sizes = Vec::new();
     for rows in arguments.rows_or(&[100_000, 1_000_000]) {
         eprintln!("{rows} monitors …");
-        let folder = live::configured(&format!("api-{rows}"), rows, rows / 1_000)?;
+        let folder = live::configured(&format!("api-{rows}"), rows, rows / 1_000, "30s")?;
         let without = without(&folder)?;
         let with = with(&folder, &arguments)?;
         std::fs::remove_dir_all(&folder)?;

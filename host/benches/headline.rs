@@ -1,9 +1,10 @@
 //! The headline figures: ten thousand monitors at a one-second interval, and the floor beside it in the same run.
 //!
-//! `cargo xtask bench headline [--seconds N] [--monitors N] [--json FILE]`. Three parts, one after the other:
+//! `cargo xtask bench headline [--seconds N] [--monitors N] [--json FILE]`. Four parts, one after the other:
 //! 1. floor: a bare wasmtime loop that makes a store, instantiates and calls the no-op component;
 //! 2. pipeline: the whole host, in this process, with that component as every monitor's pulse;
-//! 3. targets: the whole host with the `http` plugin against a server on loopback (another process) that answers
+//! 3. live: the program itself with the same monitors, its store, its API, and somebody who has the dashboard open;
+//! 4. targets: the whole host with the `http` plugin against a server on loopback (another process) that answers
 //!    after 50 ms; one monitor in a hundred has a target that never answers.
 
 mod support;
@@ -23,7 +24,7 @@ use pulse_host::{
 use serde_json::{Value, json};
 use std::{path::PathBuf, sync::Arc, time::Duration};
 use support::{
-    Arguments,
+    Arguments, live,
     process::{self, Figures},
     setup, target,
 };
@@ -40,12 +41,13 @@ fn main() -> Result<()> {
         Some("floor") => return floor(&arguments),
         Some("pipeline") => return pipeline(&arguments),
         Some("targets") => return targets(&arguments),
-        Some(other) => bail!("there is no part `{other}`; there are floor, pipeline and targets"),
+        Some("live") => return live(&arguments),
+        Some(other) => bail!("there is no part `{other}`; there are floor, pipeline, live and targets"),
         None => {}
     }
     // Each part in a process of its own: no part sees the memory that another one has touched.
     let mut parts = serde_json::Map::new();
-    for part in ["floor", "pipeline", "targets"] {
+    for part in ["floor", "pipeline", "live", "targets"] {
         parts.insert(part.to_owned(), support::run_part(part, &arguments)?);
     }
     let result = Value::Object(parts);
@@ -70,6 +72,13 @@ fn pipeline(arguments: &Arguments) -> Result<()> {
     let monitors = monitors(arguments.monitors, &profile, Duration::from_secs(5), |_| None);
     let result = watch(settings, support::guest("noop")?, monitors, arguments)?;
     arguments.report(&result)
+}
+
+fn live(arguments: &Arguments) -> Result<()> {
+    let folder = live::configured("headline", arguments.monitors, 0, "1s")?;
+    let figures = live::watched(&folder, WARM_UP, arguments.seconds)?;
+    std::fs::remove_dir_all(&folder)?;
+    arguments.report(&figures)
 }
 
 fn targets(arguments: &Arguments) -> Result<()> {
@@ -235,6 +244,27 @@ fn print(result: &Value) -> Result<()> {
         "\nfloor (bare wasmtime: store, instance, call): {floor:.1} us of CPU time per job; the pipeline takes \
          {:.2} times that",
         figure("/pipeline/cpu_us_per_job")? / floor
+    );
+    println!(
+        "\n{:38}{:>12}{:>12}{:>12}",
+        "with store, API and dashboard", "pipeline", "live", "ratio"
+    );
+    for (label, pipeline, live) in [
+        ("jobs/s", "jobs_per_second", "jobs_per_second"),
+        ("CPU time per job (us)", "cpu_us_per_job", "cpu_us_per_job"),
+        ("lateness, mean (ms)", "lateness/mean_ms", "lateness/mean_ms"),
+        ("lateness, p99 (ms)", "lateness/p99_ms", "lateness/p99_ms"),
+        ("RSS (MiB)", "rss_mib_after", "rss_mib"),
+    ] {
+        let (without, with) = (
+            figure(&format!("/pipeline/{pipeline}"))?,
+            figure(&format!("/live/{live}"))?,
+        );
+        println!("{label:38}{without:>12.2}{with:>12.2}{:>12.2}", with / without);
+    }
+    println!(
+        "of it the store (us per job): {:.2}",
+        figure("/live/store_us_per_job")?
     );
     Ok(())
 }

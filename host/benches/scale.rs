@@ -5,7 +5,8 @@
 //! 1. load: the list is read for the `http` plugin, whose schema every row is held against;
 //! 2. tied: the same, where every monitor depends on the router of its site, by labels;
 //! 3. idle: a host with monitors that are not due for a year;
-//! 4. busy: a host with the no-op component as every monitor's pulse, each every 30 seconds.
+//! 4. busy: a host with the no-op component as every monitor's pulse, each every 30 seconds;
+//! 5. live: the program itself with the same monitors, its store, its API, and somebody who has the dashboard open.
 
 mod support;
 
@@ -27,13 +28,15 @@ use std::{
     time::Duration,
 };
 use support::{
-    Arguments,
+    Arguments, live,
     process::{self, Figures},
     setup,
 };
 
 /// Time that caches, pools and the spread of first checks get before anything is measured.
 const WARM_UP: Duration = Duration::from_secs(10);
+/// Every monitor has been checked by then, so that all of them have a history.
+const LIVE_WARM_UP: Duration = Duration::from_secs(40);
 /// How long a host that has nothing to do is watched.
 const IDLE: Duration = Duration::from_secs(10);
 /// Values of the label that has many.
@@ -48,7 +51,8 @@ fn main() -> Result<()> {
         Some("tied") => return load(&arguments, TIED),
         Some("idle") => return idle(&arguments),
         Some("busy") => return busy(&arguments),
-        Some(other) => bail!("there is no part `{other}`; there are load, tied, idle and busy"),
+        Some("live") => return live(&arguments),
+        Some(other) => bail!("there is no part `{other}`; there are load, tied, idle, busy and live"),
         None => {}
     }
     let mut sizes = Vec::new();
@@ -56,7 +60,7 @@ fn main() -> Result<()> {
         write_targets(rows)?;
         arguments.monitors = rows;
         let mut size = serde_json::Map::from_iter([("rows".to_owned(), json!(rows))]);
-        for part in ["load", "tied", "idle", "busy"] {
+        for part in ["load", "tied", "idle", "busy", "live"] {
             size.insert(part.to_owned(), support::run_part(part, &arguments)?);
         }
         std::fs::remove_file(targets(rows)?)?;
@@ -289,6 +293,14 @@ fn busy(arguments: &Arguments) -> Result<()> {
     }))
 }
 
+fn live(arguments: &Arguments) -> Result<()> {
+    let rows = arguments.monitors;
+    let folder = live::configured(&format!("scale-{rows}"), rows, 0, "30s")?;
+    let figures = live::watched(&folder, LIVE_WARM_UP, arguments.seconds)?;
+    std::fs::remove_dir_all(&folder)?;
+    arguments.report(&figures)
+}
+
 fn completed(snapshot: &Snapshot) -> u64 {
     snapshot.kinds.pulse.outcomes.total()
 }
@@ -309,7 +321,7 @@ fn mib(bytes: u64) -> f64 {
 }
 
 /// Column heads, and where the figures are.
-const COLUMNS: [(&str, &str); 15] = [
+const COLUMNS: [(&str, &str); 20] = [
     ("load s", "/load/seconds"),
     ("load B/mon", "/load/bytes_per_monitor"),
     ("tied s", "/tied/seconds"),
@@ -325,12 +337,17 @@ const COLUMNS: [(&str, &str); 15] = [
     ("lost", "/busy/lost"),
     ("failed", "/busy/not_answered"),
     ("RSS busy", "/busy/rss_mib"),
+    ("live jobs/s", "/live/jobs_per_second"),
+    ("us/job", "/live/cpu_us_per_job"),
+    ("mean ms", "/live/lateness/mean_ms"),
+    ("p99 ms", "/live/lateness/p99_ms"),
+    ("RSS live", "/live/rss_mib"),
 ];
 
 fn print(result: &Value) -> Result<()> {
     print!("{:>14}", "monitors");
     for (head, _) in COLUMNS {
-        print!("{head:>11}");
+        print!("{head:>12}");
     }
     println!();
     for size in result["sizes"].as_array().into_iter().flatten() {
@@ -340,7 +357,7 @@ fn print(result: &Value) -> Result<()> {
                 .pointer(path)
                 .and_then(Value::as_f64)
                 .with_context(|| format!("{path} was not measured"))?;
-            print!("{figure:>11.2}");
+            print!("{figure:>12.2}");
         }
         println!();
     }
@@ -354,7 +371,8 @@ fn print(result: &Value) -> Result<()> {
         before["failed_percent"]
     );
     println!(
-        "p50, p99, p99.9: from due to started, at one check per monitor every 30 s. B/mon: growth of RSS by monitor."
+        "p50, p99, p99.9: from due to started, at one check per monitor every 30 s. B/mon: growth of RSS by monitor. \
+         live: the program with store, API and dashboard, told by /metrics."
     );
     Ok(())
 }

@@ -204,7 +204,7 @@ fn monitors(arguments: &Arguments) -> usize {
 /// The program with so many monitors every 30 seconds, between two ends of five minutes.
 fn run(arguments: &Arguments) -> Result<Value> {
     eprintln!("run …");
-    let folder = live::configured("store-run", monitors(arguments), 0)?;
+    let folder = live::configured("store-run", monitors(arguments), 0, "30s")?;
     let mut live = Live::start(&folder, &live::plugins()?, Api::On)?;
     std::thread::sleep(Duration::from_secs(40));
     let clock = Clock::system();
@@ -295,6 +295,7 @@ fn start(rows: usize) -> Result<Value> {
         &format!("store-start-{rows}"),
         rows - rows / TROUBLED,
         rows / TROUBLED,
+        "30s",
     )?;
     let plugins = live::plugins()?;
     let empty = Live::start(&folder, &plugins, Api::On)?;

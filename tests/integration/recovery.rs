@@ -8,6 +8,7 @@ mod hung;
 mod kills;
 mod orders;
 mod queue;
+mod reloads;
 mod restart;
 mod stall;
 mod stop;

@@ -3,12 +3,17 @@
 use super::process;
 use anyhow::{Context as _, Result, bail};
 use pulse_host::clock::Clock;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::TcpStream,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::JoinHandle,
     time::Duration,
 };
 
@@ -236,6 +241,108 @@ impl Client {
     }
 }
 
+/// Somebody who has the dashboard open: hears of everything as it happens, and has the page of all monitors anew, as the page does.
+struct Onlooker {
+    ended: Arc<AtomicBool>,
+    thread: JoinHandle<Result<u64>>,
+}
+
+/// How often the page asks anew.
+const LOOK_ANEW: Duration = Duration::from_secs(5);
+/// What it asks for.
+const OVERVIEW: [&str; 4] = [
+    "/api/v1/status",
+    "/api/v1/monitors?sort=state&limit=12&state=down",
+    "/api/v1/monitors/summary?by=site",
+    "/api/v1/incidents?open=true&limit=8",
+];
+
+impl Onlooker {
+    fn start(live: &Live) -> Result<Self> {
+        let mut asks = live.client()?;
+        let mut hears = live.client()?;
+        let request = format!(
+            "GET /api/v1/stream HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {}\r\n\r\n",
+            hears.address, hears.token
+        );
+        let stream = hears.reader.get_mut();
+        stream.write_all(request.as_bytes())?;
+        // Nothing happens for long where all is well.
+        stream.set_read_timeout(Some(LOOK_ANEW))?;
+        let ended = Arc::new(AtomicBool::new(false));
+        let stop = Arc::clone(&ended);
+        let thread = std::thread::spawn(move || {
+            let (clock, mut heard, mut chunk) = (Clock::system(), 0, [0; 8192]);
+            let mut looked = clock.mono();
+            while !stop.load(Ordering::Relaxed) {
+                match hears.reader.read(&mut chunk) {
+                    Ok(0) => bail!("the stream ended"),
+                    Ok(count) => heard += count as u64,
+                    Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+                    Err(error) => return Err(error.into()),
+                }
+                if clock.mono().since(looked) >= LOOK_ANEW {
+                    looked = clock.mono();
+                    for path in OVERVIEW {
+                        asks.json(path)?;
+                    }
+                }
+            }
+            Ok(heard)
+        });
+        Ok(Self { ended, thread })
+    }
+
+    fn stop(self) -> Result<u64> {
+        self.ended.store(true, Ordering::Relaxed);
+        self.thread
+            .join()
+            .unwrap_or_else(|_| bail!("the onlooker failed"))
+    }
+}
+
+/// Runs the program with its store, its API and an onlooker on what [`configured`] has made, and says how that went after a
+/// warm-up.
+pub fn watched(folder: &Path, warm_up: Duration, seconds: u64) -> Result<Value> {
+    let mut live = Live::start(folder, &plugins()?, Api::On)?;
+    let onlooker = Onlooker::start(&live)?;
+    std::thread::sleep(warm_up);
+    live.check()?;
+    let mut client = live.client()?;
+    let clock = Clock::system();
+    let (before, cpu, since) = (client.lateness()?, live.cpu()?, clock.mono());
+    let store = live.cpu_of("store")?;
+    std::thread::sleep(Duration::from_secs(seconds));
+    let late = client.lateness()?.since(&before);
+    let (cpu, store) = (
+        live.cpu()?.saturating_sub(cpu).as_secs_f64(),
+        live.cpu_of("store")?.saturating_sub(store).as_secs_f64(),
+    );
+    let elapsed = clock.mono().since(since).as_secs_f64();
+    let (rss, rss_max) = live.rss_bytes()?;
+    let heard = onlooker.stop()?;
+    let ready = live.ready;
+    live.stop()?;
+    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    Ok(json!({
+        "ready_seconds": ready.map(|span| span.as_secs_f64()),
+        "seconds": elapsed,
+        "jobs_per_second": late.count() / elapsed,
+        "cpu_us_per_job": cpu * 1e6 / late.count().max(1.0),
+        "store_us_per_job": store * 1e6 / late.count().max(1.0),
+        "cores_used": cpu / elapsed,
+        "lateness": {
+            "mean_ms": late.mean_ms(),
+            "p50_ms": late.quantile_ms(0.5),
+            "p99_ms": late.quantile_ms(0.99),
+            "p999_ms": late.quantile_ms(0.999),
+        },
+        "rss_mib": mib(rss),
+        "rss_mib_max": mib(rss_max),
+        "heard_bytes": heard,
+    }))
+}
+
 /// A histogram as `/metrics` tells it: bounds in seconds, and how many were within each.
 #[derive(Clone, Debug, Default)]
 pub struct Lateness {
@@ -314,9 +421,9 @@ impl Lateness {
 /// Where the configuration lies. Nothing else does: what changes in there makes a host read it anew.
 const CONFIG: &str = "config";
 
-/// A folder with a configuration of so many monitors, checked every 30 seconds by the no-op component and kept on record. As
-/// many as that more fail: nothing listens at their address.
-pub fn configured(name: &str, monitors: usize, failing: usize) -> Result<PathBuf> {
+/// A folder with a configuration of so many monitors, checked that often by the no-op component and kept on record. `failing`
+/// more fail: nothing listens at their address.
+pub fn configured(name: &str, monitors: usize, failing: usize, interval: &str) -> Result<PathBuf> {
     let folder = process::scratch()?.join(name);
     if folder.exists() {
         std::fs::remove_dir_all(&folder)?;
@@ -341,7 +448,10 @@ pub fn configured(name: &str, monitors: usize, failing: usize) -> Result<PathBuf
         )?;
     }
     rows.flush()?;
-    let host = format!("[host]\ndata-dir = {:?}\n", folder.join("data"));
+    let host = format!(
+        "[host]\ndata-dir = {:?}\n[defaults]\ninterval = {interval:?}\n",
+        folder.join("data")
+    );
     std::fs::write(config.join("pulse-host.toml"), host + CONFIGURATION)?;
     Ok(folder)
 }
@@ -350,9 +460,6 @@ pub fn configured(name: &str, monitors: usize, failing: usize) -> Result<PathBuf
 pub const SITES: usize = 1_000;
 
 const CONFIGURATION: &str = r#"
-[defaults]
-interval = "30s"
-
 [[monitor]]
 name = "monitor-{{id}}"
 targets = "targets.ndjson"
