@@ -13,6 +13,7 @@ mod probe;
 mod progress;
 mod replay;
 mod run;
+mod schema;
 mod store;
 mod table;
 mod tenants;
@@ -59,6 +60,8 @@ enum Command {
     Init(init::InitArgs),
     /// Say everything that is wrong with the configuration, and start nothing
     CheckConfig(check_config::CheckConfigArgs),
+    /// Print the JSON Schema of the configuration, for editors
+    Schema(schema::SchemaArgs),
     /// Check one monitor once, now, and print the report
     Probe(probe::ProbeArgs),
     /// Show the tenants: what they may use, and what they have used
@@ -174,6 +177,7 @@ pub fn main() -> ExitCode {
         Some(Command::Run(args)) => run::run(args),
         Some(Command::Init(args)) => init::init(&args),
         Some(Command::CheckConfig(args)) => check_config::check_config(args),
+        Some(Command::Schema(args)) => schema::schema(&args),
         Some(Command::Probe(args)) => probe::probe(args),
         Some(Command::Tenants(args)) => tenants::tenants(args),
         Some(Command::Status(args)) => operate::status(args),

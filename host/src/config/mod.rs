@@ -388,3 +388,9 @@ impl Draft {
 pub fn starter() -> &'static str {
     include_str!("starter.toml")
 }
+
+/// A JSON Schema (draft 2020-12) of the configuration, for editors: names, types and most bounds.
+#[must_use]
+pub fn published_schema() -> &'static str {
+    include_str!("configuration.schema.json")
+}

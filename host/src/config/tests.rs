@@ -6,6 +6,7 @@ mod commands;
 mod golden;
 mod managed;
 mod probes;
+mod published;
 mod targets;
 mod tenants;
 

@@ -9,6 +9,7 @@ const COMMANDS: &[&[&str]] = &[
     &["run"],
     &["init"],
     &["check-config"],
+    &["schema"],
     &["probe"],
     &["tenants"],
     &["status"],
