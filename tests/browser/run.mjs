@@ -223,11 +223,13 @@ async function reached(page) {
   const wanted = await page.evaluate(() => {
     document.activeElement?.blur();
     window.scrollTo(0, 0);
-    const all = [...document.querySelectorAll("a[href], button, input, select, textarea, summary, [tabindex='0']")];
-    window.wanted = all.filter((node) => !node.disabled && node.tabIndex >= 0 && node.checkVisibility({ visibilityProperty: true }));
+    // What lies behind a dialog is out of reach, and a choice of one is one stop.
+    const all = [...(document.querySelector("dialog[open]") || document).querySelectorAll("a[href], button, input, select, textarea, summary, [tabindex='0']")];
+    window.wanted = all.filter((node) => !node.matches(":disabled, [type=radio]:not(:checked)") && node.tabIndex >= 0 && node.checkVisibility({ visibilityProperty: true }));
     window.got = new Set();
     window.unseen = [];
-    return window.wanted.length;
+    // Times have a stop for each of their parts.
+    return window.wanted.length + 8 * window.wanted.filter((node) => /^(time|datetime-local)$/.test(node.type)).length;
   });
   for (let presses = 0; presses < wanted + 5; presses += 1) {
     await page.keyboard.press("Tab");
@@ -372,6 +374,7 @@ async function windows(host) {
         await choose(page, words);
         await sound(page);
         await legible(page);
+        if (LOOKS[look].colorScheme === "light") await reached(page);
         const box = await page.getByRole("dialog").boundingBox();
         assert.ok(box.x >= 0 && box.y >= 0 && box.x + box.width <= LOOKS[look].viewport.width && box.y + box.height <= LOOKS[look].viewport.height, JSON.stringify(box));
         await page.screenshot({ path: join(args.shots, `dialog-${words.split(" ")[0].toLowerCase()}-${look}.png`) });
