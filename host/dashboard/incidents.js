@@ -1,6 +1,6 @@
 // Incidents: a list of them, and one as the story of what happened.
 
-import { h, ago, said, wordy, span, clock, long, now } from "./dom.js";
+import { h, ago, said, wordy, span, clock, long } from "./dom.js";
 import { get, path, query, optional } from "./api.js";
 import { card, detail, empty, incident, some, shown, to } from "./parts.js";
 
@@ -60,11 +60,9 @@ export const one = {
   load: async (ctx) => ({ story: await optional(get(path`/incidents/${ctx.names[0]}`, ctx.signal)) }),
   view: ({ story }) => {
     if (story.trouble) return [h("h1", { key: "h1", tabindex: "-1" }, "Incident"), card("What happened", shown(story, () => null), { key: "story" })];
-    const from = Date.parse(story.opened_at);
-    const till = story.closed_at ? Date.parse(story.closed_at) : now();
     const hidden = story.steps - story.timeline.length;
     return [
-      h("header", { class: "title", key: "title" }, h("p", { class: "crumbs" }, h("a", { href: "#/incidents" }, "Incidents"), " / ", said(story.id)), h("h1", { tabindex: "-1" }, said(story.monitor)), h("p", { class: "line" }, h("span", { class: `state ${story.closed_at ? "s-up" : "s-down"}` }, story.closed_at ? "✓ over" : "✕ open"), h("span", null, "began ", ago(story.opened_at), story.closed_at ? `, lasted ${span(till - from)}` : `, ${span(till - from)} so far`), h("a", { href: to.monitor(story.tenant, story.monitor) }, "The monitor")), story.summary && h("div", { class: "lead" }, story.reason && h("span", { class: "dim" }, said(story.reason), ": "), wordy(story.summary))),
+      h("header", { class: "title", key: "title" }, h("p", { class: "crumbs" }, h("a", { href: "#/incidents" }, "Incidents"), " / ", said(story.id)), h("h1", { tabindex: "-1" }, said(story.monitor)), h("p", { class: "line" }, h("span", { class: `state ${story.closed_at ? "s-up" : "s-down"}` }, story.closed_at ? "✓ over" : "✕ open"), h("span", null, "began ", ago(story.opened_at), story.closed_at ? `, lasted ${span(Date.parse(story.closed_at) - Date.parse(story.opened_at))}` : ", not over"), h("a", { href: to.monitor(story.tenant, story.monitor) }, "The monitor")), story.summary && h("div", { class: "lead" }, story.reason && h("span", { class: "dim" }, said(story.reason), ": "), wordy(story.summary))),
       card("What happened", story.timeline.length ? [h("ol", { class: "story" }, story.timeline.map(step)), hidden > 0 && h("p", { class: "dim small" }, `${some(hidden, "more step")} ${hidden === 1 ? "was" : "were"} not kept.`), !story.closed_at && h("p", { class: "dim" }, "It is not over.")] : empty("Nothing is on record yet.", "What happens is written within a second."), { key: "story" }),
     ];
   },

@@ -41,7 +41,7 @@ function head(one, ctx) {
     h("p", { class: "crumbs" }, h("a", { href: "#/monitors" }, "Monitors"), " / ", said(one.tenant)),
     h("h1", { tabindex: "-1" }, said(one.name)),
     h("p", { class: "line" }, state(one.state), h("span", null, "for ", ago(one.since, false)), one.marks.map(mark), labels(one.labels, 12)),
-    status && h("div", { class: "note bad", key: "incident" }, h("b", null, status.is_incident ? "An incident is open" : "It fails"), " since ", ago(status.opened_at, false), status.reason && h("span", { class: "dim" }, " (", said(status.reason), ")"), ": ", status.is_incident && status.id && [h("a", { href: to.incident(status.id) }, "what happened"), ". "], wordy(status.summary)),
+    status && h("div", { class: "note bad", key: "incident" }, h("b", null, status.is_incident ? "An incident has been open" : "It has failed"), " for ", ago(status.opened_at, false), status.reason && h("span", { class: "dim" }, " (", said(status.reason), ")"), ": ", status.is_incident && status.id && [h("a", { href: to.incident(status.id) }, "what happened"), ". "], wordy(status.summary)),
     actions(one, ctx),
   );
 }

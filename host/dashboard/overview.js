@@ -84,7 +84,7 @@ function troubles(list) {
 /** One tile for each value of a label, colored by what is wrong with how many of its monitors. */
 function map(summary, by, kept) {
   const groups = summary.groups;
-  if (!groups.length) return empty("No monitor has that label.");
+  if (!groups.length) return empty(["plugin", "tenant"].includes(by) ? "There are no monitors yet." : "No monitor has that label.");
   const dense = groups.length > 60;
   // One stop for Tab; arrows go on from there. With a thousand values nobody wants to press Tab a thousand times.
   const stop = groups.some(({ value }) => value === kept.cell) ? kept.cell : groups[0].value;

@@ -81,7 +81,7 @@ export function meter(part, whole, name) {
 
 /** An incident in a list. */
 export const incident = (one) =>
-  h("li", { class: "row", key: one.id }, h("span", { class: `state ${one.closed_at ? "s-up" : "s-down"}` }, h("span", { class: "sign", "aria-hidden": "true" }, one.closed_at ? "✓" : "✕"), one.closed_at ? "over" : "open"), h("span", { class: "grow" }, h("a", { class: "name", href: to.incident(one.id), title: plain(one.monitor) }, one.tenant !== "default" && [said(one.tenant, { class: "dim" }), " / "], said(one.monitor)), one.summary && h("span", { class: "sub" }, said(one.summary))), h("span", { class: "when" }, ago(one.opened_at), h("span", { class: "sub" }, one.closed_at ? `lasted ${span(Date.parse(one.closed_at) - Date.parse(one.opened_at))}` : "not over")));
+  h("li", { class: "row", key: one.id }, h("span", { class: `state ${one.closed_at ? "s-up" : "s-down"}` }, h("span", { class: "sign", "aria-hidden": "true" }, one.closed_at ? "✓" : "✕"), one.closed_at ? "over" : "open"), h("span", { class: "grow" }, h("a", { class: "name", href: to.incident(one.id), title: plain(one.monitor) }, one.tenant !== "default" && [said(one.tenant, { class: "dim" }), h("span", { class: "dim" }, " / ")], said(one.monitor)), one.summary && h("span", { class: "sub" }, said(one.summary))), h("span", { class: "when" }, ago(one.opened_at), h("span", { class: "sub" }, one.closed_at ? `lasted ${span(Date.parse(one.closed_at) - Date.parse(one.opened_at))}` : "not over")));
 
 /** Settings, grants and the like: whatever tree it is, written as text. */
 export function tree(value) {

@@ -18,7 +18,10 @@ const LOOKS = {
   light: { colorScheme: "light", viewport: { width: 1280, height: 900 } },
   dark: { colorScheme: "dark", viewport: { width: 1280, height: 900 } },
   narrow: { colorScheme: "light", viewport: { width: 360, height: 740 }, reducedMotion: "reduce" },
+  "dark-narrow": { colorScheme: "dark", viewport: { width: 360, height: 740 } },
 };
+/** What WCAG AA asks for: of text, of large text, and of what bounds a control. */
+const CONTRAST = { text: 4.5, large: 3, bound: 3 };
 const failing = encodeURIComponent("shop-1");
 const hostile = encodeURIComponent(HOSTILE.image);
 const PAGES = [
@@ -54,9 +57,28 @@ async function check(name, body) {
   console.log(`ok ${name} (${Date.now() - since} ms)`);
 }
 
+/** What is asked and not answered yet, of each tab. The stream, which never ends, is none of it. */
+const flights = new WeakMap();
+const API = /\/api\/v1\/(?!stream)/;
+
+/** Nothing is drawn anew meanwhile: what the page asks for is answered afterwards. */
+async function still(page, body) {
+  const held = [];
+  const hold = (route) => held.push(route);
+  await page.route(API, hold);
+  await until("what was asked before", () => flights.get(page).size <= held.length);
+  try {
+    return await body();
+  } finally {
+    await page.unroute(API, hold);
+    // Whoever asked may have gone.
+    for (const route of held) await route.fallback().catch(() => {});
+  }
+}
+
 /** A tab that keeps whatever must not be. */
 async function tab(host, look = LOOKS.light, { role = "operator", answers, signedIn = true } = {}) {
-  const context = await browser.newContext({ ...look, locale: "en-GB", timezoneId: "UTC" });
+  const context = await browser.newContext({ locale: "en-GB", timezoneId: "UTC", ...look });
   const wrong = [];
   await context.addInitScript(() => {
     window.violations = [];
@@ -75,8 +97,12 @@ async function tab(host, look = LOOKS.light, { role = "operator", answers, signe
     wrong.push(`dialog: ${dialog.message()}`);
     dialog.dismiss();
   });
+  const flying = new Set();
+  flights.set(page, flying);
+  for (const end of ["requestfinished", "requestfailed"]) page.on(end, (request) => flying.delete(request));
   page.on("request", (request) => {
     const url = request.url();
+    if (API.test(url)) flying.add(request);
     if (!url.startsWith(`${host.url}/`) && !url.startsWith("data:")) wrong.push(`asked elsewhere: ${url}`);
   });
   if (answers) await answer(page, answers);
@@ -151,32 +177,98 @@ async function sound(page) {
   assert.ok(found.wide <= 0, `it is ${found.wide} px wider than the window`);
 }
 
+/** Every text against what lies behind it, and the edge of every field, as they are drawn. */
+async function legible(page) {
+  const faint = await page.evaluate((least) => {
+    const pen = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+    const known = new Map();
+    // Whatever way a color is written, the canvas knows it.
+    const rgba = (color) => {
+      if (!known.has(color)) {
+        pen.clearRect(0, 0, 1, 1);
+        pen.fillStyle = color;
+        pen.fillRect(0, 0, 1, 1);
+        const [r, g, b, a] = pen.getImageData(0, 0, 1, 1).data;
+        known.set(color, [r, g, b, a / 255]);
+      }
+      return known.get(color);
+    };
+    const over = (top, below, share = 1) => [0, 1, 2].map((at) => top[at] * top[3] * share + below[at] * (1 - top[3] * share)).concat(1);
+    const light = (color) => [0.2126, 0.7152, 0.0722].reduce((sum, part, at) => {
+      const value = color[at] / 255;
+      return sum + part * (value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4);
+    }, 0);
+    const ratio = (a, b) => {
+      const [low, high] = [light(a), light(b)].sort((x, y) => x - y);
+      return (high + 0.05) / (low + 0.05);
+    };
+    const ancestors = (node) => {
+      const all = [];
+      for (let at = node; at; at = at.parentElement) all.unshift(getComputedStyle(at));
+      return all;
+    };
+    const behind = (styles) => styles.reduce((below, style) => over(rgba(style.backgroundColor), below), rgba("Canvas"));
+    const share = (styles) => styles.reduce((product, style) => product * Number(style.opacity), 1);
+    const found = new Map();
+    const hold = (node, color, below, seen, most, what) => {
+      const value = ratio(over(rgba(color), below, seen), below);
+      if (value < most - 0.005) found.set(`${what} ${node.tagName}.${node.getAttribute("class") || ""} in ${node.parentElement?.getAttribute("class") || ""}`, `${value.toFixed(2)} of ${most}: ${(node.textContent || node.placeholder || node.name || "").slice(0, 40)}`);
+    };
+    const drawn = (node) => node.checkVisibility({ visibilityProperty: true, opacityProperty: true }) && node.getBoundingClientRect().width > 1;
+    const open = document.querySelector("dialog[open]");
+    const walker = document.createTreeWalker(open || document.body, NodeFilter.SHOW_TEXT);
+    let texts = 0;
+    while (walker.nextNode()) {
+      const node = walker.currentNode.parentElement;
+      if (!walker.currentNode.data.trim() || !drawn(node)) continue;
+      const styles = ancestors(node);
+      const own = styles.at(-1);
+      const size = parseFloat(own.fontSize);
+      const large = size >= 24 || (size >= 18.66 && Number(own.fontWeight) >= 700);
+      hold(node, node instanceof SVGElement ? own.fill : own.color, behind(styles), share(styles), large ? least.large : least.text, "text");
+      texts += 1;
+    }
+    for (const node of (open || document).querySelectorAll("input, select, textarea")) {
+      if (!drawn(node)) continue;
+      const styles = ancestors(node);
+      hold(node, getComputedStyle(node, "::placeholder").color, behind(styles), share(styles), least.text, "placeholder");
+      if (!["checkbox", "radio"].includes(node.type)) hold(node, styles.at(-1).borderTopColor, behind(styles.slice(0, -1)), share(styles), least.bound, "edge");
+    }
+    return { texts, found: [...found].map((pair) => pair.join(": ")) };
+  }, CONTRAST);
+  assert.ok(faint.texts > 5, `${faint.texts} texts`);
+  assert.deepEqual(faint.found, [], "too faint");
+}
+
 /** Presses Tab until it comes round, and holds what had the focus against what can be used. */
-async function reached(page) {
-  // Nothing may be drawn anew in between.
+const reached = (page) => still(page, async () => {
   const wanted = await page.evaluate(() => {
     document.activeElement?.blur();
     window.scrollTo(0, 0);
-    const all = [...document.querySelectorAll("a[href], button, input, select, textarea, summary, [tabindex='0']")];
-    window.wanted = all.filter((node) => !node.disabled && node.tabIndex >= 0 && node.checkVisibility({ visibilityProperty: true }));
+    // What lies behind a dialog is out of reach, and a choice of one is one stop.
+    const all = [...(document.querySelector("dialog[open]") || document).querySelectorAll("a[href], button, input, select, textarea, summary, [tabindex='0']")];
+    window.wanted = all.filter((node) => !node.matches(":disabled, [type=radio]:not(:checked)") && node.tabIndex >= 0 && node.checkVisibility({ visibilityProperty: true }));
     window.got = new Set();
     window.unseen = [];
-    return window.wanted.length;
+    // Times have a stop for each of their parts.
+    return window.wanted.length + 8 * window.wanted.filter((node) => /^(time|datetime-local)$/.test(node.type)).length;
   });
-  for (let presses = 0; presses < wanted + 5; presses += 1) {
+  // Events that are streamed may add some on the way.
+  for (let presses = 0, all = false; presses < 2 * wanted + 5 && !all; presses += 1) {
     await page.keyboard.press("Tab");
-    await page.evaluate(() => {
+    all = await page.evaluate(() => {
       const node = document.activeElement;
-      if (node === document.body) return;
+      if (node === document.body) return false;
       window.got.add(node);
       const style = getComputedStyle(node);
       if (style.outlineStyle === "none" || parseFloat(style.outlineWidth) < 1) window.unseen.push(node.outerHTML.slice(0, 200));
+      return window.wanted.every((one) => !one.isConnected || window.got.has(one));
     });
   }
   const found = await page.evaluate(() => ({ missed: window.wanted.filter((node) => node.isConnected && !window.got.has(node)).map((node) => node.outerHTML.slice(0, 200)), unseen: window.unseen }));
   assert.deepEqual(found.missed, [], "not reached by the keyboard");
   assert.deepEqual(found.unseen, [], "focus that nobody sees");
-}
+});
 
 const shot = (page, name) => page.screenshot({ path: join(args.shots, `${name}.png`), fullPage: true });
 
@@ -188,7 +280,9 @@ async function everyPage(host, name, looks, pages, answers) {
         await go(hash);
         await sound(page);
         await shot(page, `${name}-${title}-${look}`);
-        if (look !== "dark") await reached(page);
+        await legible(page);
+        // Colors change nothing of the way of the focus.
+        if (LOOKS[look].colorScheme === "light") await reached(page);
         await fine();
       });
     }
@@ -269,6 +363,119 @@ async function deeds(host) {
       { method: "POST", at: "/monitors/default/shop-1/acknowledge", body: { comment: HOSTILE.image, for: "2h" } },
       { method: "POST", at: "/silences", body: { tenant: "default", selector: 'monitor="shop-1"', for: "2h" } },
     ]);
+    // What names no field stands above the buttons, and the host may be asked again.
+    await page.route("**/api/v1/**/pause", (route) => route.fulfill({ status: 409, contentType: "application/problem+json", body: JSON.stringify({ title: "no", detail: `there are as many as there may be: ${HOSTILE.script}` }) }));
+    await page.getByRole("button", { name: "Pause" }).click();
+    await page.getByLabel("Comment").fill("why");
+    await page.keyboard.press("Enter");
+    await page.getByRole("alert").getByText("as many as there may be").waitFor();
+    assert.equal(await page.getByLabel("Comment").inputValue(), "why");
+    await page.unroute("**/api/v1/**/pause");
+    await page.keyboard.press("Enter");
+    await page.getByText("Pause: done").waitFor();
+    assert.deepEqual(posted[2], { method: "POST", at: "/monitors/default/shop-1/pause", body: { comment: "why", for: "2h" } });
+    await fine();
+    await close();
+  });
+}
+
+/** The dialog for what recurs: by keyboard, in each look, against the real API. */
+async function windows(host) {
+  const title = "New maintenance window";
+  const opened = async (page, key = "Enter") => {
+    await page.getByRole("button", { name: "New window" }).focus();
+    await page.keyboard.press(key);
+    await page.getByRole("dialog", { name: title }).waitFor();
+  };
+  const focused = (page) => page.evaluate(() => document.activeElement.name || document.activeElement.textContent);
+  const choose = (page, words) => page.getByRole("radio", { name: words }).check();
+  for (const look of Object.keys(LOOKS)) {
+    await check(`${look}: the dialog of a window`, async () => {
+      const { page, go, fine, close } = await tab(host, LOOKS[look], { answers: {} });
+      await go("#/quiet");
+      await opened(page);
+      for (const words of ["Now", "Later", "Every week"]) {
+        await choose(page, words);
+        await sound(page);
+        await legible(page);
+        if (LOOKS[look].colorScheme === "light") await reached(page);
+        const box = await page.getByRole("dialog").boundingBox();
+        assert.ok(box.x >= 0 && box.y >= 0 && box.x + box.width <= LOOKS[look].viewport.width && box.y + box.height <= LOOKS[look].viewport.height, JSON.stringify(box));
+        await page.screenshot({ path: join(args.shots, `dialog-${words.split(" ")[0].toLowerCase()}-${look}.png`) });
+      }
+      await fine();
+      await close();
+    });
+  }
+  await check("a recurring window is made by keyboard; what the host refuses is shown, and nothing written is lost", async () => {
+    const berlin = { ...LOOKS.light, timezoneId: "Europe/Berlin" };
+    const { page, go, fine, close } = await tab(host, berlin);
+    await go("#/quiet");
+    await opened(page, "Space");
+    assert.equal(await focused(page), "selector");
+    await page.keyboard.type('site="lyon"');
+    await page.keyboard.press("Escape");
+    await page.getByRole("dialog").waitFor({ state: "detached" });
+    assert.equal(await focused(page), "New window …", "the focus goes back");
+
+    await opened(page);
+    await page.keyboard.type('site="lyon"');
+    await page.getByText("It means 6 monitors now.").waitFor();
+    await page.keyboard.press("Tab");
+    await page.keyboard.press("ArrowDown");
+    await page.keyboard.press("ArrowDown");
+    await page.keyboard.press("Enter");
+    // No day is not every day.
+    await page.getByText("no day at all").waitFor();
+    assert.equal(await focused(page), "days");
+    assert.equal(await page.evaluate(() => document.getElementById(document.activeElement.getAttribute("aria-describedby")).textContent), "no day at all");
+    // Far from today, whichever day that is: it begins later.
+    const days = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
+    const day = days[(new Date().getUTCDay() + 3) % 7];
+    await page.locator(`input[name=days][value=${day}]`).focus();
+    await page.keyboard.press("Space");
+    await page.locator("input[name=at]").fill("04:30");
+    await page.locator("input[name=for]:enabled").fill("never");
+    await page.locator("input[name=comment]").fill(HOSTILE.image);
+    const zone = page.locator("input[name=zone]");
+    assert.equal(await zone.inputValue(), "Europe/Berlin", "that of the browser");
+    await zone.fill("Mars/Olympus");
+    await page.keyboard.press("Enter");
+    await page.getByText("`Mars/Olympus` is no time zone").waitFor();
+    await page.screenshot({ path: join(args.shots, "dialog-wrong.png") });
+    await legible(page);
+    assert.equal(await focused(page), "zone");
+    await zone.fill("Europe/Paris");
+    await page.keyboard.press("Enter");
+    await page.locator("input[name=for]:enabled[aria-invalid]").waitFor();
+    assert.deepEqual(await page.evaluate(() => Object.fromEntries(new FormData(document.querySelector("dialog form")))), { selector: 'site="lyon"', when: "again", days: day, at: "04:30", for: "never", zone: "Europe/Paris", comment: HOSTILE.image });
+    await page.locator("input[name=for]:enabled").fill("1h30m");
+    await page.keyboard.press("Enter");
+    await page.getByRole("dialog").waitFor({ state: "detached" });
+    assert.equal(await focused(page), "New window …");
+    const [made] = (await host.ask("/api/v1/maintenance")).orders;
+    assert.deepEqual([made.selector, made.days, made.at, made.for, made.zone, made.comment, made.by, made.active], ['site="lyon"', [day], "04:30", "1h30m", "Europe/Paris", HOSTILE.image, "operator", false]);
+    const row = page.locator(".row", { hasText: "Europe/Paris" });
+    await row.getByText("to come").waitFor();
+    await row.getByRole("button", { name: /^End it/ }).click();
+    await row.waitFor({ state: "detached" });
+
+    // Once, later, by the clocks that are said.
+    await opened(page);
+    await page.keyboard.type('site="oslo"');
+    await choose(page, "Later");
+    await page.locator("input[name=from]").fill("2099-07-01T22:00");
+    await page.locator("input[name=until]").fill("2099-07-01T20:00");
+    await page.keyboard.press("Enter");
+    await page.getByText("it ends before it begins").waitFor();
+    assert.equal(await focused(page), "until");
+    await page.locator("input[name=until]").fill("2099-07-02T02:00");
+    await page.keyboard.press("Enter");
+    await page.getByRole("dialog").waitFor({ state: "detached" });
+    const [once] = (await host.ask("/api/v1/maintenance")).orders;
+    assert.deepEqual([once.from, once.until, once.days].map((time) => time && new Date(time).toISOString()), ["2099-07-01T20:00:00.000Z", "2099-07-02T00:00:00.000Z", null]);
+    await page.getByRole("button", { name: 'End it: site="oslo"' }).click();
+    await page.getByText("Nothing is under maintenance.").waitFor();
     await fine();
     await close();
   });
@@ -396,7 +603,7 @@ try {
   if (args.million) {
     await withHost(million(aim), { "rows.ndjson": rows(1_000_000) }, async (host) => {
       await until("a million monitors", async () => ((await host.ask("/api/v1/monitors?limit=1"))?.total ?? 0) === 1_000_000);
-      await everyPage(host, "million", ["light", "narrow"], [["overview", "#/"], ["monitors", "#/monitors?sort=state"], ["map", "#/?by=rack"], ["monitor", "#/monitors/default/host-97"]]);
+      await everyPage(host, "million", Object.keys(LOOKS), [["overview", "#/"], ["monitors", "#/monitors?sort=state"], ["map", "#/?by=rack"], ["monitor", "#/monitors/default/host-97"]]);
       await weight(host);
     });
   } else {
@@ -411,9 +618,10 @@ try {
       const real = PAGES.filter(([title]) => title !== "incident");
       const [incident] = (await host.ask("/api/v1/incidents?open=true&limit=1")).incidents;
       real.push(["incident", `#/incidents/${incident.id}`]);
-      await everyPage(host, "real", ["light"], real);
+      await everyPage(host, "real", ["light", "dark"], real);
       await signing(host);
       await deeds(host);
+      await windows(host);
       await looking(host);
       await streaming(host, answers);
       await lost(host);
@@ -421,7 +629,7 @@ try {
     });
     await withHost(nothing, {}, async (host) => {
       const pages = PAGES.filter(([title]) => !title.startsWith("monitor-") && title !== "incident");
-      await everyPage(host, "empty", ["light", "narrow"], pages);
+      await everyPage(host, "empty", Object.keys(LOOKS), pages);
       await check("a viewer without a token gets in where that is allowed", async () => {
         const { page, fine, close } = await tab(host, LOOKS.light, { signedIn: false });
         await page.goto(`${host.url}/`);
