@@ -86,10 +86,10 @@ impl Trial {
     ///
     /// # Errors
     /// There is none, or this machine can't run wasm.
-    pub fn load_bare(path: &Path) -> Result<Result<Bare, Vec<String>>> {
+    pub fn load_bare(path: &Path, memory_bytes: u64) -> Result<Result<Bare, Vec<String>>> {
         let mut found = plugins::read(&with_manifest(path)).map_err(|problem| anyhow!("{problem}"))?;
         let manifest = found.manifest.take();
-        let sandbox = sandbox_for(0, None)?;
+        let sandbox = sandbox_for(memory_bytes, None)?;
         let clock = Clock::system();
         let begun = clock.mono();
         let plugin = match sandbox::load(&sandbox, found) {

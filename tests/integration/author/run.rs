@@ -286,6 +286,25 @@ fn a_manifest_that_says_something_else_is_found() {
     );
 }
 
+/// What it does then, its settings say, and its schema allows each of it.
+#[test]
+fn a_plugin_that_its_settings_can_break_is_found() {
+    let plugin = Plugin::chaos(&[]);
+    let run = pulse_host(&["plugin", "verify", plugin.path(), "--output", "json"]);
+    assert_eq!(run.code, 1, "{run:?}");
+    let json = run.json();
+    for kind in ["pulse", "intervention", "code"] {
+        let check = check(&json, &format!("settings for {kind}"));
+        assert_eq!(check["ok"], false, "{json}");
+        let found = check["found"].as_str().unwrap();
+        assert!(
+            found.starts_with('`') && found.contains(", which its schema allows, "),
+            "{found}"
+        );
+    }
+    assert_eq!(check(&json, "schema")["ok"], true);
+}
+
 #[test]
 fn what_is_no_plugin_is_a_failed_check() {
     let folder = tempfile::TempDir::new().unwrap();
