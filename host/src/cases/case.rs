@@ -193,6 +193,19 @@ impl Case {
         }
     }
 
+    /// What several executions in one instance take along, one after the other: to measure what that costs, not to hold
+    /// them to what the case says.
+    #[must_use]
+    pub fn play_in_kept_instance(&self, times: u32) -> Vec<Arc<Course>> {
+        let time = Arc::new(GuestTime::new(self.origin, false));
+        let course = |_| {
+            let (script, _) = CaseScript::new(Arc::clone(&self.calls), self.recorded.is_some());
+            let stage = Stage::new(Arc::clone(&time), Box::new(script));
+            Arc::new(Course::Played(stage.in_kept_instance()))
+        };
+        (0..times).map(course).collect()
+    }
+
     /// What did not go as the case says, with the component of that digest.
     #[must_use]
     pub fn failures(

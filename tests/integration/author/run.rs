@@ -338,6 +338,8 @@ fn figures_and_limits_come_from_runs() {
     let fuel = json["fuel"]["max"].as_u64().unwrap();
     assert!(json["suggested"]["fuel"].as_u64().unwrap() >= 2 * fuel);
     assert!(json["peak_memory_bytes"]["max"].as_u64().unwrap() > 0);
+    // Runs in one instance, whose calls the case answers as well.
+    assert!(json["reused_cpu_nanoseconds"]["median"].as_u64().unwrap() > 0);
     assert!(json["compile_seconds"].as_f64().unwrap() > 0.0);
     // What is suggested is a configuration.
     let suggested: toml::Table = json["suggested"]["toml"].as_str().unwrap().parse().unwrap();
@@ -352,6 +354,7 @@ fn figures_and_limits_come_from_runs() {
         "compile",
         "load from cache",
         "fresh: CPU",
+        "reused: CPU",
         "median",
         "[plugins.http]",
     ] {

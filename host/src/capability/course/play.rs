@@ -31,6 +31,7 @@ pub trait Script: Send {
 pub struct Stage {
     pub(super) time: Arc<GuestTime>,
     script: Mutex<Box<dyn Script>>,
+    kept: bool,
 }
 
 impl Stage {
@@ -40,7 +41,20 @@ impl Stage {
         Self {
             time,
             script: Mutex::new(script),
+            kept: false,
         }
+    }
+
+    /// The same in an instance that had jobs before, where its job's profile has it used again. What such a one remembers
+    /// is not in the script, and so this is for measuring. All that is played in it is on the same time.
+    #[must_use]
+    pub fn in_kept_instance(self) -> Self {
+        Self { kept: true, ..self }
+    }
+
+    /// Whether it may be played there.
+    pub(super) fn is_kept(&self) -> bool {
+        self.kept
     }
 
     pub(super) async fn play(&self, lease: &Lease, ask: &Ask) -> Reply {
