@@ -338,8 +338,10 @@ fn figures_and_limits_come_from_runs() {
     let fuel = json["fuel"]["max"].as_u64().unwrap();
     assert!(json["suggested"]["fuel"].as_u64().unwrap() >= 2 * fuel);
     assert!(json["peak_memory_bytes"]["max"].as_u64().unwrap() > 0);
-    // Runs in one instance, whose calls the case answers as well.
+    // Runs in one instance, whose calls the case answers as well: it has read its settings before.
     assert!(json["reused_cpu_nanoseconds"]["median"].as_u64().unwrap() > 0);
+    let least = json["fuel"]["min"].as_u64().unwrap();
+    assert!(json["reused_fuel"]["max"].as_u64().unwrap() < least, "{json}");
     assert!(json["compile_seconds"].as_f64().unwrap() > 0.0);
     // What is suggested is a configuration.
     let suggested: toml::Table = json["suggested"]["toml"].as_str().unwrap().parse().unwrap();
@@ -434,6 +436,8 @@ fn an_instance_that_is_used_again_is_measured_beside_fresh_ones() {
         json["reused_cpu_nanoseconds"]["median"].as_u64().unwrap() > 0,
         "{json}"
     );
+    let fuel = |key: &str, which: &str| json[key][which].as_u64().unwrap();
+    assert!(fuel("reused_fuel", "max") < fuel("fuel", "min"), "{json}");
     assert!(Path::new(&chaos()).metadata().unwrap().len() == json["size_bytes"].as_u64().unwrap());
     let bad = pulse_host(&[
         "plugin",

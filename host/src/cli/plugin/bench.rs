@@ -94,7 +94,8 @@ fn shown(measured: &Measured) -> Result<String> {
         row(out, name, spread, time)?;
     }
     row(out, "host calls", &measured.fresh.host, time)?;
-    row(out, "fuel", &measured.fresh.fuel, grouped)?;
+    row(out, "fresh: fuel", &measured.fresh.fuel, grouped)?;
+    row(out, "reused: fuel", &measured.reused.fuel, grouped)?;
     row(out, "peak memory, KiB", &measured.fresh.memory, |bytes| {
         grouped(bytes.div_ceil(1024))
     })?;
@@ -143,6 +144,7 @@ fn to_json(measured: &Measured) -> Value {
         "reused_wall_nanoseconds": spread(&measured.reused.wall),
         "host_nanoseconds": spread(&measured.fresh.host),
         "fuel": spread(&measured.fresh.fuel),
+        "reused_fuel": spread(&measured.reused.fuel),
         "peak_memory_bytes": spread(&measured.fresh.memory),
         "suggested": {
             "fuel": limits.fuel,
