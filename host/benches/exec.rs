@@ -5,13 +5,14 @@
 //! - `bare-N`: N threads that make a store with its WASI context, an instance, one call, and drop all that;
 //! - `fresh-N`, `reuse-N`: N workers, fed with batches through the channels and giving their results back through the
 //!   channel of results; the feeder is a thread of the same process and counts;
+//! - `noted-1`: `fresh-1` with everything noted that a job does, as it is of the one job that may open an incident;
 //! - `host-fresh`, `host-reuse`: the whole host with two workers and more due than it can do.
 
 mod support;
 
 use anyhow::{Context as _, Result, bail};
 use pulse_host::{
-    app::{Host, Plan},
+    app::{Host, Plan, Traces},
     clock::Clock,
     domain::{
         grant::Grants,
@@ -30,9 +31,10 @@ use support::{
     setup,
 };
 
-const PARTS: [&str; 8] = [
+const PARTS: [&str; 9] = [
     "bare-1",
     "fresh-1",
+    "noted-1",
     "reuse-1",
     "bare-2",
     "fresh-2",
@@ -65,10 +67,11 @@ fn main() -> Result<()> {
     match arguments.subcommand.as_deref() {
         Some("bare-1") => return bare(&arguments, 1),
         Some("bare-2") => return bare(&arguments, 2),
-        Some("fresh-1") => return workers(&arguments, 1, 0),
-        Some("fresh-2") => return workers(&arguments, 2, 0),
-        Some("reuse-1") => return workers(&arguments, 1, REUSE),
-        Some("reuse-2") => return workers(&arguments, 2, REUSE),
+        Some("fresh-1") => return workers(&arguments, 1, 0, false),
+        Some("noted-1") => return workers(&arguments, 1, 0, true),
+        Some("fresh-2") => return workers(&arguments, 2, 0, false),
+        Some("reuse-1") => return workers(&arguments, 1, REUSE, false),
+        Some("reuse-2") => return workers(&arguments, 2, REUSE, false),
         Some("host-fresh") => return host(&arguments, 0),
         Some("host-reuse") => return host(&arguments, REUSE),
         Some(other) => bail!("there is no part `{other}`; there are {}", PARTS.join(", ")),
@@ -94,10 +97,13 @@ fn bare(arguments: &Arguments, threads: usize) -> Result<()> {
     arguments.report(&figures(floor.jobs, floor.elapsed, &floor.used))
 }
 
-fn workers(arguments: &Arguments, threads: usize, reuse: u32) -> Result<()> {
+fn workers(arguments: &Arguments, threads: usize, reuse: u32, noted: bool) -> Result<()> {
     let settings = host_settings(threads)?;
     let clock = Clock::system();
     let (sandbox, library) = setup::load(&settings, &clock, &[support::guest("noop")?])?;
+    if noted {
+        sandbox.kept_by(Traces::start(&settings.data_dir, clock.clone())?);
+    }
     let class = class(reuse);
     let specs = (0..SPECS).map(|number| monitor(number, &class)).collect();
     let pace = Pace {
@@ -106,6 +112,9 @@ fn workers(arguments: &Arguments, threads: usize, reuse: u32) -> Result<()> {
         gap: Duration::ZERO,
     };
     let mut feeder = Feeder::start(sandbox, library, &settings, clock.clone(), specs, pace)?;
+    if noted {
+        feeder.note();
+    }
     let jobs = (if reuse > 1 { REUSE_JOBS } else { FRESH_JOBS }) * threads as u64;
     feeder.feed(jobs / 10)?;
     let (before, since) = (Figures::now()?, clock.mono());
@@ -178,6 +187,7 @@ fn summary(rounds: &[Round]) -> Result<Value> {
         "rounds": rounds.len(),
         "parts": report::medians(rounds, &PARTS)?,
         "cpu_fresh_1_to_bare_1": cpu("fresh-1", "bare-1")?,
+        "cpu_noted_1_to_fresh_1": cpu("noted-1", "fresh-1")?,
         "cpu_fresh_2_to_bare_2": cpu("fresh-2", "bare-2")?,
         "cpu_host_fresh_to_bare_2": cpu("host-fresh", "bare-2")?,
         "scaling_of_bare": report::median(rounds, bare)?,
@@ -193,6 +203,7 @@ fn print(result: &Value) -> Result<()> {
             "CPU per job, one fresh worker : bare loop",
             "cpu_fresh_1_to_bare_1",
         ),
+        ("CPU per job, noted : not noted", "cpu_noted_1_to_fresh_1"),
         (
             "CPU per job, two fresh workers : bare loops",
             "cpu_fresh_2_to_bare_2",

@@ -6,6 +6,7 @@
 //! - `native`: tokio and hyper on one thread: connect, send, read, close;
 //! - `fresh`, `reuse`: one worker with the `http` plugin, a fresh instance for each check or one used a thousand times;
 //!   the feeder is a thread of the same process and counts;
+//! - `noted`: `fresh` with everything noted that a check does, as it is of the one check that may open an incident;
 //! - `exporter`: `/probe` of the blackbox exporter, of which only the exporter's own CPU time counts.
 //!
 //! A program that is not installed is left out, with a word about it.
@@ -17,6 +18,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty};
 use hyper_util::rt::TokioIo;
 use pulse_host::{
+    app::Traces,
     clock::Clock,
     domain::{
         host::HostSettings,
@@ -54,9 +56,10 @@ fn main() -> Result<()> {
     };
     match arguments.subcommand.as_deref() {
         Some("native") => return native(&arguments),
-        Some("fresh") => return checks(&arguments, 0),
-        Some("reuse") => return checks(&arguments, REUSE),
-        Some(other) => bail!("there is no part `{other}`; there are native, fresh and reuse"),
+        Some("fresh") => return checks(&arguments, 0, false),
+        Some("noted") => return checks(&arguments, 0, true),
+        Some("reuse") => return checks(&arguments, REUSE, false),
+        Some(other) => bail!("there is no part `{other}`; there are native, fresh, noted and reuse"),
         None => {}
     }
     let Some(nginx) = peer::nginx()? else {
@@ -71,7 +74,7 @@ fn main() -> Result<()> {
     for round in 1..=arguments.rounds {
         eprintln!("round {round} of {}", arguments.rounds);
         let mut parts = BTreeMap::new();
-        for part in ["native", "fresh", "reuse"] {
+        for part in ["native", "fresh", "noted", "reuse"] {
             parts.insert(part, support::run_part(part, &arguments)?);
         }
         if let Some(exporter) = &exporter {
@@ -154,12 +157,15 @@ fn together<F: Future<Output = Result<()>> + 'static>(
     })
 }
 
-fn checks(arguments: &Arguments, reuse: u32) -> Result<()> {
+fn checks(arguments: &Arguments, reuse: u32, noted: bool) -> Result<()> {
     let target = target(arguments)?;
     let mut settings = HostSettings::new(process::scratch()?);
     settings.workers = Some(NonZeroUsize::MIN);
     let clock = Clock::system();
     let (sandbox, library) = setup::load(&settings, &clock, &[support::plugin("http")?])?;
+    if noted {
+        sandbox.kept_by(Traces::start(&settings.data_dir, clock.clone())?);
+    }
     let class = Arc::new(class(reuse));
     let specs = (0..1_000).map(|number| monitor(number, target, &class)).collect();
     let mut feeder = Feeder::start(
@@ -174,6 +180,9 @@ fn checks(arguments: &Arguments, reuse: u32) -> Result<()> {
             gap: RUN_GAP,
         },
     )?;
+    if noted {
+        feeder.note();
+    }
     feeder.feed(CHECKS / 10)?;
     let (before, since) = (Figures::now()?, clock.mono());
     feeder.feed(CHECKS)?;
@@ -241,14 +250,14 @@ fn probes(exporter: &Peer, target: SocketAddr) -> Result<Value> {
 
 /// Prints medians and ratios, and returns them.
 fn summary(rounds: &[Round], with_exporter: bool) -> Result<Value> {
-    let mut parts = vec!["native", "fresh", "reuse"];
+    let mut parts = vec!["native", "fresh", "noted", "reuse"];
     if with_exporter {
         parts.push("exporter");
     }
     let medians = report::medians(rounds, &parts)?;
     report::print(&medians, &parts)?;
     let mut result = json!({ "rounds": rounds.len(), "parts": medians });
-    let mut ratios = vec![("fresh", "native"), ("reuse", "native")];
+    let mut ratios = vec![("fresh", "native"), ("reuse", "native"), ("noted", "fresh")];
     if with_exporter {
         ratios.extend([("exporter", "fresh"), ("exporter", "reuse")]);
     }

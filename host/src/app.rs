@@ -28,6 +28,7 @@ pub use lock::{Survey, survey};
 pub use probe::{Probed, Refused, probe_monitor, probe_plugin};
 pub use room::{is_short, needed};
 pub use tenants::{Amounts, Figures, figures, shown_age};
+pub use traces::Traces;
 pub use trial::{MEMORY_BYTES_MAX, Ran, Trial};
 pub use verify::{Check, verify};
 pub use wrong::{Wrong, tenants_json, tenants_text};

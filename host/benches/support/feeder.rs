@@ -23,6 +23,8 @@ pub struct Feeder {
     clock: Clock,
     specs: Cycle<IntoIter<MonitorSpec>>,
     pace: Pace,
+    /// Whether what jobs do is noted, as of those that may open an incident.
+    noted: bool,
 }
 
 /// How jobs are fed.
@@ -65,7 +67,13 @@ impl Feeder {
             clock,
             specs: specs.into_iter().cycle(),
             pace,
+            noted: false,
         })
+    }
+
+    /// From now on what jobs do is noted.
+    pub fn note(&mut self) {
+        self.noted = true;
     }
 
     /// Has that many jobs done. All must come out healthy.
@@ -103,12 +111,10 @@ impl Feeder {
     fn send(&mut self, count: usize) -> bool {
         let (now, wall) = (self.clock.mono(), self.clock.wall());
         let mut batch = self.outlets.pulse.buffer();
-        batch.extend(
-            self.specs
-                .by_ref()
-                .take(count)
-                .map(|spec| Job::alone(spec, now, wall)),
-        );
+        batch.extend(self.specs.by_ref().take(count).map(|spec| Job {
+            trace: self.noted,
+            ..Job::alone(spec, now, wall)
+        }));
         self.outlets.pulse.try_send(batch).is_ok()
     }
 

@@ -104,8 +104,8 @@ pub struct Measured {
     pub first: Duration,
     /// Runs in a fresh instance each.
     pub fresh: Runs,
-    /// Runs in one instance; none if they don't share one, as with a case.
-    pub reused: Option<Runs>,
+    /// Runs in one instance. It is made anew after each run that comes to no good end.
+    pub reused: Runs,
 }
 
 impl Measured {
@@ -173,23 +173,22 @@ pub fn bench(
     }
     let plugin = trial.plugin()?;
     let fresh = run(&trial, count, &scene)?;
-    let reused = match &case {
-        // A script is for an execution that keeps nothing.
-        Some(_) => None,
-        None => {
-            let scene = Scene {
-                reuse: u32::MAX,
-                ..scene.clone()
-            };
-            // The first of them makes the instance.
-            let rans = run(&trial, count.saturating_add(1), &scene)?;
-            Some(rans)
-        }
+    let kept = Scene {
+        reuse: u32::MAX,
+        ..scene.clone()
     };
-    let reused = reused.as_deref().map(|rans| rans.get(1..).unwrap_or_default());
+    // The first of them makes the instance.
+    let reused = match &case {
+        Some(case) => {
+            let courses = case.play_in_kept_instance(count.saturating_add(1));
+            trial.run_often(courses.iter().map(|course| (&kept, Some(course))))?
+        }
+        None => run(&trial, count.saturating_add(1), &kept)?,
+    };
+    let reused = reused.get(1..).unwrap_or_default();
     let bad: Vec<&Ran> = fresh
         .iter()
-        .chain(reused.unwrap_or_default())
+        .chain(reused)
         .filter(|ran| {
             !matches!(
                 ran.outcome,
@@ -211,7 +210,7 @@ pub fn bench(
         load,
         first: first.first().map_or(Duration::ZERO, |ran| ran.usage.wall),
         fresh: Runs::of(&fresh),
-        reused: reused.map(Runs::of),
+        reused: Runs::of(reused),
     })
 }
 

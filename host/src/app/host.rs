@@ -232,10 +232,12 @@ pub fn run(mut prepared: Prepared, listen: Option<Listen>) -> Result<()> {
             seen,
             estate,
         );
+        let since = prepared.since;
         // What was read of the configuration is the scheduler's now.
         drop(prepared);
         let reloads = tokio::spawn(watch::serve(
             reloader,
+            since,
             Arc::clone(&host.shelf),
             hangup,
             suspects,

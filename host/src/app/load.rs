@@ -8,7 +8,7 @@ use super::{
 use crate::{
     clock::Clock,
     config::{self, Config, Draft, Filed, Keep, Progress},
-    domain::{host::HostSettings, managed::Documents, plugin::Facts, tenant::Tenant},
+    domain::{host::HostSettings, managed::Documents, plugin::Facts, tenant::Tenant, time::Wall},
     plugins::{self, lock::Gate},
     sandbox::{
         self, Compiler, Library, Plugin, Sandbox, SandboxSettings,
@@ -47,6 +47,8 @@ pub struct Prepared {
     pub(super) gate: Gate,
     pub(super) sandbox: Arc<Sandbox>,
     pub(super) clock: Clock,
+    /// When the reading of all that began: what has changed since may not be in it.
+    pub(super) since: Wall,
     /// Monitors that were given over the API, those among them that are not in effect.
     pub(super) documents: Documents,
     /// Where all of that was looked for.
@@ -137,6 +139,10 @@ pub(super) fn prepare_beside(
             plugins: Vec::new(),
         }))
     };
+    let since = match &present {
+        Some(present) => present.clock.wall(),
+        None => Clock::system().wall(),
+    };
     let config_path = match config::default_paths(places.config) {
         Ok(path) => path,
         Err(message) => return wrong(Why::Nowhere(message)),
@@ -198,6 +204,7 @@ pub(super) fn prepare_beside(
                 gate,
                 sandbox,
                 clock,
+                since,
                 sources: Sources::of(places),
                 folders,
             })

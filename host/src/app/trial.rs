@@ -6,7 +6,10 @@ use crate::{
     cases::Scene,
     clock::Clock,
     config::Draft,
-    domain::outcome::{Outcome, Usage},
+    domain::{
+        job::Job,
+        outcome::{Outcome, Usage},
+    },
     plugins::{self, Manifest},
     sandbox::{self, Executor, Library, Plugin, Sandbox, SandboxSettings},
 };
@@ -86,10 +89,10 @@ impl Trial {
     ///
     /// # Errors
     /// There is none, or this machine can't run wasm.
-    pub fn load_bare(path: &Path) -> Result<Result<Bare, Vec<String>>> {
+    pub fn load_bare(path: &Path, memory_bytes: u64) -> Result<Result<Bare, Vec<String>>> {
         let mut found = plugins::read(&with_manifest(path)).map_err(|problem| anyhow!("{problem}"))?;
         let manifest = found.manifest.take();
-        let sandbox = sandbox_for(0, None)?;
+        let sandbox = sandbox_for(memory_bytes, None)?;
         let clock = Clock::system();
         let begun = clock.mono();
         let plugin = match sandbox::load(&sandbox, found) {
@@ -147,8 +150,22 @@ impl Trial {
         let mut rans = Vec::new();
         runtime.block_on(async {
             let executor = Executor::new(Arc::clone(&self.sandbox), Arc::clone(&self.library));
+            let mut last: Option<(&Scene, Job)> = None;
             for (scene, course) in scenes {
-                let job = scene.job(&plugin.facts, clock.mono());
+                let now = clock.mono();
+                // An instance is used again only for the very profile that it was made for.
+                let job = match &last {
+                    Some((same, job)) if std::ptr::eq(*same, scene) => Job {
+                        due: now,
+                        sent: now,
+                        ..job.clone()
+                    },
+                    _ => {
+                        let job = scene.job(&plugin.facts, now);
+                        last = Some((scene, job.clone()));
+                        job
+                    }
+                };
                 let (result, log) = match course {
                     Some(course) => executor.execute_along(job, Arc::clone(course)).await,
                     None => executor.execute_keeping_log(job).await,

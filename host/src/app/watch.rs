@@ -8,6 +8,7 @@ use super::{
     reload::{Done, FILES_CHANGED, Reloader, Suspect},
 };
 use crate::{
+    domain::time::Wall,
     http::{
         Wish,
         change::{CHANGES_MAX, Change},
@@ -19,6 +20,7 @@ use anyhow::{Context as _, Result};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _, event::ModifyKind};
 use std::{
     collections::BTreeSet,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -38,19 +40,23 @@ const REST: u32 = 4;
 const REST_MAX: Duration = Duration::from_secs(60);
 /// Folders that are watched, and entries of one folder that are looked at for folders in it.
 const FOLDERS_MAX: usize = 8_192;
+/// By how much the time of a file may be behind: a tick of the slowest kernels.
+const TICK_MS: u64 = 10;
 /// Suspects that may wait; one that finds no room comes again with its next quarantine.
 pub(super) const SUSPECTS_MAX: usize = 64;
 
-/// Reloads whenever there is a reason, until it is dropped.
+/// Reloads whenever there is a reason, until it is dropped. `since`: when the reading of what runs began.
 pub(super) async fn serve(
     mut reloader: Reloader,
+    since: Wall,
     shelf: Arc<Shelf>,
     mut hangup: Signal,
     mut suspects: mpsc::Receiver<Suspect>,
     mut wishes: mpsc::Receiver<Wish>,
     mut changes: mpsc::Receiver<Change>,
 ) {
-    let mut eyes = Eyes::open(reloader.data_dir());
+    let own = reloader.data_dir().canonicalize().ok();
+    let mut eyes = Eyes::open(own.clone());
     let Some((back, wanted)) = blocking(reloader, |reloader| {
         reloader.keep_copies();
         folders(reloader)
@@ -61,8 +67,19 @@ pub(super) async fn serve(
     };
     reloader = back;
     eyes.look_at(wanted);
-    // Nothing was watched before.
-    eyes.pending = false;
+    // Nothing was watched before: what has changed since it was read is found by its time, or not at all.
+    let watched = eyes.folders.clone();
+    let Some((back, changed)) = blocking(reloader, move |_| {
+        watched
+            .iter()
+            .any(|folder| has_changed(folder, own.as_deref(), since))
+    })
+    .await
+    else {
+        return;
+    };
+    reloader = back;
+    eyes.pending = changed;
     loop {
         let cause = tokio::select! {
             Some(()) = hangup.recv() => Cause::Signal,
@@ -164,9 +181,9 @@ struct Eyes {
 }
 
 impl Eyes {
-    fn open(data_dir: &Path) -> Self {
+    /// What happens in the folder `own` is of the host itself.
+    fn open(own: Option<PathBuf>) -> Self {
         let (sender, events) = mpsc::channel(1);
-        let own = data_dir.canonicalize().ok();
         let told = sender.clone();
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
             let matters = match event {
@@ -246,6 +263,22 @@ impl Eyes {
     }
 }
 
+/// Whether a folder, or a file in it, has become another since then. A file system tells the time of the kernel's last tick.
+fn has_changed(folder: &Path, own: Option<&Path>, since: Wall) -> bool {
+    let since = i64::try_from(since.0.saturating_sub(TICK_MS)).unwrap_or(i64::MAX);
+    let is_later = |path: &Path| {
+        path.metadata().is_ok_and(|about| {
+            let ms = about.ctime().saturating_mul(1_000) + about.ctime_nsec() / 1_000_000;
+            ms >= since
+        })
+    };
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut paths = entries.take(FOLDERS_MAX).map(|entry| entry.path());
+    // What was removed shows in the folder alone; one in which the host has just made its own shows that.
+    let holds_own = own.is_some_and(|own| own.parent() == Some(folder));
+    !holds_own && is_later(folder) || paths.any(|path| Some(&*path) != own && is_later(&path))
+}
+
 /// The folders in which a change matters: those of plugins, one level down too, and those of configurations.
 fn folders(reloader: &Reloader) -> BTreeSet<PathBuf> {
     let mut folders = BTreeSet::new();
@@ -284,4 +317,33 @@ fn folders(reloader: &Reloader) -> BTreeSet<PathBuf> {
     }
     add(&holder(&lock::path(sources.places(), Some(config))));
     folders
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+
+    #[test]
+    fn what_became_another_while_it_was_read_is_found_by_its_time() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let (file, own) = (folder.path().join("a.toml"), folder.path().join("data"));
+        let before = Clock::system().wall();
+        std::fs::create_dir(&own).unwrap();
+        assert!(
+            !has_changed(folder.path(), Some(&own), before),
+            "it is the host's own"
+        );
+        assert!(has_changed(folder.path(), None, before));
+        std::fs::write(&file, "a").unwrap();
+        let after = Wall(before.0 + 60_000);
+        let changed = |since| has_changed(folder.path(), Some(&own), since);
+        assert!(changed(before), "it was written a moment ago");
+        assert!(!changed(after));
+        // The host's own folder is no matter: only of what lies beside it.
+        let inner = own.join("inner");
+        std::fs::create_dir(&inner).unwrap();
+        assert!(!has_changed(&own, Some(&inner), after) && has_changed(&own, None, before));
+        assert!(!has_changed(&folder.path().join("none"), None, before));
+    }
 }

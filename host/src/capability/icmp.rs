@@ -93,6 +93,53 @@ pub struct Response {
     pub replies: Vec<Reply>,
 }
 
+/// Why the host refuses to ask before it looks at grants, if it does.
+pub(super) fn refusal(request: &Request) -> Option<Failure> {
+    if request.timeout_ms == Some(0) {
+        return Some(Failure::invalid("timeout-ms is 0"));
+    }
+    let host = || Host::parse(&request.host).map_err(Failure::invalid);
+    check(request).and_then(|()| host()).err()
+}
+
+/// What of an answer has come after that much time: requests that had not gone out by then, and answers that had not come,
+/// are none.
+pub(super) fn within(request: &Request, response: Response, span: Duration) -> Response {
+    let interval = Duration::from_millis(request.interval_ms.into());
+    let resolved = Duration::from_micros(response.resolve_us);
+    let went_out = |sequence: u16| resolved.saturating_add(interval.saturating_mul(sequence.into()));
+    let sent = (0..response.sent)
+        .take_while(|sequence| *sequence == 0 || went_out(*sequence) < span)
+        .count();
+    let sent = u16::try_from(sent).unwrap_or(u16::MAX);
+    let in_time = |reply: &Reply| {
+        let came = went_out(reply.sequence).saturating_add(Duration::from_micros(reply.rtt_us));
+        reply.sequence < sent && came <= span
+    };
+    Response {
+        sent,
+        replies: response.replies.into_iter().filter(in_time).collect(),
+        ..response
+    }
+}
+
+/// How long it takes to ask and to hear that: until the last answer if all have come, and otherwise as long as answers are
+/// waited for.
+#[must_use]
+pub fn takes(request: &Request, response: &Response) -> Duration {
+    let interval = Duration::from_millis(request.interval_ms.into());
+    let went_out = |sequence: u16| interval.saturating_mul(sequence.into());
+    let last = went_out(u16::from(request.count).saturating_sub(1));
+    let span = if response.replies.len() < usize::from(request.count) {
+        last.saturating_add(Duration::from_millis(request.wait_ms.into()))
+    } else {
+        let came =
+            |reply: &Reply| went_out(reply.sequence).saturating_add(Duration::from_micros(reply.rtt_us));
+        response.replies.iter().map(came).max().unwrap_or(last)
+    };
+    Duration::from_micros(response.resolve_us).saturating_add(span)
+}
+
 /// Asks, and waits for the answers.
 pub(super) async fn ping(lender: &Lender, lease: &Lease, request: Request) -> Result<Response, Failure> {
     let call = Call::begin(lease, &lender.shared.clock, request.timeout_ms)?;

@@ -3,14 +3,13 @@
 //! Architecture invariant: a permit exists before the descriptor that it stands for, and lives exactly as long.
 
 use super::{
-    Lease, Taint,
+    Lease,
     call::{Call, Stage},
     command::{self, launch::Launcher},
     course::{Ask, Course, Reply},
     dns, docker,
-    error::{ErrorCode, Failure, Phase},
+    error::{Failure, Phase},
     files, handshake, http, icmp,
-    log::one_line,
     places::{Place, Places},
     resolve::Resolver,
     tcp,
@@ -19,7 +18,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    domain::{host::Scarcities, outcome::Denial, tenant::Tenant},
+    domain::{host::Scarcities, tenant::Tenant},
 };
 use std::{pin::Pin, sync::Arc};
 
@@ -288,44 +287,18 @@ impl Lender {
         }
     }
 
-    /// For an interface whose calls can't be written down in a case: they are carried out where calls are noted, and count
-    /// as missing there; where a script answers, they are denied as every call that is not in it.
-    fn beside_the_course(
-        lease: &Lease,
-        capability: &'static str,
-        wanted: impl FnOnce() -> String,
-    ) -> Result<(), Failure> {
-        match lease.course.as_deref() {
-            None => Ok(()),
-            Some(Course::Noted(notes)) => {
-                notes.miss();
-                Ok(())
-            }
-            Some(Course::Played(_)) => {
-                let why = format!(
-                    "a case can't hold calls of `{capability}`; run the plugin with `pulse-host plugin run`"
-                );
-                Err(Failure {
-                    code: ErrorCode::Denied,
-                    phase: Phase::Prepare,
-                    message: why.clone(),
-                    taint: Some(Taint::Denied(Denial {
-                        capability,
-                        wanted: one_line(&wanted()),
-                        grant: why,
-                    })),
-                })
-            }
-        }
-    }
-
     /// Sends echo requests and waits for their answers.
     ///
     /// # Errors
     /// See [`ErrorCode`](super::ErrorCode). That nobody answers is none.
     pub async fn icmp(&self, lease: &Lease, request: icmp::Request) -> Result<icmp::Response, Failure> {
-        Self::beside_the_course(lease, "icmp", || request.host.clone())?;
-        icmp::ping(self, lease, request).await
+        match &lease.course {
+            None => icmp::ping(self, lease, request).await,
+            Some(course) => match self.along(course, lease, Ask::Ping(request)).await {
+                Reply::Icmp(answer) => answer,
+                _ => Err(Failure::host(Phase::Prepare, NO_ANSWER)),
+            },
+        }
     }
 
     /// Runs a declared command to its end.
@@ -337,9 +310,13 @@ impl Lender {
         lease: &Lease,
         request: command::Request,
     ) -> Result<command::Response, command::Failure> {
-        Self::beside_the_course(lease, "command", || request.name.clone())
-            .map_err(command::Failure::before)?;
-        command::run(self, lease, request).await
+        match &lease.course {
+            None => command::run(self, lease, request).await,
+            Some(course) => match self.along(course, lease, Ask::Run(request)).await {
+                Reply::Command(answer) => answer,
+                _ => Err(command::Error::Unavailable(NO_ANSWER.to_owned()).into()),
+            },
+        }
     }
 
     /// Restarts a container; it gets `stop_timeout_s` seconds to stop before it is killed.

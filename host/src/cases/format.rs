@@ -105,7 +105,9 @@ pub struct Call {
     pub tcp: Option<Tcp>,
     pub tls: Option<Handshake>,
     pub dns: Option<Dns>,
+    pub icmp: Option<Icmp>,
     pub docker: Option<Docker>,
+    pub command: Option<Command>,
     pub files: Option<Files>,
     pub denied: Option<Denied>,
     pub error: Option<Error>,
@@ -187,6 +189,27 @@ pub struct Dns {
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Icmp {
+    pub host: Option<String>,
+    pub family: Option<String>,
+    pub count: Option<u8>,
+    pub interval_ms: Option<u32>,
+    pub wait_ms: Option<u32>,
+    pub payload_bytes: Option<u16>,
+    pub timeout_ms: Option<u32>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Command {
+    pub name: Option<String>,
+    pub timeout_ms: Option<u32>,
+    /// Values by the names of placeholders.
+    pub arguments: Option<BTreeMap<String, String>>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Docker {
     pub restart: Option<String>,
     pub start: Option<String>,
@@ -223,7 +246,7 @@ pub struct Error {
     pub tainted: Option<bool>,
 }
 
-/// A code of `net`, an error of `docker`, or one of `files`.
+/// A code of `net`, or an error of `docker`, `command` or `files`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorName {
     Net(ErrorCode),
@@ -231,17 +254,23 @@ pub enum ErrorName {
     Rejected,
     Unavailable,
     EffectUnknown,
+    InvalidArgument,
+    TimedOut,
+    Stopped,
     InvalidPath,
     InvalidLine,
     Io,
 }
 
 impl ErrorName {
-    const OTHERS: [(Self, &'static str); 7] = [
+    const OTHERS: [(Self, &'static str); 10] = [
         (Self::NotFound, "not-found"),
         (Self::Rejected, "rejected"),
         (Self::Unavailable, "unavailable"),
         (Self::EffectUnknown, "effect-unknown"),
+        (Self::InvalidArgument, "invalid-argument"),
+        (Self::TimedOut, "timed-out"),
+        (Self::Stopped, "stopped"),
         (Self::InvalidPath, "invalid-path"),
         (Self::InvalidLine, "invalid-line"),
         (Self::Io, "io"),
@@ -305,6 +334,16 @@ pub struct Answer {
     pub rcode: Option<String>,
     pub authoritative: Option<bool>,
     pub records: Option<Vec<Record>>,
+    pub resolve_us: Option<u64>,
+    pub sent: Option<u16>,
+    pub replies: Option<Vec<Echo>>,
+    pub exit_code: Option<i32>,
+    pub signal: Option<i32>,
+    pub stdout: Option<String>,
+    pub stderr: Option<String>,
+    pub stdout_truncated: Option<bool>,
+    pub stderr_truncated: Option<bool>,
+    pub duration_us: Option<u64>,
     pub container: Option<Container>,
 }
 
@@ -325,6 +364,15 @@ pub struct Record {
     pub kind: Option<String>,
     pub ttl: Option<u32>,
     pub data: String,
+}
+
+/// One answer to an echo request: to which, from 0 on. Without that: to that of its place in the list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Echo {
+    pub sequence: Option<u16>,
+    pub rtt_us: u64,
+    pub ttl: Option<u8>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]

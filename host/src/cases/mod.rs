@@ -15,7 +15,7 @@ mod script;
 pub mod secrets;
 mod words;
 
-pub use case::{Case, FILE_BYTES_MAX, Failed, Playing, RECORDED_BYTES_MAX, Record, recorded_in};
+pub use case::{Case, FILE_BYTES_MAX, Failed, Playing, RECORDED_BYTES_MAX, Record, as_played, recorded_in};
 pub use format::Recorded;
 pub use scene::{Code, Scene};
 pub use script::refusing;

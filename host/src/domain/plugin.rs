@@ -61,12 +61,19 @@ impl Capability {
     }
 
     /// Whether a case can hold what is done through it, so that it can be recorded and played. Connections of the
-    /// plugin's own can't be held, and the answers of `icmp` and `command` have no place in a case.
+    /// plugin's own can't be held.
     #[must_use]
     pub fn is_repeatable(self) -> bool {
         match self {
-            Self::Http | Self::Tcp | Self::Tls | Self::Dns | Self::Docker | Self::Files => true,
-            Self::Icmp | Self::Command | Self::WasiHttp | Self::WasiSockets => false,
+            Self::Http
+            | Self::Tcp
+            | Self::Tls
+            | Self::Dns
+            | Self::Icmp
+            | Self::Docker
+            | Self::Command
+            | Self::Files => true,
+            Self::WasiHttp | Self::WasiSockets => false,
         }
     }
 

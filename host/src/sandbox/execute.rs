@@ -171,7 +171,7 @@ impl Executor {
     }
 
     /// The same, with lent calls that take another course. An instance that had jobs before, and may have kept
-    /// something of them, is not used for that.
+    /// something of them, is not used for that, unless the course says so.
     pub async fn execute_along(&self, job: Job, course: Arc<Course>) -> (JobResult, Vec<Line>) {
         self.execute_with(job, LogBook::keeping(), Some(course)).await
     }
@@ -228,7 +228,11 @@ impl Executor {
                 if let Some(time) = course.time() {
                     time.begin(started, ends);
                 }
-                0
+                if course.may_be_kept() {
+                    lane.profile.reuse
+                } else {
+                    0
+                }
             }
         };
         let mut kept = if reuse > 1 {

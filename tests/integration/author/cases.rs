@@ -318,7 +318,7 @@ fn every_case_of_the_plugins_that_come_with_the_host_holds_and_every_reason_has_
         }
         with_cases.push(folder.file_name().unwrap().to_owned());
     }
-    for name in ["dns", "tls"] {
+    for name in ["command", "dns", "icmp", "nagios", "tls"] {
         assert!(
             with_cases.iter().any(|folder| folder == name),
             "{name} has no cases"

@@ -286,6 +286,25 @@ fn a_manifest_that_says_something_else_is_found() {
     );
 }
 
+/// What it does then, its settings say, and its schema allows each of it.
+#[test]
+fn a_plugin_that_its_settings_can_break_is_found() {
+    let plugin = Plugin::chaos(&[]);
+    let run = pulse_host(&["plugin", "verify", plugin.path(), "--output", "json"]);
+    assert_eq!(run.code, 1, "{run:?}");
+    let json = run.json();
+    for kind in ["pulse", "intervention", "code"] {
+        let check = check(&json, &format!("settings for {kind}"));
+        assert_eq!(check["ok"], false, "{json}");
+        let found = check["found"].as_str().unwrap();
+        assert!(
+            found.starts_with('`') && found.contains(", which its schema allows, "),
+            "{found}"
+        );
+    }
+    assert_eq!(check(&json, "schema")["ok"], true);
+}
+
 #[test]
 fn what_is_no_plugin_is_a_failed_check() {
     let folder = tempfile::TempDir::new().unwrap();
@@ -319,6 +338,10 @@ fn figures_and_limits_come_from_runs() {
     let fuel = json["fuel"]["max"].as_u64().unwrap();
     assert!(json["suggested"]["fuel"].as_u64().unwrap() >= 2 * fuel);
     assert!(json["peak_memory_bytes"]["max"].as_u64().unwrap() > 0);
+    // Runs in one instance, whose calls the case answers as well: it has read its settings before.
+    assert!(json["reused_cpu_nanoseconds"]["median"].as_u64().unwrap() > 0);
+    let least = json["fuel"]["min"].as_u64().unwrap();
+    assert!(json["reused_fuel"]["max"].as_u64().unwrap() < least, "{json}");
     assert!(json["compile_seconds"].as_f64().unwrap() > 0.0);
     // What is suggested is a configuration.
     let suggested: toml::Table = json["suggested"]["toml"].as_str().unwrap().parse().unwrap();
@@ -333,6 +356,7 @@ fn figures_and_limits_come_from_runs() {
         "compile",
         "load from cache",
         "fresh: CPU",
+        "reused: CPU",
         "median",
         "[plugins.http]",
     ] {
@@ -412,6 +436,8 @@ fn an_instance_that_is_used_again_is_measured_beside_fresh_ones() {
         json["reused_cpu_nanoseconds"]["median"].as_u64().unwrap() > 0,
         "{json}"
     );
+    let fuel = |key: &str, which: &str| json[key][which].as_u64().unwrap();
+    assert!(fuel("reused_fuel", "max") < fuel("fuel", "min"), "{json}");
     assert!(Path::new(&chaos()).metadata().unwrap().len() == json["size_bytes"].as_u64().unwrap());
     let bad = pulse_host(&[
         "plugin",

@@ -90,6 +90,41 @@ pulse = {{ plugin = "dns", settings = {{ name = "shop.example", server = "{serve
     }
 }
 
+/// What a command said is kept as what a server said is, and no more is run to repeat it.
+#[test]
+fn a_command_that_failed_is_repeated_without_it() {
+    let ran = tempfile::TempDir::new().unwrap();
+    let marks = ran.path().join("marks");
+    let host = Host::start(&Config::new(format!(
+        r#"
+[commands.check]
+program = "/bin/sh"
+args = ["-c", "echo x >> \"$0\"; echo '9 % left'; exit 2", {marks:?}]
+[plugins.nagios]
+grants.commands = ["check"]
+[[monitor]]
+name = "disk"
+pulse = {{ plugin = "nagios", settings = {{ command = "check" }} }}
+"#
+    )));
+    let line = host.wait_for_log("to repeat it offline: pulse-host replay ");
+    let path = line.split("pulse-host replay ").nth(1).unwrap();
+    let path = path.split_whitespace().next().unwrap();
+    let _kept = host.stop_keeping_folder();
+    let count = || std::fs::read_to_string(&marks).unwrap().lines().count();
+    let before = count();
+    let plugins = host::plugins();
+    let run = pulse_host(&["replay", path, "--plugins", plugins.to_str().unwrap()]);
+    let text = std::fs::read_to_string(path).unwrap();
+    assert_eq!((run.code, run.err.as_str()), (0, ""), "{run:?}\n{text}");
+    assert!(
+        text.contains("9 % left") && text.contains("exit-code = 2"),
+        "{text}"
+    );
+    assert_eq!(count(), before);
+    std::fs::remove_file(path).unwrap();
+}
+
 #[test]
 fn a_monitor_that_fails_on_leaves_one_trace() {
     let server = Server::start(|_| status(503));

@@ -1,5 +1,5 @@
 //! `cargo xtask templates`: every template of `plugin new` is generated, built with its language's own tools, and held to
-//! what its README promises; and so are the plugins of `examples/` in that language.
+//! what its README promises, also in a host that runs; and so are the plugins of `examples/` in that language.
 //!
 //! Invariant: with `CI` set nothing is skipped.
 
@@ -7,6 +7,7 @@ mod broken;
 mod examples;
 mod helper;
 mod receiver;
+mod running;
 mod table;
 mod toolchains;
 mod trial;
@@ -139,6 +140,8 @@ pub fn check(program: &Path, args: &[String]) -> Result<String> {
                 rows.push(table::row(program, *language, kind, &built)?);
             }
         }
+        running::hold(program, *language, &place.work)
+            .with_context(|| format!("{} in a host that runs", language.name()))?;
         let trial = trial::Trial {
             program,
             language: *language,

@@ -7,8 +7,8 @@ use serde_json::Value;
 use std::{path::Path, process::Command};
 
 pub const HEAD: &str = "\
-| language | kind | source lines | component | build | compile | load | CPU a run | fuel | memory |
-|---|---|---|---|---|---|---|---|---|---|";
+| language | kind | source lines | component | build | compile | load | CPU a run | in a kept instance | fuel | memory |
+|---|---|---|---|---|---|---|---|---|---|---|";
 
 /// What an author writes or changes: the plugin itself, without the helper.
 pub fn sources(language: Language) -> &'static str {
@@ -55,7 +55,7 @@ pub fn row(program: &Path, language: Language, kind: &str, built: &Built) -> Res
         number(path).map_or_else(|| "-".to_owned(), |value| format!("{:.digits$}", value / unit))
     };
     Ok(format!(
-        "| {} | {kind} | {} | {} KB | {:.1} s | {} s | {} ms | {} µs | {} | {} KiB |",
+        "| {} | {kind} | {} | {} KB | {:.1} s | {} s | {} ms | {} µs | {} µs | {} | {} KiB |",
         language.name(),
         lines(language, &text),
         shown("/size_bytes", 1e3, 0),
@@ -63,6 +63,7 @@ pub fn row(program: &Path, language: Language, kind: &str, built: &Built) -> Res
         shown("/compile_seconds", 1.0, 2),
         shown("/load_seconds", 1e-3, 1),
         shown("/fresh_cpu_nanoseconds/median", 1e3, 0),
+        shown("/reused_cpu_nanoseconds/median", 1e3, 0),
         shown("/fuel/median", 1.0, 0),
         shown("/peak_memory_bytes/median", 1024.0, 0),
     ))

@@ -89,6 +89,17 @@ impl Error {
             | Self::Stopped(message) => message,
         }
     }
+
+    /// The same, to take out of it what nobody may read.
+    pub(super) fn message_mut(&mut self) -> &mut String {
+        match self {
+            Self::Denied(message)
+            | Self::InvalidArgument(message)
+            | Self::Unavailable(message)
+            | Self::TimedOut(message)
+            | Self::Stopped(message) => message,
+        }
+    }
 }
 
 /// What went wrong, and whether the execution is tainted by it.
@@ -152,6 +163,12 @@ impl Failure {
             taint,
         }
     }
+}
+
+/// Why the host refuses to run something before it looks at grants, if it does. What an argument may be is said by the
+/// declaration, and so by the grant.
+pub(super) fn refusal(request: &Request) -> Option<Failure> {
+    (request.timeout_ms == Some(0)).then(|| Failure::before(CallFailure::invalid("timeout-ms is 0")))
 }
 
 /// Runs a command to its end.

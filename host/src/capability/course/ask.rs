@@ -1,8 +1,8 @@
 //! A lent call and its answer, as plain values.
 
 use crate::capability::{
-    ErrorCode, Failure, Lease, Lender, Phase, Taint, dns, docker, files, handshake, http, log::one_line, net,
-    tcp,
+    ErrorCode, Failure, Lease, Lender, Phase, Taint, command, dns, docker, files, handshake, http, icmp,
+    log::one_line, net, tcp,
 };
 use crate::domain::secret::Secrets;
 
@@ -17,6 +17,10 @@ pub enum Ask {
     Tls(handshake::Request),
     /// `dns.query`.
     Dns(dns::Request),
+    /// `icmp.ping`.
+    Ping(icmp::Request),
+    /// `command.run`.
+    Run(command::Request),
     /// `docker.restart`.
     Restart {
         /// The container.
@@ -61,6 +65,10 @@ pub enum Reply {
     Tls(Result<handshake::Response, Failure>),
     /// Of `dns.query`.
     Dns(Result<dns::Response, Failure>),
+    /// Of `icmp.ping`.
+    Icmp(Result<icmp::Response, Failure>),
+    /// Of `command.run`.
+    Command(Result<command::Response, command::Failure>),
     /// Of what changes a container.
     Docker(Result<(), docker::Failure>),
     /// Of `docker.inspect`.
@@ -78,6 +86,8 @@ impl Ask {
             Self::Tcp(_) => "tcp",
             Self::Tls(_) => "tls",
             Self::Dns(_) => "dns",
+            Self::Ping(_) => "icmp",
+            Self::Run(_) => "command",
             Self::Restart { .. } | Self::Start { .. } | Self::Stop { .. } | Self::Inspect { .. } => "docker",
             Self::Append { .. } => "files",
         }
@@ -91,6 +101,8 @@ impl Ask {
             Self::Tcp(request) => format!("{}:{}", request.host, request.port),
             Self::Tls(request) => format!("{}:{}", request.host, request.port),
             Self::Dns(request) => format!("{} {}", request.kind.name(), request.name),
+            Self::Ping(request) => request.host.clone(),
+            Self::Run(request) => request.name.clone(),
             Self::Restart { name, .. } => format!("restart {name}"),
             Self::Start { name } => format!("start {name}"),
             Self::Stop { name, .. } => format!("stop {name}"),
@@ -136,6 +148,15 @@ impl Ask {
                 server: request.server.as_deref().map(one_line),
                 ..*request
             }),
+            Self::Ping(request) => Self::Ping(icmp::Request {
+                host: one_line(&request.host),
+                ..*request
+            }),
+            Self::Run(request) => Self::Run(command::Request {
+                name: one_line(&request.name),
+                arguments: Vec::new(),
+                ..*request
+            }),
             Self::Restart { name, stop_timeout_s } => Self::Restart {
                 name: one_line(name),
                 stop_timeout_s: *stop_timeout_s,
@@ -153,12 +174,13 @@ impl Ask {
         }
     }
 
-    /// How many header fields, steps and protocols it has.
+    /// How many header fields, steps, protocols and arguments it has.
     pub(super) fn items(&self) -> usize {
         match self {
             Self::Http(request) => request.headers.len(),
             Self::Tcp(request) => request.steps.len(),
             Self::Tls(request) => request.alpn.len() + request.before.len(),
+            Self::Run(request) => request.arguments.len(),
             _ => 0,
         }
     }
@@ -170,6 +192,8 @@ impl Ask {
             Self::Tcp(request) => tcp::refusal(request).map(|failure| Reply::Tcp(Err(failure))),
             Self::Tls(request) => handshake::refusal(request).map(|failure| Reply::Tls(Err(failure))),
             Self::Dns(request) => dns::refusal(request).map(|failure| Reply::Dns(Err(failure))),
+            Self::Ping(request) => icmp::refusal(request).map(|failure| Reply::Icmp(Err(failure))),
+            Self::Run(request) => command::refusal(request).map(|failure| Reply::Command(Err(failure))),
             Self::Inspect { name } => docker::refusal_of(name).map(|failure| Reply::Container(Err(failure))),
             Self::Restart { name, .. } | Self::Start { name } | Self::Stop { name, .. } => {
                 docker::refusal_of(name).map(|failure| Reply::Docker(Err(failure)))
@@ -198,6 +222,13 @@ impl Ask {
             Self::Tcp(_) => Reply::Tcp(Err(failure)),
             Self::Tls(_) => Reply::Tls(Err(failure)),
             Self::Dns(_) => Reply::Dns(Err(failure)),
+            Self::Ping(_) => Reply::Icmp(Err(failure)),
+            // What was begun may have had its effect.
+            Self::Run(_) if sent && !denied => Reply::Command(Err(command::Failure {
+                error: command::Error::TimedOut(failure.message),
+                taint: failure.taint,
+            })),
+            Self::Run(_) => Reply::Command(Err(command::Failure::before(failure))),
             Self::Inspect { .. } => Reply::Container(Err(docker(failure))),
             Self::Restart { .. } | Self::Start { .. } | Self::Stop { .. } => {
                 Reply::Docker(Err(if sent && !denied {
@@ -227,6 +258,8 @@ impl Ask {
             Self::Tcp(request) => request.timeout_ms,
             Self::Tls(request) => request.timeout_ms,
             Self::Dns(request) => request.timeout_ms,
+            Self::Ping(request) => request.timeout_ms,
+            Self::Run(request) => request.timeout_ms,
             _ => None,
         }
     }
@@ -239,6 +272,8 @@ impl Ask {
             Self::Tcp(request) => Reply::Tcp(tcp::dialogue(lender, lease, request).await),
             Self::Tls(request) => Reply::Tls(handshake::shake(lender, lease, request).await),
             Self::Dns(request) => Reply::Dns(dns::query(lender, lease, request).await),
+            Self::Ping(request) => Reply::Icmp(icmp::ping(lender, lease, request).await),
+            Self::Run(request) => Reply::Command(command::run(lender, lease, request).await),
             Self::Restart { name, stop_timeout_s } => {
                 Reply::Docker(docker::act(lender, lease, &name, Action::Restart { stop_timeout_s }).await)
             }
@@ -304,6 +339,14 @@ impl Ask {
                 text(&mut request.name);
                 request.server.iter_mut().for_each(text);
             }
+            Self::Ping(request) => text(&mut request.host),
+            Self::Run(request) => {
+                text(&mut request.name);
+                for (name, value) in &mut request.arguments {
+                    text(name);
+                    text(value);
+                }
+            }
             Self::Restart { name, .. }
             | Self::Start { name }
             | Self::Stop { name, .. }
@@ -361,7 +404,9 @@ impl Reply {
             Self::Http(Err(failure))
             | Self::Tcp(Err(failure))
             | Self::Tls(Err(failure))
-            | Self::Dns(Err(failure)) => failure.taint.as_ref(),
+            | Self::Dns(Err(failure))
+            | Self::Icmp(Err(failure)) => failure.taint.as_ref(),
+            Self::Command(Err(failure)) => failure.taint.as_ref(),
             Self::Docker(Err(failure)) | Self::Container(Err(failure)) => failure.taint.as_ref(),
             Self::Files(Err(failure)) => failure.taint.as_ref(),
             _ => None,
@@ -390,10 +435,22 @@ impl Reply {
                 Some(refusal) => format!("{}, {}", response.tls.version, refusal.code.name()),
             },
             Self::Dns(Ok(response)) => format!("{}, {} records", response.rcode, response.answers.len()),
+            Self::Icmp(Ok(response)) => {
+                format!("{} of {} answered", response.replies.len(), response.sent)
+            }
+            Self::Command(Ok(response)) => {
+                let ended = match response.ending {
+                    command::Ending::Exited(code) => format!("exited with {code}"),
+                    command::Ending::Killed(signal) => format!("killed by signal {signal}"),
+                };
+                format!("{ended}, {} bytes", response.stdout.len() + response.stderr.len())
+            }
+            Self::Command(Err(failure)) => failure.error.message().to_owned(),
             Self::Http(Err(failure))
             | Self::Tcp(Err(failure))
             | Self::Tls(Err(failure))
-            | Self::Dns(Err(failure)) => {
+            | Self::Dns(Err(failure))
+            | Self::Icmp(Err(failure)) => {
                 format!("{}: {}", failure.code.name(), failure.message)
             }
             Self::Docker(Ok(())) | Self::Files(Ok(())) => "done".to_owned(),
@@ -409,7 +466,7 @@ impl Reply {
         })
     }
 
-    /// How many header fields, records, certificates and names in them it has.
+    /// How many header fields, records, echoes, certificates and names in them it has.
     pub(super) fn items(&self) -> usize {
         let of = |facts: Option<&net::TlsFacts>| {
             let certificates = facts.into_iter().flat_map(|facts| &facts.certificates);
@@ -420,6 +477,7 @@ impl Reply {
             Self::Tcp(Ok(response)) => of(response.tls.as_ref()),
             Self::Tls(Ok(response)) => response.chain.len() + of(Some(&response.tls)),
             Self::Dns(Ok(response)) => response.answers.len(),
+            Self::Icmp(Ok(response)) => response.replies.len(),
             _ => 0,
         }
     }
@@ -461,11 +519,20 @@ impl Reply {
                     text(&mut answer.data);
                 }
             }
+            Self::Command(Ok(response)) => {
+                text(&mut response.stdout);
+                text(&mut response.stderr);
+            }
             Self::Http(Err(failure))
             | Self::Tcp(Err(failure))
             | Self::Tls(Err(failure))
-            | Self::Dns(Err(failure)) => failed(failure, text),
-            Self::Docker(Ok(())) | Self::Files(Ok(())) => {}
+            | Self::Dns(Err(failure))
+            | Self::Icmp(Err(failure)) => failed(failure, text),
+            Self::Icmp(Ok(_)) | Self::Docker(Ok(())) | Self::Files(Ok(())) => {}
+            Self::Command(Err(failure)) => {
+                text(failure.error.message_mut());
+                each_taint(&mut failure.taint, text);
+            }
             Self::Container(Ok(container)) => {
                 text(&mut container.id);
                 text(&mut container.name);

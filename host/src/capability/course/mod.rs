@@ -54,6 +54,15 @@ impl Course {
         }
     }
 
+    /// Whether it may go through an instance that had jobs before.
+    #[must_use]
+    pub fn may_be_kept(&self) -> bool {
+        match self {
+            Self::Noted(_) => false,
+            Self::Played(stage) => stage.is_kept(),
+        }
+    }
+
     /// What was noted so far, and how many calls were not kept for want of room.
     #[must_use]
     pub fn noted(&self) -> (Vec<Called>, u64) {

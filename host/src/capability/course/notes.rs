@@ -104,11 +104,6 @@ impl Notes {
         (noted.calls, noted.cut)
     }
 
-    /// A call could not be written down: what comes behind it is not kept either.
-    pub(in crate::capability) fn miss(&self) {
-        self.noted().cut += 1;
-    }
-
     pub(super) async fn carry_out(&self, lender: &Lender, lease: &Lease, ask: Ask) -> Reply {
         let began = self.clock.mono();
         let refused = ask.refusal().is_some();

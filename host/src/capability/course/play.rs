@@ -4,7 +4,7 @@ use super::{Ask, GuestTime, Reply};
 use crate::capability::{
     ErrorCode, Failure, Lease, Phase,
     call::{Call, Stage as Place},
-    dns, http, tcp,
+    dns, http, icmp, tcp,
 };
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -31,6 +31,7 @@ pub trait Script: Send {
 pub struct Stage {
     pub(super) time: Arc<GuestTime>,
     script: Mutex<Box<dyn Script>>,
+    kept: bool,
 }
 
 impl Stage {
@@ -40,7 +41,20 @@ impl Stage {
         Self {
             time,
             script: Mutex::new(script),
+            kept: false,
         }
+    }
+
+    /// The same in an instance that had jobs before, where its job's profile has it used again. What such a one remembers
+    /// is not in the script, and so this is for measuring. All that is played in it is on the same time.
+    #[must_use]
+    pub fn in_kept_instance(self) -> Self {
+        Self { kept: true, ..self }
+    }
+
+    /// Whether it may be played there.
+    pub(super) fn is_kept(&self) -> bool {
+        self.kept
     }
 
     pub(super) async fn play(&self, lease: &Lease, ask: &Ask) -> Reply {
@@ -63,14 +77,35 @@ impl Stage {
                 bounded(ask, reply)
             }
             // Who sets no time of his own for a call is cut a little before his job.
-            _ => {
+            reply => {
                 call.enter(Place::Processing);
                 self.time.advance(span);
-                let failure = call.timed_out(self.time.clock().mono(), span);
-                ask.failed(failure)
+                cut(ask, reply, span).unwrap_or_else(|| {
+                    let failure = call.timed_out(self.time.clock().mono(), span);
+                    ask.failed(failure)
+                })
             }
         }
     }
+}
+
+/// What comes of a call that ends at its time and does not fail of that: of echo requests those are lost that were not
+/// answered by then.
+fn cut(ask: &Ask, reply: Option<Reply>, span: Duration) -> Option<Reply> {
+    let Ask::Ping(request) = ask else {
+        return None;
+    };
+    let response = match reply {
+        None => icmp::Response {
+            peer: request.host.clone(),
+            resolve_us: 0,
+            sent: request.count.into(),
+            replies: Vec::new(),
+        },
+        Some(Reply::Icmp(Ok(response))) => response,
+        Some(_) => return None,
+    };
+    Some(Reply::Icmp(Ok(icmp::within(request, response, span))))
 }
 
 /// What of an answer the host hands on.
@@ -100,6 +135,11 @@ fn bounded(ask: &Ask, mut reply: Reply) -> Reply {
         // A chain that is not to be judged is not refused.
         (Ask::Tls(request), Reply::Tls(Ok(response))) if request.tls.insecure => response.refusal = None,
         (Ask::Dns(_), Reply::Dns(Ok(response))) => response.answers.truncate(dns::ANSWERS_MAX),
+        (Ask::Ping(request), Reply::Icmp(Ok(response))) => {
+            response.sent = response.sent.min(request.count.into());
+            let sent = response.sent;
+            response.replies.retain(|reply| reply.sequence < sent);
+        }
         _ => {}
     }
     reply

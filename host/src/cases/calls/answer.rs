@@ -9,9 +9,9 @@ use super::{
 };
 use crate::{
     capability::{
-        ErrorCode, Failure, Phase, Taint,
+        ErrorCode, Failure, Phase, Taint, command,
         course::{Ask, Reply, Scripted},
-        dns, docker, files, handshake, http, net, tcp,
+        dns, docker, files, handshake, http, icmp, net, tcp,
     },
     domain::{outcome::Denial, plugin::Capability},
 };
@@ -20,6 +20,11 @@ use std::time::Duration;
 /// What comes of the call, asked for like this.
 pub fn scripted(call: &Call, ask: &Ask) -> Scripted {
     let reply = (call.never != Some(true)).then(|| reply(call, ask));
+    let took = match (ask, &reply) {
+        (Ask::Ping(request), Some(Reply::Icmp(Ok(response)))) => icmp::takes(request, response),
+        (_, Some(Reply::Command(Ok(response)))) => Duration::from_micros(response.duration_us),
+        _ => Duration::ZERO,
+    };
     let timed = match &reply {
         Some(Reply::Http(Ok(response))) => Some(response.timings),
         Some(Reply::Tcp(Ok(response))) => Some(response.timings),
@@ -40,7 +45,7 @@ pub fn scripted(call: &Call, ask: &Ask) -> Scripted {
             .iter()
             .fold(0, |sum: u64, part| sum.saturating_add(*part)),
         ),
-        (None, None) => Duration::ZERO,
+        (None, None) => took,
     };
     Scripted {
         reply,
@@ -103,6 +108,26 @@ fn reply(call: &Call, ask: &Ask) -> Reply {
         Ask::Dns(request) => Reply::Dns(match error {
             Some(error) => Err(net(error)),
             None => Ok(answered(answer, request)),
+        }),
+        Ask::Ping(request) => Reply::Icmp(match error {
+            Some(error) => Err(net(error)),
+            None => Ok(echoed(answer, request)),
+        }),
+        Ask::Run(_) => Reply::Command(match error {
+            None => Ok(ran(answer)),
+            Some(error) => {
+                use command::Error as E;
+                let message = message.clone().unwrap_or_else(|| "scripted".to_owned());
+                Err(command::Failure {
+                    taint: taint(&message, false),
+                    error: match error.code {
+                        ErrorName::InvalidArgument => E::InvalidArgument(message),
+                        ErrorName::TimedOut => E::TimedOut(message),
+                        ErrorName::Stopped => E::Stopped(message),
+                        _ => E::Unavailable(message),
+                    },
+                })
+            }
         }),
         Ask::Inspect { name } => Reply::Container(match (error, &answer.container) {
             (Some(error), _) => Err(docker(error)),
@@ -171,6 +196,7 @@ fn refused(denied: &Denied, ask: &Ask) -> Reply {
                 "grants.{}",
                 match capability {
                     "files" => "directories",
+                    "command" => "commands",
                     "tls" => "tcp",
                     other => other,
                 }
@@ -214,6 +240,9 @@ const TIMINGS_OF_DNS: Timings = Timings {
     processing_us: 2_000,
     transfer_us: 0,
 };
+
+/// How long a command runs, as in the SDK's harness.
+const COMMAND_US: u64 = 30_000;
 
 const PEER: &str = "192.0.2.7";
 /// The name server, and how long what it says may be kept.
@@ -334,6 +363,36 @@ fn answered(answer: &Answer, request: &dns::Request) -> dns::Response {
             })
             .collect(),
         timings: took(answer.timings.unwrap_or(TIMINGS_OF_DNS)),
+    }
+}
+
+fn echoed(answer: &Answer, request: &icmp::Request) -> icmp::Response {
+    icmp::Response {
+        peer: answer.peer.clone().unwrap_or_else(|| PEER.to_owned()),
+        resolve_us: answer.resolve_us.unwrap_or(0),
+        sent: answer.sent.unwrap_or_else(|| request.count.into()),
+        replies: (0..)
+            .zip(answer.replies.iter().flatten())
+            .map(|(place, echo)| icmp::Reply {
+                sequence: echo.sequence.unwrap_or(place),
+                rtt_us: echo.rtt_us,
+                ttl: echo.ttl,
+            })
+            .collect(),
+    }
+}
+
+fn ran(answer: &Answer) -> command::Response {
+    command::Response {
+        ending: match (answer.exit_code, answer.signal) {
+            (None, Some(signal)) => command::Ending::Killed(signal),
+            (code, _) => command::Ending::Exited(code.unwrap_or(0)),
+        },
+        stdout: answer.stdout.clone().unwrap_or_default(),
+        stderr: answer.stderr.clone().unwrap_or_default(),
+        stdout_truncated: answer.stdout_truncated.unwrap_or(false),
+        stderr_truncated: answer.stderr_truncated.unwrap_or(false),
+        duration_us: answer.duration_us.unwrap_or(COMMAND_US),
     }
 }
 

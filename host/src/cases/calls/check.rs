@@ -1,7 +1,8 @@
 //! Whether a call can be meant as it is written.
 
 use super::super::format::{Answer, Call, ErrorName};
-use crate::capability::ErrorCode;
+use crate::capability::{ErrorCode, icmp};
+use std::collections::BTreeSet;
 
 /// What a call is one of, as a case names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,6 +11,8 @@ enum Is {
     Tcp,
     Tls,
     Dns,
+    Icmp,
+    Command,
     /// Changes a container.
     Docker,
     /// `docker.inspect`.
@@ -30,6 +33,8 @@ impl Is {
             call.tcp.is_some().then_some(Self::Tcp),
             call.tls.is_some().then_some(Self::Tls),
             call.dns.is_some().then_some(Self::Dns),
+            call.icmp.is_some().then_some(Self::Icmp),
+            call.command.is_some().then_some(Self::Command),
             call.docker.is_some().then_some(docker),
             call.files.is_some().then_some(Self::Files),
         ]
@@ -46,6 +51,8 @@ impl Is {
             Self::Tcp => "tcp",
             Self::Tls => "tls",
             Self::Dns => "dns",
+            Self::Icmp => "icmp",
+            Self::Command => "command",
             Self::Docker => "docker",
             Self::Inspect => "docker.inspect",
             Self::Files => "files",
@@ -55,7 +62,13 @@ impl Is {
     /// Errors of its own; none: those of `net`.
     fn errors(self) -> Option<&'static [ErrorName]> {
         match self {
-            Self::Http | Self::Tcp | Self::Tls | Self::Dns => None,
+            Self::Http | Self::Tcp | Self::Tls | Self::Dns | Self::Icmp => None,
+            Self::Command => Some(&[
+                ErrorName::InvalidArgument,
+                ErrorName::Unavailable,
+                ErrorName::TimedOut,
+                ErrorName::Stopped,
+            ]),
             Self::Docker | Self::Inspect => Some(&[
                 ErrorName::NotFound,
                 ErrorName::Rejected,
@@ -92,6 +105,16 @@ impl Is {
                 "server",
                 "timings",
             ],
+            Self::Icmp => &["replies", "sent", "resolve-us", "peer"],
+            Self::Command => &[
+                "exit-code",
+                "signal",
+                "stdout",
+                "stderr",
+                "stdout-truncated",
+                "stderr-truncated",
+                "duration-us",
+            ],
             Self::Inspect => &["container"],
             Self::Docker | Self::Files => &[],
         }
@@ -104,6 +127,12 @@ impl Is {
             Self::Tls if answer.tls.is_none() => Some(
                 "an answer to tls has what the handshake showed: answer.tls.certificates = [{ subject = \"CN=shop.example\", not-after = 1800000000 }]",
             ),
+            Self::Icmp if answer.replies.is_none() => {
+                Some("an answer to icmp has the replies, or none: answer.replies = [{ rtt-us = 1_000 }]")
+            }
+            Self::Command if answer.exit_code.is_some() == answer.signal.is_some() => {
+                Some("an answer to command says how it ended: answer.exit-code = 0, or answer.signal = 9")
+            }
             Self::Inspect if answer.container.is_none() => {
                 Some("an answer to docker.inspect has a container, with its state")
             }
@@ -115,7 +144,7 @@ impl Is {
 /// What is wrong with a call as it is written, whatever is asked for.
 pub fn wrong(call: &Call) -> Option<String> {
     let Some(is) = Is::of(call) else {
-        return Some("a call is one of http, tcp, tls, dns, docker and files: write for example http.url = \"http://shop.example/\"".to_owned());
+        return Some("a call is one of http, tcp, tls, dns, icmp, docker, command and files: write for example http.url = \"http://shop.example/\"".to_owned());
     };
     let ends = [
         call.answer.is_some(),
@@ -148,7 +177,30 @@ pub fn wrong(call: &Call) -> Option<String> {
         return Some(wrong);
     }
     let answer = call.answer.as_ref()?;
-    wrong_key(is, answer).or_else(|| is.needs(answer).map(str::to_owned))
+    wrong_key(is, answer)
+        .or_else(|| is.needs(answer).map(str::to_owned))
+        .or_else(|| wrong_echoes(answer))
+}
+
+/// What no echo request can be answered with.
+fn wrong_echoes(answer: &Answer) -> Option<String> {
+    let sent = answer.sent.unwrap_or_else(|| icmp::COUNT_MAX.into());
+    if sent > icmp::COUNT_MAX.into() {
+        return Some(format!("at most {} echo requests are sent", icmp::COUNT_MAX));
+    }
+    let mut answered = BTreeSet::new();
+    for (place, echo) in (0..).zip(answer.replies.iter().flatten()) {
+        let sequence = echo.sequence.unwrap_or(place);
+        if sequence >= sent {
+            return Some(format!(
+                "request {sequence} is answered, and {sent} are sent, from 0 on"
+            ));
+        }
+        if !answered.insert(sequence) {
+            return Some(format!("request {sequence} is answered twice"));
+        }
+    }
+    None
 }
 
 fn wrong_error(is: Is, code: ErrorName) -> Option<String> {

@@ -1,7 +1,7 @@
 //! What was asked for beside what a case says about it.
 
 use super::{
-    super::format::{Call, Dns, Docker, Files, Handshake, Http, Tcp, Tls},
+    super::format::{Call, Command, Dns, Docker, Files, Handshake, Http, Icmp, Tcp, Tls},
     header,
 };
 use crate::capability::course::Ask;
@@ -49,6 +49,20 @@ pub fn as_far_as(wanted: &Call, got: Call) -> Call {
             recursion: only(&wanted.recursion, got.recursion),
             timeout_ms: only(&wanted.timeout_ms, got.timeout_ms),
         }),
+        icmp: narrow(wanted.icmp.as_ref(), got.icmp, |wanted, got| Icmp {
+            host: only(&wanted.host, got.host),
+            family: only(&wanted.family, got.family),
+            count: only(&wanted.count, got.count),
+            interval_ms: only(&wanted.interval_ms, got.interval_ms),
+            wait_ms: only(&wanted.wait_ms, got.wait_ms),
+            payload_bytes: only(&wanted.payload_bytes, got.payload_bytes),
+            timeout_ms: only(&wanted.timeout_ms, got.timeout_ms),
+        }),
+        command: narrow(wanted.command.as_ref(), got.command, |wanted, got| Command {
+            name: only(&wanted.name, got.name),
+            timeout_ms: only(&wanted.timeout_ms, got.timeout_ms),
+            arguments: only(&wanted.arguments, got.arguments),
+        }),
         docker: narrow(wanted.docker.as_ref(), got.docker, |wanted, got| Docker {
             stop_timeout_s: only(&wanted.stop_timeout_s, got.stop_timeout_s),
             ..got
@@ -68,6 +82,8 @@ pub fn question(call: &Call) -> Call {
         tcp: call.tcp.clone(),
         tls: call.tls.clone(),
         dns: call.dns.clone(),
+        icmp: call.icmp.clone(),
+        command: call.command.clone(),
         docker: call.docker.clone(),
         files: call.files.clone(),
         ..Call::default()
@@ -82,6 +98,8 @@ pub fn fits(call: &Call, ask: &Ask) -> bool {
         Ask::Tcp(_) => call.tcp.is_some(),
         Ask::Tls(_) => call.tls.is_some(),
         Ask::Dns(_) => call.dns.is_some(),
+        Ask::Ping(_) => call.icmp.is_some(),
+        Ask::Run(_) => call.command.is_some(),
         Ask::Inspect { .. } => inspects == Some(true),
         Ask::Restart { .. } | Ask::Start { .. } | Ask::Stop { .. } => inspects == Some(false),
         Ask::Append { .. } => call.files.is_some(),

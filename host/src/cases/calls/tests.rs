@@ -1,9 +1,9 @@
 use super::*;
 use crate::{
     capability::{
-        ErrorCode, Failure, Phase, Taint,
+        ErrorCode, Failure, Phase, Taint, command,
         course::{Ask, Called, Reply},
-        dns, docker, files, handshake, net, tcp,
+        dns, docker, files, handshake, icmp, net, tcp,
     },
     cases::format::Call,
     domain::outcome::Denial,
@@ -85,6 +85,23 @@ fn asks() -> Vec<Ask> {
             path: "a/b".to_owned(),
             line: "c".to_owned(),
         },
+        Ask::Ping(icmp::Request {
+            host: "gate.example".to_owned(),
+            family: net::IpFamily::V6,
+            count: 3,
+            interval_ms: 200,
+            wait_ms: 1_000,
+            payload_bytes: 56,
+            timeout_ms: Some(4_900),
+        }),
+        Ask::Run(command::Request {
+            name: "restart".to_owned(),
+            arguments: vec![
+                ("host".to_owned(), "web-1".to_owned()),
+                ("service".to_owned(), "nginx".to_owned()),
+            ],
+            timeout_ms: Some(11),
+        }),
     ]
 }
 
@@ -247,6 +264,8 @@ fn replies(ask: &Ask) -> Vec<Reply> {
             .chain(failed)
             .collect()
         }
+        Ask::Ping(_) => of_icmp(ask),
+        Ask::Run(_) => of_command(ask),
         Ask::Inspect { .. } => {
             let container = docker::Container {
                 id: "1".to_owned(),
@@ -285,6 +304,63 @@ fn replies(ask: &Ask) -> Vec<Reply> {
                 .collect()
         }
     }
+}
+
+fn of_icmp(ask: &Ask) -> Vec<Reply> {
+    let response = |sent, replies| {
+        Reply::Icmp(Ok(icmp::Response {
+            peer: "192.0.2.9".to_owned(),
+            resolve_us: 9,
+            sent,
+            replies,
+        }))
+    };
+    let reply = |sequence, ttl| icmp::Reply {
+        sequence,
+        rtt_us: 7,
+        ttl,
+    };
+    let failed = failures(ask).into_iter().map(|failure| Reply::Icmp(Err(failure)));
+    [
+        response(2, Vec::new()),
+        response(3, vec![reply(1, None), reply(0, Some(61))]),
+    ]
+    .into_iter()
+    .chain(failed)
+    .collect()
+}
+
+fn of_command(ask: &Ask) -> Vec<Reply> {
+    use command::{Ending, Error, Failure};
+    let why = || "why".to_owned();
+    let response = |ending| command::Response {
+        ending,
+        stdout: "out\n".to_owned(),
+        stderr: String::new(),
+        stdout_truncated: true,
+        stderr_truncated: false,
+        duration_us: 77,
+    };
+    let failed = [
+        Error::InvalidArgument(why()).into(),
+        Error::Unavailable(why()).into(),
+        Error::TimedOut(why()).into(),
+        Error::Stopped(why()).into(),
+        Failure {
+            error: Error::Unavailable(why()),
+            taint: Some(Taint::Host(why())),
+        },
+        Failure {
+            error: Error::Denied(why()),
+            taint: denial(ask),
+        },
+    ];
+    [Ending::Exited(-1), Ending::Killed(9)]
+        .into_iter()
+        .map(|ending| Ok(response(ending)))
+        .chain(failed.into_iter().map(Err))
+        .map(Reply::Command)
+        .collect()
 }
 
 /// Through the text of a file.
@@ -473,11 +549,11 @@ fn what_can_t_be_meant_is_said_with_what_can() {
     for (text, part) in [
         (
             "answer.status = 1",
-            "one of http, tcp, tls, dns, docker and files",
+            "one of http, tcp, tls, dns, icmp, docker, command and files",
         ),
         (
             "http.url = \"a\"\ndns.name = \"b\"",
-            "one of http, tcp, tls, dns, docker and files",
+            "one of http, tcp, tls, dns, icmp, docker, command and files",
         ),
         ("tls.port = 1", "nothing comes of this call"),
         ("tls.port = 1\nanswer = {}", "answer.tls.certificates"),
@@ -502,6 +578,32 @@ fn what_can_t_be_meant_is_said_with_what_can() {
             "`rcode`: an answer to docker has no keys",
         ),
         ("docker.inspect = \"a\"\nanswer = {}", "has a container"),
+        ("icmp.host = \"a\"\nanswer.sent = 3", "has the replies"),
+        (
+            "icmp.host = \"a\"\nanswer.replies = [{ rtt-us = 1 }, { sequence = 0, rtt-us = 1 }]",
+            "request 0 is answered twice",
+        ),
+        (
+            "icmp.host = \"a\"\nanswer = { sent = 2, replies = [{ sequence = 2, rtt-us = 1 }] }",
+            "request 2 is answered, and 2 are sent",
+        ),
+        (
+            "icmp.host = \"a\"\nanswer = { sent = 101, replies = [] }",
+            "at most 100",
+        ),
+        (
+            "icmp.host = \"a\"\nanswer.exit-code = 0",
+            "`exit-code` is no key of an answer to icmp",
+        ),
+        ("command.name = \"a\"\nanswer.stdout = \"b\"", "how it ended"),
+        (
+            "command.name = \"a\"\nanswer = { exit-code = 0, signal = 9 }",
+            "how it ended",
+        ),
+        (
+            "command.name = \"a\"\nerror.code = \"rejected\"",
+            "it has invalid-argument, unavailable, timed-out, stopped",
+        ),
     ] {
         let call: Call = toml::from_str(text).unwrap();
         let wrong = wrong(&call).unwrap_or_default();

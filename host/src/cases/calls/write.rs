@@ -2,16 +2,16 @@
 
 use super::super::{
     format::{
-        Answer, Call, Certificate, Container, Denied, Dns, Docker, Error, ErrorName, Files, Handshake, Http,
-        Record, Refusal, Step, Tcp, Timings, Tls, TlsFacts,
+        Answer, Call, Certificate, Command, Container, Denied, Dns, Docker, Echo, Error, ErrorName, Files,
+        Handshake, Http, Icmp, Record, Refusal, Step, Tcp, Timings, Tls, TlsFacts,
     },
     words::{Hex, Span, Word},
 };
 use crate::{
     capability::{
-        Failure, Phase, Taint,
+        Failure, Phase, Taint, command,
         course::{Ask, Called, Reply},
-        dns, docker, files, handshake, http, net, tcp,
+        dns, docker, files, handshake, http, icmp, net, tcp,
     },
     domain::outcome::Denial,
 };
@@ -64,6 +64,24 @@ pub fn asked(ask: &Ask) -> Call {
                 server: request.server.clone(),
                 recursion: Some(request.recursion),
                 timeout_ms: request.timeout_ms,
+            });
+        }
+        Ask::Ping(request) => {
+            call.icmp = Some(Icmp {
+                host: Some(request.host.clone()),
+                family: Some(family(request.family).to_owned()),
+                count: Some(request.count),
+                interval_ms: Some(request.interval_ms),
+                wait_ms: Some(request.wait_ms),
+                payload_bytes: Some(request.payload_bytes),
+                timeout_ms: request.timeout_ms,
+            });
+        }
+        Ask::Run(request) => {
+            call.command = Some(Command {
+                name: Some(request.name.clone()),
+                timeout_ms: request.timeout_ms,
+                arguments: Some(request.arguments.iter().cloned().collect()),
             });
         }
         Ask::Restart { name, stop_timeout_s } => {
@@ -136,11 +154,25 @@ pub fn noted(called: &Called) -> Call {
         Some(Reply::Tcp(Ok(response))) => call.answer = Some(tcp_answer(response)),
         Some(Reply::Tls(Ok(response))) => call.answer = Some(tls_answer(response)),
         Some(Reply::Dns(Ok(response))) => call.answer = Some(dns_answer(response)),
+        Some(Reply::Icmp(Ok(response))) => call.answer = Some(icmp_answer(response)),
+        Some(Reply::Command(Ok(response))) => call.answer = Some(command_answer(response)),
+        Some(Reply::Command(Err(failure))) => {
+            use command::Error as E;
+            let code = match &failure.error {
+                E::Denied(_) => None,
+                E::InvalidArgument(_) => Some(ErrorName::InvalidArgument),
+                E::Unavailable(_) => Some(ErrorName::Unavailable),
+                E::TimedOut(_) => Some(ErrorName::TimedOut),
+                E::Stopped(_) => Some(ErrorName::Stopped),
+            };
+            own_error(&mut call, code, failure.error.message(), failure.taint.as_ref());
+        }
         Some(
             Reply::Http(Err(failure))
             | Reply::Tcp(Err(failure))
             | Reply::Tls(Err(failure))
-            | Reply::Dns(Err(failure)),
+            | Reply::Dns(Err(failure))
+            | Reply::Icmp(Err(failure)),
         ) => net(&mut call, failure),
         Some(Reply::Docker(Ok(())) | Reply::Files(Ok(()))) => call.answer = Some(Answer::default()),
         Some(Reply::Container(Ok(container))) => {
@@ -303,6 +335,38 @@ fn dns_answer(response: &dns::Response) -> Answer {
         authoritative: Some(response.authoritative),
         records: Some(response.answers.iter().map(record).collect()),
         timings: Some(timings(response.timings)),
+        ..Answer::default()
+    }
+}
+
+fn icmp_answer(response: &icmp::Response) -> Answer {
+    let echo = |reply: &icmp::Reply| Echo {
+        sequence: Some(reply.sequence),
+        rtt_us: reply.rtt_us,
+        ttl: reply.ttl,
+    };
+    Answer {
+        peer: Some(response.peer.clone()),
+        resolve_us: Some(response.resolve_us),
+        sent: Some(response.sent),
+        replies: Some(response.replies.iter().map(echo).collect()),
+        ..Answer::default()
+    }
+}
+
+fn command_answer(response: &command::Response) -> Answer {
+    let (exit_code, signal) = match response.ending {
+        command::Ending::Exited(code) => (Some(code), None),
+        command::Ending::Killed(signal) => (None, Some(signal)),
+    };
+    Answer {
+        exit_code,
+        signal,
+        stdout: Some(response.stdout.clone()),
+        stderr: Some(response.stderr.clone()),
+        stdout_truncated: Some(response.stdout_truncated),
+        stderr_truncated: Some(response.stderr_truncated),
+        duration_us: Some(response.duration_us),
         ..Answer::default()
     }
 }

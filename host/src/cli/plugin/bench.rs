@@ -87,14 +87,15 @@ fn shown(measured: &Measured) -> Result<String> {
     let rows = [
         ("fresh: CPU", &measured.fresh.cpu),
         ("fresh: wall", &measured.fresh.wall),
+        ("reused: CPU", &measured.reused.cpu),
+        ("reused: wall", &measured.reused.wall),
     ];
-    let reused = measured.reused.as_ref();
-    let more = reused.map(|runs| [("reused: CPU", &runs.cpu), ("reused: wall", &runs.wall)]);
-    for (name, spread) in rows.into_iter().chain(more.into_iter().flatten()) {
+    for (name, spread) in rows {
         row(out, name, spread, time)?;
     }
     row(out, "host calls", &measured.fresh.host, time)?;
-    row(out, "fuel", &measured.fresh.fuel, grouped)?;
+    row(out, "fresh: fuel", &measured.fresh.fuel, grouped)?;
+    row(out, "reused: fuel", &measured.reused.fuel, grouped)?;
     row(out, "peak memory, KiB", &measured.fresh.memory, |bytes| {
         grouped(bytes.div_ceil(1024))
     })?;
@@ -139,10 +140,11 @@ fn to_json(measured: &Measured) -> Value {
         "first_run_seconds": measured.first.as_secs_f64(),
         "fresh_cpu_nanoseconds": spread(&measured.fresh.cpu),
         "fresh_wall_nanoseconds": spread(&measured.fresh.wall),
-        "reused_cpu_nanoseconds": measured.reused.as_ref().map(|runs| spread(&runs.cpu)),
-        "reused_wall_nanoseconds": measured.reused.as_ref().map(|runs| spread(&runs.wall)),
+        "reused_cpu_nanoseconds": spread(&measured.reused.cpu),
+        "reused_wall_nanoseconds": spread(&measured.reused.wall),
         "host_nanoseconds": spread(&measured.fresh.host),
         "fuel": spread(&measured.fresh.fuel),
+        "reused_fuel": spread(&measured.reused.fuel),
         "peak_memory_bytes": spread(&measured.fresh.memory),
         "suggested": {
             "fuel": limits.fuel,

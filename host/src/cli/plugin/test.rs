@@ -4,7 +4,7 @@ use super::scene::{SceneArgs, Usage};
 use crate::{
     app::{self, Ran, Trial},
     capability::course::{Course, GuestTime, Notes, Origin, Repeat, fresh_seed},
-    cases::{Case, Failed, RECORDED_BYTES_MAX, Record, diff::Line},
+    cases::{Case, Failed, RECORDED_BYTES_MAX, Record, as_played, diff::Line},
     cli::{
         Output,
         paint::{GREEN, Paint, RED},
@@ -279,6 +279,8 @@ fn record(trial: &Trial, folder: &Path, name: &str, args: &SceneArgs) -> Result<
     };
     let scene = crate::cases::Scene {
         scheduled_at: origin.wall,
+        // So that what is recorded is what is played. What can't be written is told below, with what it is.
+        settings: as_played(&scene.settings).unwrap_or(scene.settings),
         ..scene
     };
     let repeat = Repeat::Time(Arc::new(GuestTime::new(origin, true)));

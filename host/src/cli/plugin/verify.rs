@@ -30,7 +30,7 @@ Examples:
   pulse-host plugin verify --plugins ./plugins --config /etc/pulse-host/
   pulse-host plugin verify --output json
 With a PATH: whether the component loads, agrees with its manifest, describes itself always alike,
-and answers bad settings in an ordinary way. Without: whether all plugins are as they are locked.
+and answers any settings in an ordinary way. Without: whether all plugins are as they are locked.
 Exit code 0: every check is ok, or every plugin is as it is locked and every locked plugin is there.
 1: something is not.";
 
