@@ -121,7 +121,7 @@ impl Case {
         match &file.expect {
             None => problem(
                 text.len()..text.len(),
-                "the case expects nothing, and so it could not fail: write [expect]",
+                "the case has no [expect]: what must come of it, be it only outcome = \"answer\"",
             ),
             Some(expect) => {
                 if let Some(message) = expect::wrong(expect.as_ref()) {

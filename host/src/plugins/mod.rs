@@ -155,11 +155,13 @@ fn read_within(path: &Path, found_in: Option<&Path>) -> Result<Found, Problem> {
             let manifest = Manifest::parse(&text).map_err(|message| problem(&file, message))?;
             let component = folder.join(&manifest.component);
             if !component.exists() {
+                let command = manifest.build.as_ref().map(|build| build.command.join(" "));
                 return Err(problem(
                     &component,
                     format!(
-                        "is named by {} but does not exist; build it first (cargo xtask plugins)",
-                        file.display()
+                        "is named by {} but does not exist; build it first{}",
+                        file.display(),
+                        command.map_or_else(String::new, |command| format!(": {command}"))
                     ),
                 ));
             }

@@ -55,6 +55,8 @@ class Settings:
     tries: int = pulse.setting("How often.", default=1)
     token: str | None = pulse.setting("By what.", default=None, writeOnly=True)
     headers: dict[str, str] = pulse.setting("With what.", default={})
+    name: str = pulse.setting("Who.", default="abc", minLength=2, maxLength=4, pattern="^a")
+    hosts: list[str] = pulse.setting("Which.", default=[], maxItems=1)
 
 schema = json.loads(pulse.schema(Settings))
 codes = {"type": "array", "items": {"type": "integer"}, "description": "Which.", "default": [200]}
@@ -75,6 +77,10 @@ for wrong, told in [
     ('"headers": []', "/headers: must be a table"),
     ('"headers": {"a": 1}', "/headers: must be of type string"),
     ('"token": 1', "/token: must be of type string"),
+    ('"name": "a"', "/name: must have at least 2 characters"),
+    ('"name": "abcde"', "/name: must have at most 4 characters"),
+    ('"name": "bcd"', "/name: must match ^a"),
+    ('"hosts": ["a", "b"]', "/hosts: must have at most 1 items"),
 ]:
     try:
         pulse._read(Settings, '{"url": "a", ' + wrong + "}")

@@ -274,8 +274,8 @@ uint64_t now_ms(void) {
 uint64_t random_number(void) { return wasi_random_random_get_random_u64(); }
 
 uint32_t budget_ms(pulse_plugin_model_attempt_t attempt) {
-  uint32_t tenth = attempt.deadline_ms / 10;
-  uint32_t left = attempt.deadline_ms - (tenth < 500 ? tenth : 500);
+  uint32_t twentieth = attempt.deadline_ms / 20;
+  uint32_t left = attempt.deadline_ms - (twentieth < 100 ? twentieth : 100);
   return left > 0 ? left : 1;
 }
 

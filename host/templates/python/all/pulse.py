@@ -10,6 +10,7 @@ import dataclasses
 import functools
 import json
 import random as _random
+import re
 import traceback
 import types
 import typing
@@ -18,10 +19,16 @@ from typing import Any, Callable, Generic, TypeVar
 
 from componentize_py_types import Err
 from wit_world import exports
-from wit_world.imports import http as _http
 from wit_world.imports import log as _log
-from wit_world.imports import model, net
+from wit_world.imports import model
 from wit_world.imports import random as _host_random
+
+# A plugin has what its `wit/world.wit` names, and need not name HTTP.
+try:
+    from wit_world.imports import http as _http
+    from wit_world.imports import net
+except ImportError:
+    pass
 
 Measurement = model.Measurement
 
@@ -35,7 +42,7 @@ def log(message: str, level: _log.Level = _log.Level.INFO) -> None:
 
 
 def setting(description: str, *, default: Any = MISSING, **words: Any) -> Any:
-    """A field of the settings. Further words are those of JSON Schema: `minimum`, `format`, `enum`, …"""
+    """A field of the settings. Further words are those of JSON Schema: `minimum`, `maxLength`, `pattern`, `format`, `enum`, …"""
     metadata = {"description": description, **words}
     if isinstance(default, (list, dict)):
         # One of its own for each job: a dataclass takes none that all would share.
@@ -115,6 +122,25 @@ def _wrong_type(value: Any, hint: Any) -> str | None:
     return None
 
 
+def _out_of_bounds(value: Any, words: Any) -> str | None:
+    """What the schema's words say against a value of the right type. Of others than these the host alone takes care."""
+    if "minimum" in words and value < words["minimum"]:
+        return f"must be at least {words['minimum']}"
+    if "maximum" in words and value > words["maximum"]:
+        return f"must be at most {words['maximum']}"
+    if "minLength" in words and len(value) < words["minLength"]:
+        return f"must have at least {words['minLength']} characters"
+    if "maxLength" in words and len(value) > words["maxLength"]:
+        return f"must have at most {words['maxLength']} characters"
+    if "pattern" in words and re.search(words["pattern"], value) is None:
+        return f"must match {words['pattern']}"
+    if "maxItems" in words and len(value) > words["maxItems"]:
+        return f"must have at most {words['maxItems']} items"
+    if "enum" in words and value not in words["enum"]:
+        return f"must be one of {', '.join(map(str, words['enum']))}"
+    return None
+
+
 S = TypeVar("S")
 
 
@@ -130,12 +156,7 @@ def _read(settings: type[S], text: str) -> S:
                 wrong.append(f"/{key}: is missing")
             continue
         complaint = _wrong_type(value, hints[one.name])
-        if complaint is None and "minimum" in one.metadata and value < one.metadata["minimum"]:
-            complaint = f"must be at least {one.metadata['minimum']}"
-        if complaint is None and "maximum" in one.metadata and value > one.metadata["maximum"]:
-            complaint = f"must be at most {one.metadata['maximum']}"
-        if complaint is None and "enum" in one.metadata and value not in one.metadata["enum"]:
-            complaint = f"must be one of {', '.join(map(str, one.metadata['enum']))}"
+        complaint = complaint or _out_of_bounds(value, one.metadata)
         if complaint is not None:
             wrong.append(f"/{key}: {complaint}")
         values[one.name] = value
@@ -185,7 +206,7 @@ _REASONS = {
 class HttpError(Exception):
     """An exchange that failed; an answer of any status is none."""
 
-    def __init__(self, error: net.Error) -> None:
+    def __init__(self, error: "net.Error") -> None:
         super().__init__(error.message)
         self.message = error.message
         self.code = error.code.name.lower().replace("_", "-")
@@ -198,7 +219,7 @@ class HttpError(Exception):
 class Response:
     """An answer."""
 
-    def __init__(self, raw: _http.Response) -> None:
+    def __init__(self, raw: "_http.Response") -> None:
         self.raw = raw
         self.status = raw.status
         self.body = raw.body
@@ -228,13 +249,13 @@ def request(
     body: bytes | None = None,
     timeout_ms: int | None = None,
     redirects: int = 0,
-    family: net.IpFamily = net.IpFamily.ANY,
-    tls: net.TlsOptions | None = None,
+    family: "net.IpFamily | None" = None,
+    tls: "net.TlsOptions | None" = None,
     max_body_bytes: int | None = None,
 ) -> Response:
     """One request, one answer. Raises `HttpError` when there is none."""
     fields = [_http.Header(name, value) for name, value in (headers or {}).items()]
-    asked = _http.Request(method, url, fields, body, redirects, family, tls, timeout_ms, max_body_bytes)
+    asked = _http.Request(method, url, fields, body, redirects, family or net.IpFamily.ANY, tls, timeout_ms, max_body_bytes)
     try:
         return Response(_http.send(asked))
     except Err as error:
@@ -253,7 +274,7 @@ def milliseconds(seconds: float) -> str:
 
 def budget_ms(attempt: model.Attempt) -> int:
     """Milliseconds that a job may wait for its target and still answer."""
-    return max(1, attempt.deadline_ms - min(500, attempt.deadline_ms // 10))
+    return max(1, attempt.deadline_ms - min(100, attempt.deadline_ms // 20))
 
 
 # ---- The three kinds ----

@@ -23,7 +23,7 @@ export interface Words<T> {
   description?: string;
   default?: T;
 }
-type Text = Words<string> & { format?: string; writeOnly?: boolean; minLength?: number; maxLength?: number; enum?: readonly string[] };
+type Text = Words<string> & { format?: string; writeOnly?: boolean; minLength?: number; maxLength?: number; pattern?: string; enum?: readonly string[] };
 type Numbers = Words<number> & { minimum?: number; maximum?: number };
 
 interface Of<T, O> {

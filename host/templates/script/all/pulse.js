@@ -66,9 +66,11 @@ const number = (what, is) => (value, { minimum, maximum }) => {
  * map have values of one type, an object has settings of its own.
  */
 export const setting = {
-  text: kind("string", (value, { enum: allowed, maxLength }) => {
+  text: kind("string", (value, { enum: allowed, minLength, maxLength, pattern }) => {
     if (typeof value !== "string") return "must be a text";
+    if (minLength !== undefined && value.length < minLength) return `must have at least ${minLength} characters`;
     if (maxLength !== undefined && value.length > maxLength) return `must have at most ${maxLength} characters`;
+    if (pattern !== undefined && !new RegExp(pattern, "u").test(value)) return `must match ${pattern}`;
     if (allowed && !allowed.includes(value)) return `must be one of ${allowed.join(", ")}`;
   }),
   integer: kind("integer", number("a whole number", Number.isInteger)),
@@ -272,7 +274,7 @@ export const degraded = (reason, summary, measurements = []) => ({ status: "degr
 export const unhealthy = (reason, summary, measurements = []) => ({ status: "unhealthy", summary, reason, measurements });
 
 /** Milliseconds that a job may wait for its target and still answer. */
-export const budgetMs = (attempt) => Math.max(1, attempt.deadlineMs - Math.min(500, Math.floor(attempt.deadlineMs / 10)));
+export const budgetMs = (attempt) => Math.max(1, attempt.deadlineMs - Math.min(100, Math.floor(attempt.deadlineMs / 20)));
 
 const story = (error) => {
   if (!(error instanceof Error)) return `threw ${shown(error)}`;

@@ -74,7 +74,7 @@ pub fn random() u64 {
 
 /// Milliseconds that a job may wait for its target and still answer.
 pub fn budgetMs(attempt: c.pulse_plugin_model_attempt_t) u32 {
-    return @max(1, attempt.deadline_ms - @min(500, attempt.deadline_ms / 10));
+    return @max(1, attempt.deadline_ms - @min(100, attempt.deadline_ms / 20));
 }
 
 pub const Header = struct { []const u8, c.plugin_string_t };
