@@ -126,6 +126,17 @@ pub fn run(mut prepared: Prepared, listen: Option<Listen>) -> Result<()> {
             Ok(traces) => sandbox.kept_by(traces),
             Err(error) => tracing::warn!("no traces of incidents will be kept: {error}"),
         }
+        let exports = Exports::default();
+        let traced = prepared
+            .config
+            .host
+            .otlp
+            .clone()
+            .map(|settings| Tracing::start(&settings, exports.clone()))
+            .transpose()?;
+        if let Some(traced) = &traced {
+            sandbox.collected_by(traced.collector());
+        }
         let switches = Arc::clone(sandbox.switches());
         let mut host = Host::start(sandbox, library, plan, clock.clone())?;
         let seen = Seen {
@@ -147,17 +158,6 @@ pub fn run(mut prepared: Prepared, listen: Option<Listen>) -> Result<()> {
         let estate = Estate::begin(&mut prepared, kept, book.clone());
         let places = std::mem::take(&mut prepared.config.places);
         let beats = Beats::default();
-        let exports = Exports::default();
-        let traced = prepared
-            .config
-            .host
-            .otlp
-            .clone()
-            .map(|settings| Tracing::start(&settings, exports.clone()))
-            .transpose()?;
-        if let Some(traced) = &traced {
-            prepared.sandbox.collected_by(traced.collector());
-        }
         let heartbeat = prepared.config.host.heartbeat.clone();
         let (wishes, wished) = mpsc::channel(http::WISHES_MAX);
         let feed = http::Feed::default();

@@ -3,15 +3,16 @@
 //!
 //! Architecture invariant: nobody waits for the collector. What finds no room in the channel is dropped and counted.
 
+mod incidents;
 mod span;
 
 use crate::{
     domain::{
         event::{Event, Fact},
         host::Otlp,
-        job::{Job, JobResult, MonitorId},
+        job::{Job, JobResult},
         outcome::{Answer, Outcome, Status},
-        spec::{Kind, MonitorSpec},
+        spec::Kind,
         time::Wall,
     },
     http::client,
@@ -20,15 +21,15 @@ use crate::{
 };
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
+use incidents::{Incidents, Seen};
 use opentelemetry_http::{HttpClient, HttpError, Request, Response};
 use opentelemetry_otlp::{RetryPolicy, SpanExporter, WithExportConfig as _, WithHttpConfig as _};
 use opentelemetry_sdk::{
     Resource,
     trace::{SpanData, SpanExporter as _},
 };
-use span::{Incident, Spans};
+use span::Incident;
 use std::{
-    collections::HashMap,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -45,8 +46,6 @@ const LINGER: Duration = Duration::from_secs(2);
 const PATIENCE: Duration = Duration::from_secs(5);
 /// What is left when the host stops may take that long.
 const FAREWELL: Duration = Duration::from_secs(5);
-/// Incidents that failed checks are joined to. Beyond that, checks are traces of their own.
-const OPEN_MAX: usize = 100_000;
 
 /// What is told, and the task that tells it.
 pub(super) struct Tracing {
@@ -85,8 +84,7 @@ impl Tracing {
             exporter,
             exports: exports.clone(),
             trouble,
-            spans: Spans::default(),
-            open: HashMap::new(),
+            incidents: Incidents::default(),
             last: None,
         };
         Ok(Self {
@@ -112,22 +110,6 @@ impl Tracing {
             abort.abort();
         }
     }
-}
-
-/// What there is to be told.
-enum Seen {
-    Execution(Box<(Job, JobResult)>),
-    Opened {
-        monitor: MonitorId,
-        incident: Incident,
-    },
-    Closed {
-        monitor: MonitorId,
-        spec: MonitorSpec,
-        id: String,
-        began: Wall,
-        ended: Wall,
-    },
 }
 
 /// Where workers and the journal leave it.
@@ -192,69 +174,41 @@ struct Outlet {
     exporter: SpanExporter,
     exports: Exports,
     trouble: Arc<Mutex<String>>,
-    spans: Spans,
-    open: HashMap<MonitorId, Incident>,
+    incidents: Incidents,
     last: Option<Export>,
 }
 
 impl Outlet {
     async fn run(mut self) {
-        while let Ok(first) = self.seen.recv().await {
-            let mut batch = vec![first];
+        let mut goes_on = true;
+        while goes_on || self.incidents.has_early() {
+            let mut batch = Vec::new();
+            if !self.incidents.has_early() {
+                // The first may take as long as it likes.
+                let Ok(first) = self.seen.recv().await else {
+                    return;
+                };
+                batch.push(first);
+            }
             let patience = tokio::time::sleep(LINGER);
             tokio::pin!(patience);
             while batch.len() < BATCH_MAX {
                 tokio::select! {
                     next = self.seen.recv() => match next {
                         Ok(seen) => batch.push(seen),
-                        Err(_) => break,
+                        Err(_) => {
+                            goes_on = false;
+                            break;
+                        }
                     },
                     () = &mut patience => break,
                 }
             }
-            let spans = self.spans_of(batch);
+            let spans = self.incidents.spans_of(batch);
             if !spans.is_empty() {
                 self.tell(spans).await;
             }
         }
-    }
-
-    /// What becomes spans. The check that opened an incident ends before anybody knows that it did: it is joined to it
-    /// here, because both wait for a moment.
-    fn spans_of(&mut self, batch: Vec<Seen>) -> Vec<SpanData> {
-        for seen in &batch {
-            if let Seen::Opened { monitor, incident } = seen
-                && self.open.len() < OPEN_MAX
-            {
-                self.open.insert(*monitor, *incident);
-            }
-        }
-        let mut spans = Vec::new();
-        for seen in batch {
-            match seen {
-                Seen::Opened { .. } => {}
-                Seen::Execution(execution) => {
-                    let (job, result) = *execution;
-                    let open = self.open.get(&job.key.monitor).copied();
-                    spans.push(self.spans.execution(&job, &result, open));
-                }
-                Seen::Closed {
-                    monitor,
-                    spec,
-                    id,
-                    began,
-                    ended,
-                } => {
-                    let incident = Incident::named(&id);
-                    // Its next incident may have begun already.
-                    if self.open.get(&monitor) == Some(&incident) {
-                        self.open.remove(&monitor);
-                    }
-                    spans.push(self.spans.incident(&spec, &id, began, ended));
-                }
-            }
-        }
-        spans
     }
 
     async fn tell(&mut self, spans: Vec<SpanData>) {
@@ -307,31 +261,14 @@ impl HttpClient for Client {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::domain::{
-        outcome::{Report, Usage},
-        spec::Draft,
-        time::Mono,
+    use super::{
+        span::testing::{checked, said},
+        *,
     };
 
     fn ended(attempt: u32, status: Status) -> (Job, JobResult) {
-        let mut job = Job::alone(Draft::check("shop").ready(), Mono(1), Wall(7_000));
+        let (mut job, result) = checked(said(status));
         job.key.attempt = attempt;
-        let report = Report {
-            status,
-            summary: String::new(),
-            reason: None,
-            measurements: Vec::new(),
-        };
-        let result = JobResult {
-            key: job.key,
-            outcome: Outcome::Answer(Answer::Pulse(report)),
-            usage: Usage::default(),
-            due: Mono(1),
-            sent: Mono(1),
-            started: Mono(1),
-            finished: Mono(1),
-        };
         (job, result)
     }
 

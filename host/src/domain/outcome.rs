@@ -188,6 +188,15 @@ pub struct Usage {
 pub const CLASSES: usize = 13;
 
 impl Outcome {
+    /// Whether it says of a check's target that it is down. What else goes wrong says nothing of the target.
+    #[must_use]
+    pub fn is_down(&self) -> bool {
+        match self {
+            Self::Answer(Answer::Pulse(report)) => report.status == Status::Unhealthy,
+            outcome => matches!(outcome, Self::DeadlineWaiting),
+        }
+    }
+
     /// The outcome's class, as a number below [`CLASSES`].
     #[must_use]
     pub fn class_number(&self) -> usize {

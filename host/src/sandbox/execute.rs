@@ -27,7 +27,7 @@ use crate::{
         deadman,
         job::{Job, JobResult},
         limits::Limits,
-        outcome::{Answer, Outcome, PluginFault, Status, Usage},
+        outcome::{Answer, Outcome, PluginFault, Usage},
         plugin::Facts,
         saved::MonitorKey,
         spec::{MonitorSpec, Profile},
@@ -148,11 +148,7 @@ impl Executor {
         let (result, log) = self
             .execute_with(job.clone(), LogBook::keeping(), Some(course))
             .await;
-        let failed = match &result.outcome {
-            Outcome::Answer(Answer::Pulse(report)) => report.status == Status::Unhealthy,
-            outcome => matches!(outcome, Outcome::DeadlineWaiting),
-        };
-        if failed {
+        if result.outcome.is_down() {
             keeper.keep(Happened {
                 job,
                 facts,

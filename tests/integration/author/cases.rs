@@ -203,7 +203,7 @@ fn a_case_that_is_wrong_shows_where_and_what_would_be_right() {
                 "a seed has 16 bytes",
                 ":3:1: `received` is no key of an answer to http, which has status, headers, ",
                 ":6:1: a call is one of",
-                "write [expect]",
+                "has no [expect]",
             ],
         ),
         ("nothing", vec![":2:1: the case expects nothing"]),

@@ -213,7 +213,10 @@ impl Host {
 
     /// Another configuration in the place of the present one; the host has to find that out.
     pub fn rewrite(&self, config: &Config) {
-        std::fs::write(self.folder().join("pulse-host.toml"), config.text()).unwrap();
+        // Never half of it: the host looks whenever it likes.
+        let next = self.folder().join("pulse-host.toml.next");
+        std::fs::write(&next, config.text()).unwrap();
+        std::fs::rename(next, self.folder().join("pulse-host.toml")).unwrap();
     }
 
     fn start_with(folder: TempDir, config: &Config, mut command: Command) -> Self {

@@ -23,6 +23,12 @@ pub(super) struct Incident {
 }
 
 impl Incident {
+    /// Whether a span is a part of it.
+    #[cfg(test)]
+    pub(super) fn holds(&self, span: &SpanData) -> bool {
+        span.span_context.trace_id() == self.trace
+    }
+
     /// That with this id.
     pub(super) fn named(id: &str) -> Self {
         let digest: [u8; 32] = Sha256::digest(id).into();
@@ -191,14 +197,14 @@ fn verdict(outcome: &Outcome) -> (Option<&'static str>, Option<String>) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod testing {
     use super::*;
     use crate::domain::{
         outcome::{Report, Usage},
         spec::Draft,
     };
 
-    fn checked(outcome: Outcome) -> (Job, JobResult) {
+    pub(in super::super) fn checked(outcome: Outcome) -> (Job, JobResult) {
         let ms = |ms| Mono(1).after(Duration::from_millis(ms));
         let job = Job::alone(Draft::check("shop").ready(), ms(0), Wall(7_000));
         let result = JobResult {
@@ -213,7 +219,7 @@ mod tests {
         (job, result)
     }
 
-    fn said(status: Health) -> Outcome {
+    pub(in super::super) fn said(status: Health) -> Outcome {
         Outcome::Answer(Answer::Pulse(Report {
             status,
             summary: "answered 500".to_owned(),
@@ -221,6 +227,14 @@ mod tests {
             measurements: Vec::new(),
         }))
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        testing::{checked, said},
+        *,
+    };
 
     #[test]
     fn an_execution_goes_from_due_to_its_end() {

@@ -4,8 +4,9 @@ use crate::config::{
     commands, deadman, document, grants, host, http, layer, maintenance, metrics, notifier, otlp, plugins,
     probes, published_schema, tenants, trouble,
 };
+use regex::Regex;
 use serde_json::Value;
-use std::{collections::BTreeSet, path::Path};
+use std::{collections::BTreeSet, fmt::Write as _, path::Path};
 
 fn schema() -> Value {
     serde_json::from_str(published_schema()).unwrap()
@@ -76,6 +77,135 @@ fn it_has_the_keys_that_the_code_reads() {
         assert_eq!(named, keys.iter().copied().collect(), "{place}");
         assert_eq!(table["additionalProperties"], false, "{place}");
     }
+}
+
+/// Sections of `docs/config.md` and what their tables describe.
+const SECTIONS: [(&str, &str); 11] = [
+    ("Monitors", "/$defs/monitor"),
+    ("Check and repair", ""),
+    ("Heartbeats", ""),
+    ("Notifiers", "/$defs/notifier"),
+    ("Maintenance", "/$defs/maintenance"),
+    ("Probes", "/$defs/probe"),
+    ("Metrics", "/$defs/metrics"),
+    ("Plugins", "/$defs/plugin"),
+    ("Commands", "/$defs/command"),
+    ("Tenants", "/$defs/tenant"),
+    ("Host", "/$defs/host"),
+];
+
+/// Where a key of the documentation stands in the schema, as a JSON pointer.
+fn place_of(schema: &Value, base: &str, key: &str) -> String {
+    let followed = |at: String| {
+        let found = schema.pointer(&at).and_then(|node| node["$ref"].as_str());
+        found.map_or(at, |target| target.trim_start_matches('#').to_owned())
+    };
+    let mut at = base.to_owned();
+    for (depth, word) in key.split('.').enumerate() {
+        let word = word
+            .strip_suffix("[]")
+            .map_or((word, ""), |word| (word, "/items"));
+        at = match (word.0, depth) {
+            (word, 0) if base.is_empty() => format!("/$defs/{word}"),
+            ("NAME", _) => followed(at) + "/additionalProperties",
+            ("KIND", _) => followed(at) + "/properties/pulse",
+            (word, _) => format!("{}/properties/{word}", followed(at)),
+        };
+        if !word.1.is_empty() {
+            at = followed(at) + word.1;
+        }
+    }
+    at
+}
+
+/// A sentence of what a cell says.
+fn sentence(cell: &str) -> String {
+    let links = Regex::new(r"\[([^\]]*)\]\([^)]*\)").unwrap();
+    let text = links
+        .replace_all(cell, "$1")
+        .replace(", see below", "")
+        .replace('`', "");
+    let mut letters = text.chars();
+    let first = letters.next().map(|first| first.to_uppercase().to_string());
+    format!("{}{}.", first.unwrap_or_default(), letters.as_str())
+}
+
+/// A default that is a single value.
+fn value(cell: &str) -> Option<Value> {
+    let text = cell.trim_matches('`');
+    let number = text.replace(['_', ','], "");
+    let text = if number.bytes().all(|byte| byte.is_ascii_digit()) {
+        &number
+    } else {
+        text
+    };
+    serde_json::from_str(text).ok()
+}
+
+/// What an editor shows is what the documentation says, and so are the defaults.
+#[test]
+fn its_words_are_those_of_the_documentation() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(root.join("../docs/config.md")).unwrap();
+    let (mut schema, mut base, mut described) = (schema(), None, 0);
+    for line in text.lines() {
+        if line.starts_with('#') {
+            let title = line.trim_start_matches('#').trim();
+            base = SECTIONS
+                .iter()
+                .find(|(section, _)| *section == title)
+                .map(|(_, base)| *base);
+        }
+        let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();
+        let (Some(base), [keys, default, meaning]) = (base, &cells[..]) else {
+            continue;
+        };
+        for key in keys
+            .split(", ")
+            .filter_map(|key| key.strip_prefix('`')?.strip_suffix('`'))
+        {
+            let mut words = sentence(meaning);
+            let single = value(default);
+            let said = ["required", "none", "needed", "needed then", ""].contains(default);
+            if single.is_none() && !said {
+                let default = sentence(default);
+                let mut letters = default.chars();
+                let first = letters
+                    .next()
+                    .map(|first| first.to_lowercase().to_string())
+                    .unwrap_or_default();
+                write!(words, " Default: {first}{}", letters.as_str()).unwrap();
+            }
+            // Monitors and their defaults have the same keys.
+            for base in [base, "/$defs/defaults"]
+                .into_iter()
+                .take(if base == "/$defs/monitor" { 2 } else { 1 })
+            {
+                let place = place_of(&schema, base, key);
+                let Some(node) = schema.pointer_mut(&place).and_then(Value::as_object_mut) else {
+                    assert!(base == "/$defs/defaults", "{key}: no {place}");
+                    continue;
+                };
+                node.insert("description".to_owned(), words.clone().into());
+                match &single {
+                    Some(single) => _ = node.insert("default".to_owned(), single.clone()),
+                    None => _ = node.remove("default"),
+                }
+                described += 1;
+            }
+        }
+    }
+    assert!(described > 150, "{described} keys");
+    let wanted = format!("{}\n", serde_json::to_string_pretty(&schema).unwrap());
+    let file = root.join("src/config/configuration.schema.json");
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&file, &wanted).unwrap();
+    }
+    let present = std::fs::read_to_string(file).unwrap();
+    assert!(
+        present == wanted,
+        "the schema says something else than docs/config.md; UPDATE_GOLDEN=1 rewrites it"
+    );
 }
 
 /// A table as JSON has it. Times have no place in JSON.
