@@ -30,7 +30,7 @@ impl Checks {
         let regex = regex
             .map(Regex::new)
             .transpose()
-            .map_err(|error| Fault::InvalidSettings(format!("/body-regex: {error}")))?;
+            .map_err(|error| Fault::InvalidSettings(format!("/body-regex: {}", in_one_line(&error))))?;
         Ok(Self {
             contains,
             regex,
@@ -67,6 +67,13 @@ impl Checks {
             Err(error) => Some(format!("body is not JSON: {error}")),
         }
     }
+}
+
+/// An error of syntax draws its place below the expression; what is wrong there is the last line.
+fn in_one_line(error: &regex::Error) -> String {
+    let drawn = error.to_string();
+    let last = drawn.lines().last().unwrap_or_default();
+    last.strip_prefix("error: ").unwrap_or(last).to_owned()
 }
 
 fn differs(body: &Value, check: &JsonCheck) -> Option<String> {
@@ -132,8 +139,18 @@ mod tests {
             checks.mismatch("v", false).unwrap(),
             "body does not match /^v[0-9]+$/"
         );
-        let fault = Checks::new(None, Some("("), Vec::new()).err().unwrap();
-        assert!(matches!(fault, Fault::InvalidSettings(text) if text.starts_with("/body-regex")));
+        for (regex, wrong) in [
+            ("(", "unclosed group"),
+            ("(?x)\n(", "unclosed group"),
+            ("[\u{1F980}", "unclosed character class"),
+            (
+                "a{5000}{5000}",
+                "Compiled regex exceeds size limit of 10485760 bytes.",
+            ),
+        ] {
+            let fault = Checks::new(None, Some(regex), Vec::new()).err().unwrap();
+            assert_eq!(fault, Fault::InvalidSettings(format!("/body-regex: {wrong}")));
+        }
     }
 
     #[test]

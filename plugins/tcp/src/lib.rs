@@ -241,14 +241,37 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_connection_is_unhealthy_and_the_host_s_trouble_is_not() {
+    fn every_failure_of_the_target_has_its_reason_in_the_readme_and_the_host_s_trouble_is_none() {
         let failing = |code| {
             let host = Host::new().tcp(move |_| Err(testing::net_error(code, Phase::Connect, "in words")));
             host.run(|| testing::pulse::<Exports>(&json!({"address": "a:1"})))
                 .0
         };
-        let report = failing(ErrorCode::ConnectionRefused).unwrap();
-        assert_eq!(report.reason.as_deref(), Some("connection-refused"));
+        let readme = include_str!("../README.md");
+        for code in [
+            ErrorCode::NameNotFound,
+            ErrorCode::ResolveFailed,
+            ErrorCode::ConnectionRefused,
+            ErrorCode::ConnectionReset,
+            ErrorCode::Unreachable,
+            ErrorCode::Timeout,
+            ErrorCode::CertificateExpired,
+            ErrorCode::CertificateNameMismatch,
+            ErrorCode::CertificateUntrusted,
+            ErrorCode::TlsFailed,
+            ErrorCode::Protocol,
+        ] {
+            let report = failing(code).unwrap();
+            assert_eq!(
+                (report.status, report.summary.as_str()),
+                (Status::Unhealthy, "in words")
+            );
+            let reason = report.reason.unwrap();
+            assert!(
+                readme.contains(&format!("| `{reason}` | unhealthy |")),
+                "{reason}"
+            );
+        }
         assert_eq!(failing(ErrorCode::Host), Err(Fault::Internal("in words".into())));
     }
 

@@ -136,7 +136,9 @@ impl Settings {
         text: &str,
         value: &dyn Fn(&str) -> Option<String>,
     ) -> Result<http::Request, String> {
-        let usual = if text.trim_start().starts_with(['{', '[']) {
+        let begin = text.trim_start();
+        // Two braces begin a placeholder, and no JSON begins so.
+        let usual = if begin.starts_with(['{', '[']) && !begin.starts_with("{{") {
             "application/json"
         } else {
             "text/plain; charset=utf-8"
@@ -255,6 +257,20 @@ mod tests {
             "\"a/b \\\"c\\\"\\n&\""
         );
         assert_eq!(typed("text/plain", "{{monitor}}"), "a/b \"c\"\n&");
+    }
+
+    #[test]
+    fn a_body_without_a_content_type_has_that_of_its_first_character() {
+        for (text, kind) in [
+            (r#" {"m": "{{monitor}}"}"#, "application/json"),
+            (r#"["{{monitor}}"]"#, "application/json"),
+            ("m={{monitor}}", "text/plain; charset=utf-8"),
+            ("{{monitor}} is down", "text/plain; charset=utf-8"),
+            ("\n{{monitor}}", "text/plain; charset=utf-8"),
+        ] {
+            let request = request(&json!({"url": "http://a", "body": text}), None).unwrap();
+            assert_eq!(header(&request, "content-type"), Some(kind), "{text}");
+        }
     }
 
     #[test]
